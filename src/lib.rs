@@ -1,0 +1,28 @@
+//! pybox: a rootless-first, per-user container runtime.
+//!
+//! The map of the house, floor by floor; an arrow points down only
+//! (`tests/architecture.rs` keeps that true, `docs/ARCHITECTURE.md` says why).
+//!
+//! | floor | room | what it is for |
+//! |---|---|---|
+//! | 1 | [`model`] | the words we speak: ids, references, requests; no input or output |
+//! | 1 | [`sys`] | the kernel: every `unsafe` block, file descriptors, namespaces, mounts |
+//! | 2 | [`spec`] | request + image + host facts -> OCI runtime spec (pure) |
+//! | 2 | [`launch`] | OCI spec -> plan -> one `clone3`, a child that walks the plan |
+//! | 2 | [`store`] | what is kept: blobs, layers, rows, bundles, locks |
+//! | 2 | [`registry`] | the distribution protocol, its credentials and its limits |
+//! | 2 | [`snapshot`] | root file systems: unpacked layers, overlay recipes, the worker |
+//! | 3 | [`monitor`] | the small process that each container has as its parent |
+//! | 4 | [`engine`] | the verbs; orders the rooms below, owns no format |
+//! | 6 | [`cli`] | words in, words out; the only room that prints |
+
+pub mod cli;
+pub mod engine;
+pub mod launch;
+pub mod model;
+pub mod monitor;
+pub mod registry;
+pub mod snapshot;
+pub mod spec;
+pub mod store;
+pub mod sys;

@@ -1,0 +1,3 @@
+//! The program: chooses a persona, nothing else.
+
+fn main() {}

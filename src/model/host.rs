@@ -1,0 +1,72 @@
+//! Facts about the machine and the user, as the engine found them by trying.
+
+use serde::{Deserialize, Serialize};
+
+/// One line of a user namespace's map (user_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct IdRange {
+    /// First id inside the namespace.
+    pub inside: u32,
+    /// First id outside of it.
+    pub outside: u32,
+    /// How many ids follow one another; at least 1.
+    pub count: u32,
+}
+
+/// A user namespace's maps of user and group ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct IdMap {
+    /// User ids.
+    pub uids: Vec<IdRange>,
+    /// Group ids.
+    pub gids: Vec<IdRange>,
+}
+
+impl IdMap {
+    /// Whether `id` inside the namespace is mapped by `ranges`.
+    pub fn maps(ranges: &[IdRange], id: u32) -> bool {
+        Self::outside(ranges, id).is_some()
+    }
+
+    /// The id outside that `id` inside means.
+    pub fn outside(ranges: &[IdRange], id: u32) -> Option<u32> {
+        ranges.iter().find_map(|range| {
+            let offset = id.checked_sub(range.inside)?;
+            (offset < range.count).then(|| range.outside.checked_add(offset)).flatten()
+        })
+    }
+
+    /// The highest id inside, or 0 for an empty map.
+    pub fn highest(ranges: &[IdRange]) -> u32 {
+        ranges.iter().map(|range| range.inside.saturating_add(range.count.saturating_sub(1))).max().unwrap_or(0)
+    }
+}
+
+/// What `spec` needs to know of the machine.
+#[derive(Clone, Debug)]
+pub struct HostFacts {
+    /// Our effective user id in the namespace we run in.
+    pub uid: u32,
+    /// Our effective group id.
+    pub gid: u32,
+    /// Whether the container gets a user namespace of its own (always, without root).
+    pub user_namespace: bool,
+    /// The map of that namespace.
+    pub id_map: IdMap,
+    /// `uname -r` as (major, minor).
+    pub kernel: (u32, u32),
+    /// Our own hard limits, by name as in `RLIMIT_NOFILE`; soft and hard limits
+    /// above them cannot be given to a container.
+    pub hard_limits: Vec<(String, u64)>,
+    /// The host's `/etc/resolv.conf`.
+    pub resolv_conf: String,
+    /// The host's `/etc/hosts`, for `--network host`.
+    pub hosts: String,
+    /// The host's name.
+    pub hostname: String,
+    /// Whether a fresh procfs can be mounted in a new pid namespace (not so
+    /// where the host's own is over-mounted, as inside another container).
+    pub fresh_proc: bool,
+    /// Whether AppArmor is enabled and its profiles can be switched to.
+    pub apparmor: bool,
+}

@@ -1,0 +1,13 @@
+//! The words pybox speaks: identifiers, references, requests and states.
+//!
+//! Everything here is plain data with its parser and its printer. Nothing in
+//! this room reads a file, the environment, a clock or a process: facts about
+//! the machine arrive as arguments.
+
+pub mod container;
+pub mod digest;
+pub mod host;
+pub mod id;
+pub mod lifecycle;
+pub mod platform;
+pub mod reference;
