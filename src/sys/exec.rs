@@ -1,0 +1,38 @@
+//! `execve(2)` with everything prepared beforehand, so that it can be called
+//! where nothing may be allocated.
+
+use std::ffi::{CStr, CString, NulError, c_char};
+
+use rustix::io::Errno;
+
+/// A null-terminated array of C strings, ready to be handed to the kernel.
+#[derive(Debug)]
+pub struct CStringArray {
+    strings: Vec<CString>,
+    /// Points into the heap buffers of `strings`, which stay where they are when the array moves.
+    pointers: Vec<*const c_char>,
+}
+
+impl CStringArray {
+    /// The array of `strings`.
+    ///
+    /// # Errors
+    /// If one of them holds a NUL byte.
+    pub fn new<S: Into<Vec<u8>>>(strings: impl IntoIterator<Item = S>) -> Result<Self, NulError> {
+        let strings = strings.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>()?;
+        let pointers = strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
+        Ok(Self { strings, pointers })
+    }
+
+    /// The strings, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &CStr> {
+        self.strings.iter().map(CString::as_c_str)
+    }
+}
+
+/// Replaces this process by `program`; returns only on failure.
+pub fn execve(program: &CStr, argv: &CStringArray, envp: &CStringArray) -> Errno {
+    // SAFETY: both arrays end with a null pointer and their strings live as long as the arrays.
+    unsafe { libc::execve(program.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
+    super::clone::last_error()
+}
