@@ -34,6 +34,36 @@ pub struct Child {
     pub pidfd: OwnedFd,
 }
 
+/// Shows that we are in a child of [`clone3`], which has one thread by its birth.
+#[derive(Debug)]
+pub struct Fresh(());
+
+/// Which side of a [`Fresh::fork`] we are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The process that forked, with the child's pid.
+    Parent(rustix::process::Pid),
+    /// The new process.
+    Child,
+}
+
+impl Fresh {
+    /// A plain fork(2), in which both sides go on from here.
+    ///
+    /// # Errors
+    /// Those of fork(2).
+    pub fn fork(&self) -> Result<Side, Errno> {
+        let mut args = CloneArgs { exit_signal: libc::SIGCHLD as u64, ..CloneArgs::default() };
+        // SAFETY: a copy of this single-threaded process (the token shows it is one), as fork(2) makes it.
+        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+        match pid {
+            0 => Ok(Side::Child),
+            pid if pid > 0 => rustix::process::Pid::from_raw(pid as i32).map(Side::Parent).ok_or(Errno::INVAL),
+            _ => Err(last_error()),
+        }
+    }
+}
+
 /// `struct clone_args` of linux/sched.h, version 2 (Linux 5.7).
 #[repr(C)]
 #[derive(Default)]
@@ -63,7 +93,7 @@ struct CloneArgs {
 pub fn clone3(
     namespaces: Namespaces,
     cgroup: Option<BorrowedFd<'_>>,
-    child: impl FnOnce() -> u8,
+    child: impl FnOnce(&Fresh) -> u8,
 ) -> Result<Child, Errno> {
     if !is_single_threaded()? {
         return Err(Errno::DEADLK);
@@ -84,7 +114,7 @@ pub fn clone3(
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
     match pid {
         0 => {
-            let code = child();
+            let code = child(&Fresh(()));
             // SAFETY: _exit(2) ends this process at once; no destructor of the parent's copy runs.
             unsafe { libc::_exit(code.into()) }
         }
@@ -137,7 +167,7 @@ mod tests {
     fn refuses_to_fork_beside_threads() {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || stopped.recv());
-        assert_eq!(clone3(Namespaces::empty(), None, || 0).map(|child| child.pid), Err(Errno::DEADLK));
+        assert_eq!(clone3(Namespaces::empty(), None, |_| 0).map(|child| child.pid), Err(Errno::DEADLK));
         drop(stop);
         let _ = thread.join();
     }

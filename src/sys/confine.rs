@@ -20,7 +20,7 @@ pub fn load_filter(program: &[u8]) -> Result<(), Errno> {
         len: u16,
         instructions: *const u8,
     }
-    if program.len() % 8 != 0 {
+    if !program.len().is_multiple_of(8) {
         return Err(Errno::INVAL);
     }
     let len = u16::try_from(program.len() / 8).map_err(|_| Errno::INVAL)?;
@@ -98,4 +98,34 @@ pub fn loopback_up() -> Result<(), Errno> {
     // SAFETY: the request is the structure that SIOCSIFFLAGS takes, and outlives the call.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
     if result == 0 { Ok(()) } else { Err(last_error()) }
+}
+
+/// Closes all descriptors from `first` on, whoever owns them: for a process
+/// that only waits and signals from here to its end.
+pub fn close_from(first: u32) {
+    // SAFETY: closes by number; the caller touches no descriptor any more.
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+}
+
+/// The working directory, by getcwd(2), without allocating. Outside of our root
+/// it starts with `(unreachable)`.
+///
+/// # Errors
+/// ERANGE if `buffer` is too small, ENOENT if the directory is gone.
+pub fn working_directory(buffer: &mut [u8]) -> Result<&[u8], Errno> {
+    // SAFETY: the kernel writes at most `len` bytes into the buffer.
+    let result = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    match usize::try_from(result) {
+        Ok(length) => buffer.get(..length.saturating_sub(1)).ok_or(Errno::RANGE),
+        Err(_) => Err(last_error()),
+    }
+}
+
+/// Enters a new cgroup namespace, whose root is the cgroup we are in.
+///
+/// # Errors
+/// Those of unshare(2).
+pub fn unshare_cgroup() -> Result<(), Errno> {
+    // SAFETY: unlike CLONE_FILES or CLONE_FS, this flag changes nothing that Rust code relies on.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWCGROUP) }
 }

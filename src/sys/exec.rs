@@ -2,6 +2,7 @@
 //! where nothing may be allocated.
 
 use std::ffi::{CStr, CString, NulError, c_char};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use rustix::io::Errno;
 
@@ -35,4 +36,26 @@ pub fn execve(program: &CStr, argv: &CStringArray, envp: &CStringArray) -> Errno
     // SAFETY: both arrays end with a null pointer and their strings live as long as the arrays.
     unsafe { libc::execve(program.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
     super::clone::last_error()
+}
+
+/// Makes descriptor number `number` a close-on-exec copy of `fd`; what was open
+/// under that number is closed. The copy belongs to nobody: it stays until the
+/// process ends or executes a program.
+///
+/// # Errors
+/// Those of dup3(2); EINVAL for the standard descriptors, which others own.
+pub fn duplicate_to(fd: BorrowedFd<'_>, number: i32) -> Result<(), Errno> {
+    if number < 3 {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: dup3 takes numbers only; callers choose one above all descriptors they hold.
+    let result = unsafe { libc::dup3(fd.as_raw_fd(), number, libc::O_CLOEXEC) };
+    if result == number { Ok(()) } else { Err(super::clone::last_error()) }
+}
+
+/// Closes this process's copy of a descriptor that the parent still owns: for
+/// the child of a fork, which never runs the owner's destructor.
+pub fn close_copy(fd: BorrowedFd<'_>) {
+    // SAFETY: called in a child that ends by _exit or execve; the owner in its copied memory is never dropped.
+    unsafe { libc::close(fd.as_raw_fd()) };
 }

@@ -12,7 +12,7 @@ use rustix::net::{
 };
 
 /// The most descriptors that one packet carries.
-const MAX_FDS: usize = 4;
+pub const MAX_FDS: usize = 4;
 
 /// A connected pair, both ends close-on-exec.
 ///
@@ -41,8 +41,8 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Res
 pub struct Received {
     /// How many bytes of the buffer it filled; 0 is the end of the connection.
     pub len: usize,
-    /// The first descriptor on board; any others have been closed.
-    pub fd: Option<OwnedFd>,
+    /// The descriptors on board, in order.
+    pub fds: [Option<OwnedFd>; MAX_FDS],
 }
 
 /// Waits for one packet. Does not allocate; descriptors are close-on-exec.
@@ -62,12 +62,13 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Er
     if result.flags.contains(rustix::net::ReturnFlags::TRUNC) {
         return Err(Errno::MSGSIZE);
     }
-    let mut fds = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-        _ => None,
-    });
-    let fd = fds.next().and_then(|mut fds| fds.next());
-    Ok(Received { len: result.bytes, fd })
+    let mut received = Received { len: result.bytes, ..Received::default() };
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = message {
+            received.fds.iter_mut().zip(fds).for_each(|(slot, fd)| *slot = Some(fd));
+        }
+    }
+    Ok(received)
 }
 
 #[cfg(test)]
@@ -85,7 +86,7 @@ mod tests {
         let mut buffer = [0; 16];
         let first = receive(right.as_fd(), &mut buffer).expect("receive");
         assert_eq!(&buffer[..first.len], b"one");
-        rustix::io::write(first.fd.expect("a descriptor"), b"x").expect("write through the copy");
+        rustix::io::write(first.fds[0].as_ref().expect("a descriptor"), b"x").expect("write through the copy");
         assert_eq!(rustix::io::read(reader, &mut buffer[..1]), Ok(1));
         let mut small = [0; 3];
         assert_eq!(receive(right.as_fd(), &mut small).map(|packet| packet.len), Err(Errno::MSGSIZE));
