@@ -48,6 +48,12 @@ pub enum Side {
 }
 
 impl Fresh {
+    /// Ends this process at once, without running any destructor of the parent's copy.
+    pub fn end(&self, code: u8) -> ! {
+        // SAFETY: _exit(2) takes a number and does not return.
+        unsafe { libc::_exit(code.into()) }
+    }
+
     /// A plain fork(2), in which both sides go on from here.
     ///
     /// # Errors
@@ -114,9 +120,9 @@ pub fn clone3(
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
     match pid {
         0 => {
-            let code = child(&Fresh(()));
-            // SAFETY: _exit(2) ends this process at once; no destructor of the parent's copy runs.
-            unsafe { libc::_exit(code.into()) }
+            let fresh = Fresh(());
+            let code = child(&fresh);
+            fresh.end(code)
         }
         pid if pid > 0 => {
             // SAFETY: the kernel has stored a new pidfd there, which nobody else owns.
@@ -138,6 +144,13 @@ impl Child {
     /// Sends SIGKILL; a child that has ended already is no error.
     pub fn kill(&self) {
         let _ = rustix::process::pidfd_send_signal(self.pidfd.as_fd(), rustix::process::Signal::KILL);
+    }
+
+    /// Sends the signal of this number (pidfd_send_signal(2)); a child that has ended is no error.
+    pub fn signal(&self, number: i32) {
+        let info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: takes numbers and a null pointer, which stands for the information kill(2) gives.
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), number, info, 0) };
     }
 
     /// Waits for the end of the child: the exit code, or 128 + the signal that ended it.

@@ -2,7 +2,7 @@
 //! where nothing may be allocated.
 
 use std::ffi::{CStr, CString, NulError, c_char};
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -58,4 +58,29 @@ pub fn duplicate_to(fd: BorrowedFd<'_>, number: i32) -> Result<(), Errno> {
 pub fn close_copy(fd: BorrowedFd<'_>) {
     // SAFETY: called in a child that ends by _exit or execve; the owner in its copied memory is never dropped.
     unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// Takes over the descriptor `number` that this program was started with, and
+/// makes it close-on-exec; none if there is no such descriptor.
+pub fn inherited(number: i32) -> Option<OwnedFd> {
+    if number < 3 {
+        return None;
+    }
+    // SAFETY: only asks for flags; a number that is not open is an error.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 {
+        return None;
+    }
+    // SAFETY: open, as just seen; whoever started us left it to us, and it is taken once, first thing.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC).ok()?;
+    Some(fd)
+}
+
+/// Lets `fd` stay open over the next execution.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn keep_open(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())
 }

@@ -63,26 +63,16 @@ pub fn walk(plan: &Plan, birth: &Birth<'_>, fresh: &Fresh) -> u8 {
     // What is made inside gets the mode it is given; the program's own umask comes with its identity.
     rustix::process::umask(Mode::empty());
     for (index, step) in plan.steps.iter().enumerate() {
-        match walk.perform(step) {
-            Ok(Next::Go) => {}
-            Ok(Next::End(code)) => return code,
-            Err(error) => return walk.report(Report::Failed { step: index as u16, errno: error.raw_os_error() }),
+        if let Err(error) = walk.perform(step) {
+            return walk.report(Report::Failed { step: index as u16, errno: error.raw_os_error() });
         }
     }
     let error = walk.execute();
     walk.report(Report::Failed { step: wire::EXEC, errno: error.raw_os_error() })
 }
 
-/// What comes after a step.
-enum Next {
-    /// The next one.
-    Go,
-    /// The end of this process, with this code.
-    End(u8),
-}
-
 impl Walk<'_> {
-    fn perform(&mut self, step: &Step) -> Result<Next, Errno> {
+    fn perform(&mut self, step: &Step) -> Result<(), Errno> {
         match step {
             Step::AwaitMapped => self.gate(wire::MAPPED)?,
             Step::AwaitGo => self.gate(wire::GO)?,
@@ -112,10 +102,10 @@ impl Walk<'_> {
             Step::LoadFilter => confine::load_filter(&self.plan.filter)?,
             Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true)?,
             Step::Identity(identity) => identity::take(identity)?,
-            Step::Reaper => return reaper::fork(self.fresh, self.terminal.is_some()),
+            Step::Reaper => reaper::fork(self.fresh, self.terminal.is_some())?,
             Step::TellReady => message::send(self.birth.wire, &Report::Ready.encode(), &[])?,
         }
-        Ok(Next::Go)
+        Ok(())
     }
 
     fn root(&self) -> Result<BorrowedFd<'_>, Errno> {
@@ -154,9 +144,22 @@ impl Walk<'_> {
             return terminal::take(terminal.as_fd());
         }
         let [input, output, error] = self.birth.stdio.ok_or(Errno::BADF)?;
+        for fd in [input, output, error] {
+            self.give_away(fd)?;
+        }
         rustix::stdio::dup2_stdin(input)?;
         rustix::stdio::dup2_stdout(output)?;
         rustix::stdio::dup2_stderr(error)
+    }
+
+    /// A pipe belongs to the program's user, who may open `/dev/stdout` anew.
+    fn give_away(&self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        let (uid, gid) = self.plan.stdio_owner;
+        let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
+        if uid == 0 || kind != rustix::fs::FileType::Fifo {
+            return Ok(());
+        }
+        rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(uid)), Some(rustix::fs::Gid::from_raw(gid)))
     }
 
     /// Tries each path; the error of the last one that says more than "not here" counts.

@@ -6,11 +6,10 @@ use nix::sys::signal::{SigSet, Signal};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
 
-use super::Next;
 use crate::sys::clone::{Fresh, Side};
 
 /// Stays behind as the reaper; the new process goes on with the walk.
-pub(super) fn fork(fresh: &Fresh, has_terminal: bool) -> Result<Next, Errno> {
+pub(super) fn fork(fresh: &Fresh, has_terminal: bool) -> Result<(), Errno> {
     // Blocked on both sides: nothing is lost before we wait for it.
     let all = SigSet::all();
     all.thread_block().map_err(|_| Errno::INVAL)?;
@@ -22,11 +21,11 @@ pub(super) fn fork(fresh: &Fresh, has_terminal: bool) -> Result<Next, Errno> {
             if has_terminal {
                 rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid())?;
             }
-            Ok(Next::Go)
+            Ok(())
         }
         Side::Parent(program) => {
             crate::sys::confine::close_from(0);
-            Ok(Next::End(serve(program, &all)))
+            fresh.end(serve(program, &all))
         }
     }
 }

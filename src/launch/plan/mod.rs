@@ -103,6 +103,9 @@ impl Plan {
         steps.push(Step::IsolateMounts(Propagation::Slave));
         steps.push(Step::MountRoot(root::source(spec)?));
         steps.extend(mounts::steps(spec, linux)?);
+        // Before any part of /proc is covered: the kernel shows a cover as another mount.
+        steps.extend(sysctls(linux)?);
+        steps.extend(mounts::covers(linux)?);
         steps.extend(inside(spec, linux, process)?);
         let filter = (!extras.filter.is_empty()).then_some(Step::LoadFilter);
         steps.extend(last(process, &extras, filter, no_new_privileges)?);
@@ -169,18 +172,22 @@ fn enter(process: &Process, namespaces: Namespaces) -> Result<Vec<Step>, PlanErr
     Ok(steps)
 }
 
+/// The sysctls, in the order of their names.
+fn sysctls(linux: &Linux) -> Result<Vec<Step>, PlanError> {
+    let mut sysctls: Vec<_> = linux.sysctl().iter().flatten().collect();
+    sysctls.sort();
+    let step = |(name, value): (&String, &String)| {
+        Ok(Step::Sysctl(Setting {
+            path: c_string(format!("sys/{}", name.replace('.', "/")), "linux.sysctl")?,
+            value: c_string(value.as_str(), "linux.sysctl")?,
+        }))
+    };
+    sysctls.into_iter().map(step).collect()
+}
+
 /// Stage 4: what is set up while the old root is still there, then the pivot.
 fn inside(spec: &Spec, linux: &Linux, process: &Process) -> Result<Vec<Step>, PlanError> {
     let mut steps = Vec::new();
-    let sysctls = linux.sysctl().iter().flatten();
-    let mut sysctls: Vec<_> = sysctls.collect();
-    sysctls.sort();
-    for (name, value) in sysctls {
-        steps.push(Step::Sysctl(Setting {
-            path: c_string(format!("sys/{}", name.replace('.', "/")), "linux.sysctl")?,
-            value: c_string(value.as_str(), "linux.sysctl")?,
-        }));
-    }
     if let Some(name) = spec.hostname() {
         steps.push(Step::HostName(c_string(name.as_str(), "hostname")?));
     }

@@ -37,6 +37,12 @@ pub(super) fn steps(spec: &Spec, linux: &Linux) -> Result<Vec<Step>, PlanError> 
         return Err(PlanError::Missing("mount of a new file system on /dev"));
     }
     steps.push(Step::PopulateDev(nodes(linux)?));
+    Ok(steps)
+}
+
+/// What is hidden or made read-only once all mounts are there.
+pub(super) fn covers(linux: &Linux) -> Result<Vec<Step>, PlanError> {
+    let mut steps = Vec::new();
     for path in linux.masked_paths().iter().flatten() {
         steps.push(Step::Mask(target(path, "linux.maskedPaths")?));
     }
@@ -57,7 +63,12 @@ fn compile(mount: &SpecMount) -> Result<Mount, PlanError> {
     let destination = mount.destination().to_str().ok_or(PlanError::Nul("mounts.destination"))?;
     let source = if is_new(mount) {
         let kind = mount.typ().as_deref().unwrap_or_default();
-        Source::New { kind: c_string(kind, "mounts.type")?, settings: options.settings }
+        let mut settings = options.settings;
+        // What /proc/mounts and df(1) show in place of a device.
+        if let Some(name) = mount.source().as_ref().and_then(|name| name.to_str()) {
+            settings.push((c_string("source", "mounts.source")?, c_string(name, "mounts.source")?));
+        }
+        Source::New { kind: c_string(kind, "mounts.type")?, settings }
     } else {
         let path = mount.source().as_ref().and_then(|path| path.to_str());
         let path = path.ok_or(PlanError::Missing("source of a bind mount"))?;

@@ -53,6 +53,7 @@ fn overlay(
         return Err(PlanError::Invalid { field: "the number of layers", value: lower.len().to_string() });
     }
     let mut settings = vec![
+        (c_string("source", "overlay")?, c_string("overlay", "overlay")?),
         (c_string("upperdir", "overlay")?, path(upper)?),
         (c_string("workdir", "overlay")?, path(work)?),
         (c_string("userxattr", "overlay")?, c_string("", "overlay")?),
