@@ -14,3 +14,4 @@ pub mod message;
 pub mod mount;
 pub mod path;
 pub mod seal;
+pub mod seccomp;
