@@ -11,3 +11,4 @@ pub mod id;
 pub mod lifecycle;
 pub mod platform;
 pub mod reference;
+pub mod subid;
