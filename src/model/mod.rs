@@ -6,6 +6,7 @@
 
 pub mod container;
 pub mod digest;
+pub mod flags;
 pub mod host;
 pub mod id;
 pub mod lifecycle;
