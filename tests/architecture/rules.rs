@@ -41,12 +41,12 @@ fn outside<'a>(tree: &'a Tree, rooms: &'a [&str]) -> impl Iterator<Item = &'a So
     tree.files.iter().filter(|file| !file.is_test() && !rooms.contains(&file.room().as_str()))
 }
 
-pub fn rooms_without_floor(tree: &Tree) -> Vec<String> {
+pub(crate) fn rooms_without_floor(tree: &Tree) -> Vec<String> {
     let unknown = tree.files.iter().filter(|file| floor(&file.room()).is_none());
     unknown.map(|file| format!("src/{}: room `{}`", file.path.display(), file.room())).collect()
 }
 
-pub fn upward_arrows(tree: &Tree) -> Vec<String> {
+pub(crate) fn upward_arrows(tree: &Tree) -> Vec<String> {
     let mut breaches = Vec::new();
     for file in &tree.files {
         let room = file.room();
@@ -65,7 +65,7 @@ pub fn upward_arrows(tree: &Tree) -> Vec<String> {
     breaches
 }
 
-pub fn circles(tree: &Tree) -> Vec<String> {
+pub(crate) fn circles(tree: &Tree) -> Vec<String> {
     let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for file in &tree.files {
         let room = file.room();
@@ -87,38 +87,38 @@ pub fn circles(tree: &Tree) -> Vec<String> {
     inside.map(|(room, used)| format!("{room} -> {}", used.iter().cloned().collect::<Vec<_>>().join(", "))).collect()
 }
 
-pub fn stray_unsafe(tree: &Tree) -> Vec<String> {
+pub(crate) fn stray_unsafe(tree: &Tree) -> Vec<String> {
     outside(tree, &["sys"]).flat_map(|file| file.mentions(&["unsafe"])).collect()
 }
 
-pub fn stray_async(tree: &Tree) -> Vec<String> {
+pub(crate) fn stray_async(tree: &Tree) -> Vec<String> {
     let allowed = |file: &&Source| !file.path.ends_with("monitor/client.rs");
     let files = outside(tree, &["engine", "registry", "cli", "daemon"]).filter(allowed);
     files.flat_map(|file| file.mentions(&["tokio", "async", "await"])).collect()
 }
 
-pub fn stray_printing(tree: &Tree) -> Vec<String> {
+pub(crate) fn stray_printing(tree: &Tree) -> Vec<String> {
     let words = ["println!", "eprintln!", "print!", "eprint!", "dbg!"];
     outside(tree, &["cli", "main", "bin"]).flat_map(|file| file.mentions(&words)).collect()
 }
 
-pub fn stray_environment(tree: &Tree) -> Vec<String> {
+pub(crate) fn stray_environment(tree: &Tree) -> Vec<String> {
     let words = ["env::var", "env::var_os", "env::vars", "env::vars_os", "env::home_dir", "env::args", "env::args_os"];
     outside(tree, &["cli", "main", "bin"]).flat_map(|file| file.mentions(&words)).collect()
 }
 
-pub fn long_files(tree: &Tree) -> Vec<String> {
+pub(crate) fn long_files(tree: &Tree) -> Vec<String> {
     let length = |file: &Source| file.text.lines().count();
     let long = tree.files.iter().filter(|file| length(file) > LONGEST_FILE);
     long.map(|file| format!("src/{}: {} lines", file.path.display(), length(file))).collect()
 }
 
-pub fn silent_modules(tree: &Tree) -> Vec<String> {
+pub(crate) fn silent_modules(tree: &Tree) -> Vec<String> {
     let silent = tree.files.iter().filter(|file| !file.text.starts_with("//!"));
     silent.map(|file| format!("src/{}", file.path.display())).collect()
 }
 
-pub fn drawers(tree: &Tree) -> Vec<String> {
+pub(crate) fn drawers(tree: &Tree) -> Vec<String> {
     let words = ["util", "utils", "common", "helper", "helpers", "misc", "manager"];
     let named = |file: &&Source| {
         file.path.components().any(|part| words.contains(&part.as_os_str().to_string_lossy().trim_end_matches(".rs")))

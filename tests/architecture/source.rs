@@ -5,36 +5,36 @@
 use std::path::{Path, PathBuf};
 
 /// One file of src/.
-pub struct Source {
+pub(crate) struct Source {
     /// Path relative to src/.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The text as it stands.
-    pub text: String,
+    pub(crate) text: String,
     /// The text with comments and literals blanked, and everything from a
     /// `#[cfg(test)]` module to its end; as many lines as `text`.
-    pub code: String,
+    pub(crate) code: String,
 }
 
 impl Source {
     /// The room: the first directory of the path, or the file's own name right under src/.
-    pub fn room(&self) -> String {
+    pub(crate) fn room(&self) -> String {
         let first = self.path.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned());
         first.unwrap_or_default().trim_end_matches(".rs").to_owned()
     }
 
     /// Whether the file holds unit tests only.
-    pub fn is_test(&self) -> bool {
+    pub(crate) fn is_test(&self) -> bool {
         let name = self.path.to_string_lossy();
         name.ends_with("tests.rs") || name.ends_with("_test.rs") || name.contains("/tests/")
     }
 
     /// Numbered lines of code.
-    pub fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         self.code.lines().enumerate().map(|(index, line)| (index + 1, line))
     }
 
     /// Lines on which one of `words` stands as a whole token.
-    pub fn mentions(&self, words: &[&str]) -> Vec<String> {
+    pub(crate) fn mentions(&self, words: &[&str]) -> Vec<String> {
         let hit = |line: &str| words.iter().find(|word| has_token(line, word)).map(|word| (*word).to_owned());
         self.lines()
             .filter_map(|(number, line)| hit(line).map(|word| format!("src/{}:{number}: {word}", self.path.display())))
@@ -43,7 +43,7 @@ impl Source {
 
     /// The rooms that paths of the form `crate::room` (or `pybox::room`, from
     /// main.rs) name, with their lines; groups `crate::{a::X, b}` included.
-    pub fn rooms_used(&self) -> Vec<(usize, String)> {
+    pub(crate) fn rooms_used(&self) -> Vec<(usize, String)> {
         let mut found = Vec::new();
         for root in ["crate::", "pybox::"] {
             for (start, _) in self.code.match_indices(root) {
@@ -61,14 +61,14 @@ impl Source {
 }
 
 /// All files under src/, sorted by path.
-pub struct Tree {
+pub(crate) struct Tree {
     /// The files.
-    pub files: Vec<Source>,
+    pub(crate) files: Vec<Source>,
 }
 
 impl Tree {
     /// Reads `src`; panics where it cannot, as a test may.
-    pub fn read(src: &Path) -> Self {
+    pub(crate) fn read(src: &Path) -> Self {
         let mut files = Vec::new();
         let mut open = vec![src.to_owned()];
         while let Some(directory) = open.pop() {
