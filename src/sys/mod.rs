@@ -7,3 +7,4 @@
 
 pub mod idmap;
 pub mod path;
+pub mod startup;
