@@ -162,11 +162,11 @@ fn namespaces(linux: &Linux) -> Result<Namespaces, PlanError> {
 /// Stage 1: mapped, root inside, and out of the reach of others.
 fn enter(process: &Process, namespaces: Namespaces) -> Result<Vec<Step>, PlanError> {
     let mut steps = vec![Step::AwaitMapped];
+    // While /proc/self still belongs to us, and nothing of the image is mounted (rule R2).
+    steps.extend(identity::own_files(process)?);
     if namespaces.contains(Namespaces::USER) {
         steps.push(Step::BecomeRoot);
     }
-    // While /proc/self still belongs to us, and nothing of the image is mounted (rule R2).
-    steps.extend(identity::own_files(process)?);
     steps.extend([Step::HideFromTracers, Step::NewSession]);
     if namespaces.contains(Namespaces::CGROUP) {
         steps.push(Step::UnshareCgroup);
