@@ -1,5 +1,6 @@
 //! The registry client against a registry that lies, breaks off, redirects and
 //! asks for passwords: the Registry rows of SECURITY.md section 1 and T23.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says no by panicking")]
 
 #[path = "support/evil_registry.rs"]
 mod evil_registry;

@@ -54,14 +54,13 @@ async fn wrong_bytes_are_an_error_and_not_asked_for_again() {
 
 #[tokio::test]
 async fn a_shorter_or_longer_blob_is_an_error() {
-    let long = |image: &Image| [image.layer.clone(), vec![0]].concat();
-    let replies: [(&str, fn(&Image) -> Body); 4] = [
+    type Send = fn(&Image) -> Body;
+    let replies: [(&str, Send); 4] = [
         ("short", |image| Body::Whole(image.layer[..SIZE - 1].to_vec())),
         ("short", |image| Body::Chunked(image.layer[..SIZE - 1].to_vec())),
         ("long", |image| Body::Whole([image.layer.clone(), vec![0]].concat())),
         ("long", |image| Body::Chunked([image.layer.clone(), vec![0]].concat())),
     ];
-    assert_eq!(long(&Image::new("amd64", 1)).len(), 2);
     for (kind, body) in replies {
         let (registry, _) = layer_script(move |_, _, image| Reply::ok("").body(body(image)));
         let client = client();
@@ -107,9 +106,6 @@ async fn a_download_that_always_breaks_at_the_same_place_ends() {
 #[tokio::test]
 async fn answers_to_a_range_that_do_not_fit_lead_back_to_the_start() {
     type Answer = fn(&Image) -> Reply;
-    let range =
-        |status: u16, text: &str, bytes: &[u8]| Reply { status, ..Reply::ok(bytes) }.with("Content-Range", text);
-    assert_eq!(range(206, "x", b"").status, 206);
     let answers: [(&str, Answer); 6] = [
         ("ignored", |image| Reply::ok(image.layer.clone())),
         ("416", |_| Reply::status(416)),
@@ -191,7 +187,7 @@ async fn a_slow_consumer_is_not_the_servers_fault() {
         bytes.extend_from_slice(&chunk);
     }
     assert_eq!(bytes, image.layer);
-    assert_eq!(registry.seen("/blobs/").len(), 2 - 1);
+    assert_eq!(registry.seen("/blobs/").len(), 1);
 }
 
 #[tokio::test]
