@@ -56,7 +56,7 @@ async fn layer(client: &Client, resolved: &Resolved) -> Result<Vec<u8>, Registry
 async fn download(client: &Client, resolved: &Resolved, verifier: Verifier) -> Result<Vec<u8>, RegistryError> {
     let mut stream = client.blob(&resolved.source, verifier);
     let mut bytes = Vec::new();
-    while let Some(chunk) = stream.next().await? {
+    while let Some(chunk) = stream.next_bytes().await? {
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)

@@ -181,9 +181,9 @@ async fn a_slow_consumer_is_not_the_servers_fault() {
     let client = client();
     let resolved = resolve(&client, registry.address()).await.unwrap();
     let mut stream = client.blob(&resolved.source, Verifier::new(resolved.layers[0].digest.clone(), SIZE as u64));
-    let mut bytes = stream.next().await.unwrap().expect("a first chunk").to_vec();
+    let mut bytes = stream.next_bytes().await.unwrap().expect("a first chunk").to_vec();
     tokio::time::sleep(Duration::from_millis(600)).await;
-    while let Some(chunk) = stream.next().await.unwrap() {
+    while let Some(chunk) = stream.next_bytes().await.unwrap() {
         bytes.extend_from_slice(&chunk);
     }
     assert_eq!(bytes, image.layer);
