@@ -2,8 +2,15 @@
 
 use std::process::ExitCode;
 
+use pybox::snapshot::worker;
+
 fn main() -> ExitCode {
     pybox::sys::startup::harden();
     // Personas come before any parser, runtime or thread.
-    pybox::cli::main()
+    let mut words = std::env::args_os().skip(1);
+    match words.next().as_deref().and_then(|word| word.to_str()) {
+        Some("__monitor") => ExitCode::from(pybox::monitor::main(words.next().as_deref())),
+        Some(worker::PERSONA) => worker::main(words.next().as_deref()),
+        _ => pybox::cli::main(),
+    }
 }
