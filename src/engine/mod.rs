@@ -7,6 +7,7 @@ pub mod host;
 mod containers;
 mod failures;
 mod foreign;
+mod info;
 
 use api::{Event, Failure, FailureKind, Reply, Request, Settings};
 
@@ -36,6 +37,7 @@ impl Engine {
             Request::Run(run) => self.run(&run.request, events).map(Into::into),
             Request::ListContainers(list) => self.list_containers(&list).map(Into::into),
             Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),
+            Request::GetInfo(_) => Ok(self.info().into()),
             _ => Err(Failure::say(FailureKind::Internal, "this verb is being written")),
         }
     }

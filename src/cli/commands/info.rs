@@ -35,7 +35,7 @@ impl Args {
 
 fn text(info: &Info) -> String {
     let mut text = String::new();
-    for (name, value) in facts(info) {
+    for (name, value) in facts(info).into_iter().filter(|(_, value)| !value.is_empty()) {
         let _ = writeln!(text, "{name}: {value}");
     }
     text.push_str("Drivers:\n");
