@@ -8,6 +8,7 @@ mod containers;
 mod failures;
 mod foreign;
 mod images;
+mod info;
 
 use api::{Event, Failure, FailureKind, Reply, Request, Settings};
 
@@ -38,6 +39,7 @@ impl Engine {
             Request::Pull(pull) => self.pull(&pull, events).map(Into::into),
             Request::ListContainers(list) => self.list_containers(&list).map(Into::into),
             Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),
+            Request::GetInfo(_) => Ok(self.info().into()),
             _ => Err(Failure::say(FailureKind::Internal, "this verb is being written")),
         }
     }
