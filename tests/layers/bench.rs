@@ -15,19 +15,19 @@ use pybox::snapshot::worker::{Compression, Ids, Limits, Unpack, Unpacked, Worker
 use pybox::sys::idmap::Helpers;
 
 /// How many ids the map of the tests has.
-pub const RANGE: u32 = 65536;
+pub(crate) const RANGE: u32 = 65536;
 
 /// The program under test, as a worker needs it.
-pub fn exe() -> PathBuf {
+pub(crate) fn exe() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_pybox"))
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// The map that this user can have: for root any, else what /etc/subuid grants.
-pub fn ids() -> (Ids, IdMap) {
+pub(crate) fn ids() -> (Ids, IdMap) {
     if is_root() {
         let range = vec![IdRange { inside: 0, outside: 100_000, count: RANGE }];
         let map = IdMap { uids: range.clone(), gids: range };
@@ -51,7 +51,7 @@ pub fn ids() -> (Ids, IdMap) {
 }
 
 /// A place with an empty layer directory and things around it that must not change.
-pub struct Bench {
+pub(crate) struct Bench {
     dir: tempfile::TempDir,
     before: BTreeMap<PathBuf, Node>,
     ids: Ids,
@@ -59,12 +59,12 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (ids, map) = ids();
         Self::with_ids(ids, map)
     }
 
-    pub fn with_ids(ids: Ids, map: IdMap) -> Self {
+    pub(crate) fn with_ids(ids: Ids, map: IdMap) -> Self {
         let dir = tempfile::tempdir_in("/var/tmp").expect("a temporary directory");
         let canary = dir.path().join("canary");
         std::fs::create_dir_all(canary.join("inner")).expect("mkdir");
@@ -79,34 +79,34 @@ impl Bench {
         Self { before: bench.around(), ..bench }
     }
 
-    pub fn layer(&self) -> PathBuf {
+    pub(crate) fn layer(&self) -> PathBuf {
         self.dir.path().join("layer")
     }
 
-    pub fn at(&self, path: &str) -> PathBuf {
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.layer().join(path)
     }
 
     /// Path of the directory that nothing may touch.
-    pub fn canary(&self) -> PathBuf {
+    pub(crate) fn canary(&self) -> PathBuf {
         self.dir.path().join("canary")
     }
 
-    pub fn program(&self) -> WorkerProgram {
+    pub(crate) fn program(&self) -> WorkerProgram {
         WorkerProgram::new(exe(), self.ids.clone())
     }
 
-    pub fn map(&self) -> &IdMap {
+    pub(crate) fn map(&self) -> &IdMap {
         &self.map
     }
 
     /// Unpacks `archive` as it is, with the usual limits.
-    pub fn unpack(&self, archive: &[u8]) -> Result<Unpacked, SnapshotError> {
+    pub(crate) fn unpack(&self, archive: &[u8]) -> Result<Unpacked, SnapshotError> {
         let job = Unpack { compression: Compression::None, diff_id: Some(Digest::of(archive)), limits: small() };
         self.run(&job, archive)
     }
 
-    pub fn run(&self, job: &Unpack, archive: &[u8]) -> Result<Unpacked, SnapshotError> {
+    pub(crate) fn run(&self, job: &Unpack, archive: &[u8]) -> Result<Unpacked, SnapshotError> {
         let mut input = tempfile::tempfile_in("/var/tmp").expect("a temporary file");
         std::io::Write::write_all(&mut input, archive).expect("write");
         std::io::Seek::rewind(&mut input).expect("seek");
@@ -115,14 +115,14 @@ impl Bench {
     }
 
     /// Unpacks what has to be accepted.
-    pub fn accept(&self, archive: &[u8]) -> Unpacked {
+    pub(crate) fn accept(&self, archive: &[u8]) -> Unpacked {
         let unpacked = self.unpack(archive).unwrap_or_else(|error| panic!("refused: {error:?}"));
         self.check_canary();
         unpacked
     }
 
     /// Unpacks what has to be refused.
-    pub fn refuse(&self, archive: &[u8]) -> Failure {
+    pub(crate) fn refuse(&self, archive: &[u8]) -> Failure {
         let result = self.unpack(archive);
         self.check_canary();
         match result {
@@ -132,7 +132,7 @@ impl Bench {
     }
 
     /// Whether all around the layer is as it was.
-    pub fn check_canary(&self) {
+    pub(crate) fn check_canary(&self) {
         assert_eq!(self.around(), self.before, "something outside of the layer has changed");
     }
 
@@ -143,7 +143,7 @@ impl Bench {
     }
 
     /// The layer as it is, ids as they are inside.
-    pub fn tree(&self) -> BTreeMap<PathBuf, Node> {
+    pub(crate) fn tree(&self) -> BTreeMap<PathBuf, Node> {
         let mut nodes = tree(&self.layer());
         for node in nodes.values_mut() {
             node.uid = inside(&self.map.uids, node.uid);
@@ -152,38 +152,38 @@ impl Bench {
         nodes
     }
 
-    pub fn node(&self, path: &str) -> Node {
+    pub(crate) fn node(&self, path: &str) -> Node {
         let nodes = self.tree();
         nodes.get(Path::new(path)).unwrap_or_else(|| panic!("{path} is not in {:?}", nodes.keys())).clone()
     }
 }
 
 /// Limits as by default, on whatever small disk the tests run.
-pub fn small() -> Limits {
+pub(crate) fn small() -> Limits {
     Limits { reserve: 1 << 20, ..Limits::default() }
 }
 
 /// The id inside that `outside` is, itself where the map is empty.
-pub fn inside(ranges: &[IdRange], outside: u32) -> u32 {
+pub(crate) fn inside(ranges: &[IdRange], outside: u32) -> u32 {
     let found = ranges.iter().find(|range| (range.outside..range.outside + range.count).contains(&outside));
     found.map_or(outside, |range| range.inside + (outside - range.outside))
 }
 
 /// All that is compared of a file.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Node {
-    pub kind: String,
-    pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
-    pub mtime: (i64, i64),
-    pub links: u64,
+pub(crate) struct Node {
+    pub(crate) kind: String,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: (i64, i64),
+    pub(crate) links: u64,
     /// First path with the same inode.
-    pub first: PathBuf,
+    pub(crate) first: PathBuf,
     /// File contents (or their digest), target of a link, numbers of a device.
-    pub data: String,
-    pub size: u64,
-    pub attributes: BTreeMap<OsString, Vec<u8>>,
+    pub(crate) data: String,
+    pub(crate) size: u64,
+    pub(crate) attributes: BTreeMap<OsString, Vec<u8>>,
 }
 
 impl std::fmt::Debug for Node {
@@ -194,7 +194,7 @@ impl std::fmt::Debug for Node {
 }
 
 /// Every file beneath `root` by its path in it; the root is the empty path.
-pub fn tree(root: &Path) -> BTreeMap<PathBuf, Node> {
+pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, Node> {
     let mut nodes = BTreeMap::new();
     let mut first = BTreeMap::new();
     let mut pending = vec![PathBuf::new()];

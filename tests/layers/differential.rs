@@ -179,7 +179,7 @@ fn comparable(mut tree: BTreeMap<PathBuf, Node>) -> BTreeMap<PathBuf, Node> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_archives_become_the_same_tree(entries in prop::collection::vec(entry(), 1..8)) {

@@ -4,13 +4,13 @@
 
 /// An archive being written.
 #[derive(Clone, Default)]
-pub struct Tar {
+pub(crate) struct Tar {
     bytes: Vec<u8>,
 }
 
 /// A header block, and the data after it.
 #[derive(Clone)]
-pub struct Entry {
+pub(crate) struct Entry {
     name: Vec<u8>,
     flag: u8,
     mode: Vec<u8>,
@@ -29,12 +29,12 @@ pub struct Entry {
 }
 
 /// `value` as an octal field of `width` bytes, NUL at the end.
-pub fn octal(value: u64, width: usize) -> Vec<u8> {
+pub(crate) fn octal(value: u64, width: usize) -> Vec<u8> {
     format!("{value:0digits$o}\0", digits = width - 1).into_bytes()
 }
 
 /// `value` in GNU's base-256 form.
-pub fn base256(value: u64, width: usize) -> Vec<u8> {
+pub(crate) fn base256(value: u64, width: usize) -> Vec<u8> {
     let mut field = vec![0; width];
     field[width - 8..].copy_from_slice(&value.to_be_bytes());
     field[0] |= 0x80;
@@ -42,7 +42,7 @@ pub fn base256(value: u64, width: usize) -> Vec<u8> {
 }
 
 /// One record of a pax header.
-pub fn record(key: &str, value: &[u8]) -> Vec<u8> {
+pub(crate) fn record(key: &str, value: &[u8]) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + rest.to_string().len();
     if rest + length.to_string().len() != length {
@@ -53,7 +53,7 @@ pub fn record(key: &str, value: &[u8]) -> Vec<u8> {
 
 impl Entry {
     /// An entry of the type `flag`.
-    pub fn new(name: impl AsRef<[u8]>, flag: u8) -> Self {
+    pub(crate) fn new(name: impl AsRef<[u8]>, flag: u8) -> Self {
         Self {
             name: name.as_ref().to_vec(),
             flag,
@@ -73,99 +73,99 @@ impl Entry {
         }
     }
 
-    pub fn file(name: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn file(name: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> Self {
         Self::new(name, b'0').body(body)
     }
 
-    pub fn dir(name: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn dir(name: impl AsRef<[u8]>) -> Self {
         Self::new(name, b'5')
     }
 
-    pub fn symlink(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn symlink(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Self {
         Self::new(name, b'2').link(target)
     }
 
-    pub fn hardlink(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn hardlink(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Self {
         Self::new(name, b'1').link(target)
     }
 
-    pub fn body(mut self, body: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn body(mut self, body: impl AsRef<[u8]>) -> Self {
         self.body = body.as_ref().to_vec();
         self
     }
 
     /// No padding after the data.
-    pub fn unpadded(mut self) -> Self {
+    pub(crate) fn unpadded(mut self) -> Self {
         self.padded = false;
         self
     }
 
-    pub fn link(mut self, link: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn link(mut self, link: impl AsRef<[u8]>) -> Self {
         self.link = link.as_ref().to_vec();
         self
     }
 
-    pub fn mode(mut self, mode: u64) -> Self {
+    pub(crate) fn mode(mut self, mode: u64) -> Self {
         self.mode = octal(mode, 8);
         self
     }
 
-    pub fn owner(mut self, uid: u64, gid: u64) -> Self {
+    pub(crate) fn owner(mut self, uid: u64, gid: u64) -> Self {
         (self.uid, self.gid) = (octal(uid, 8), octal(gid, 8));
         self
     }
 
-    pub fn raw_mode(mut self, field: &[u8]) -> Self {
+    pub(crate) fn raw_mode(mut self, field: &[u8]) -> Self {
         self.mode = field.to_vec();
         self
     }
 
-    pub fn raw_uid(mut self, field: &[u8]) -> Self {
+    pub(crate) fn raw_uid(mut self, field: &[u8]) -> Self {
         self.uid = field.to_vec();
         self
     }
 
-    pub fn raw_mtime(mut self, field: &[u8]) -> Self {
+    pub(crate) fn raw_mtime(mut self, field: &[u8]) -> Self {
         self.mtime = field.to_vec();
         self
     }
 
     /// What the header says of the size, whatever the data has.
-    pub fn raw_size(mut self, field: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn raw_size(mut self, field: impl AsRef<[u8]>) -> Self {
         self.size = Some(field.as_ref().to_vec());
         self
     }
 
-    pub fn size(self, size: u64) -> Self {
+    pub(crate) fn size(self, size: u64) -> Self {
         self.raw_size(octal(size, 12))
     }
 
-    pub fn magic(mut self, magic: &[u8; 8]) -> Self {
+    pub(crate) fn magic(mut self, magic: &[u8; 8]) -> Self {
         self.magic = magic.to_vec();
         self
     }
 
-    pub fn gnu(self) -> Self {
+    pub(crate) fn gnu(self) -> Self {
         self.magic(b"ustar  \0")
     }
 
-    pub fn device(mut self, major: u64, minor: u64) -> Self {
+    pub(crate) fn device(mut self, major: u64, minor: u64) -> Self {
         self.device = (octal(major, 8), octal(minor, 8));
         self
     }
 
-    pub fn prefix(mut self, prefix: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn prefix(mut self, prefix: impl AsRef<[u8]>) -> Self {
         self.prefix = prefix.as_ref().to_vec();
         self
     }
 
     /// Overwrites bytes of the header block before its checksum is made.
-    pub fn patch(mut self, at: usize, bytes: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn patch(mut self, at: usize, bytes: impl AsRef<[u8]>) -> Self {
         self.patches.push((at, bytes.as_ref().to_vec()));
         self
     }
 
-    pub fn broken_sum(mut self) -> Self {
+    pub(crate) fn broken_sum(mut self) -> Self {
         self.broken_sum = true;
         self
     }
@@ -205,73 +205,81 @@ impl Entry {
     }
 }
 
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, flag, mode, uid, gid, link, body, .. } = self;
+        let [name, mode, uid, gid, link] = [name, mode, uid, gid, link].map(|bytes| bytes.escape_ascii().to_string());
+        write!(f, "{:?} {name} -> {link} {mode} {uid}:{gid} {} bytes", char::from(*flag), body.len())
+    }
+}
+
 impl Tar {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    pub fn add(mut self, entry: Entry) -> Self {
+    pub(crate) fn add(mut self, entry: Entry) -> Self {
         entry.write(&mut self.bytes);
         self
     }
 
-    pub fn all(self, entries: impl IntoIterator<Item = Entry>) -> Self {
+    pub(crate) fn all(self, entries: impl IntoIterator<Item = Entry>) -> Self {
         entries.into_iter().fold(self, Self::add)
     }
 
-    pub fn file(self, name: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn file(self, name: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> Self {
         self.add(Entry::file(name, body))
     }
 
-    pub fn dir(self, name: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn dir(self, name: impl AsRef<[u8]>) -> Self {
         self.add(Entry::dir(name))
     }
 
-    pub fn symlink(self, name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn symlink(self, name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Self {
         self.add(Entry::symlink(name, target))
     }
 
-    pub fn hardlink(self, name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn hardlink(self, name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Self {
         self.add(Entry::hardlink(name, target))
     }
 
     /// A pax header with these records for the entry after it.
-    pub fn pax(self, records: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn pax(self, records: &[(&str, &[u8])]) -> Self {
         let body: Vec<u8> = records.iter().flat_map(|(key, value)| record(key, value)).collect();
         self.add(Entry::new("PaxHeaders/x", b'x').body(body))
     }
 
     /// A pax header with this text.
-    pub fn raw_pax(self, text: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn raw_pax(self, text: impl AsRef<[u8]>) -> Self {
         self.add(Entry::new("PaxHeaders/x", b'x').body(text))
     }
 
     /// A global pax header.
-    pub fn global(self, records: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn global(self, records: &[(&str, &[u8])]) -> Self {
         let body: Vec<u8> = records.iter().flat_map(|(key, value)| record(key, value)).collect();
         self.add(Entry::new("pax_global_header", b'g').body(body))
     }
 
     /// GNU's long name (`L`) or long link (`K`) for the entry after it.
-    pub fn long(self, flag: u8, name: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn long(self, flag: u8, name: impl AsRef<[u8]>) -> Self {
         let body = [name.as_ref(), b"\0"].concat();
         self.add(Entry::new("././@LongLink", flag).gnu().body(body))
     }
 
     /// Bytes as they are.
-    pub fn raw(mut self, bytes: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn raw(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.bytes.extend_from_slice(bytes.as_ref());
         self
     }
 
     /// The archive with its two blocks of zeros.
-    pub fn end(mut self) -> Vec<u8> {
+    pub(crate) fn end(mut self) -> Vec<u8> {
         self.bytes.resize(self.bytes.len() + 1024, 0);
         self.bytes
     }
 
     /// The archive without an end.
-    pub fn open_end(self) -> Vec<u8> {
+    pub(crate) fn open_end(self) -> Vec<u8> {
         self.bytes
     }
 }

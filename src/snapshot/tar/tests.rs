@@ -62,6 +62,8 @@ fn files() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn what_was_written_is_read_however_it_arrives(files in files(), chunk in 1_usize..3000) {
         let entries = read(&archive(&files), chunk).expect("accepted");
