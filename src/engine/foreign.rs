@@ -36,9 +36,8 @@ impl Engine {
         }
         let worker = self.worker()?;
         for path in directories {
-            let failed = |error: std::io::Error| {
-                Failure::say(FailureKind::Store, format!("remove {}: {error}", path.display()))
-            };
+            let failed =
+                |error: std::io::Error| Failure::say(FailureKind::Store, format!("remove {}: {error}", path.display()));
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
             worker.empty(directory.as_fd())?;

@@ -7,6 +7,7 @@ pub mod host;
 mod containers;
 mod failures;
 mod foreign;
+mod images;
 
 use api::{Event, Failure, FailureKind, Reply, Request, Settings};
 
@@ -36,6 +37,12 @@ impl Engine {
             Request::Run(run) => self.run(&run.request, events).map(Into::into),
             Request::ListContainers(list) => self.list_containers(&list).map(Into::into),
             Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),
+            Request::ListImages(_) => self.list_images().map(Into::into),
+            Request::RemoveImage(remove) => self.remove_image(&remove, events).map(Into::into),
+            Request::Tag(tag) => self.tag_image(&tag).map(Into::into),
+            Request::Load(load) => self.load_images(&load, events).map(Into::into),
+            Request::Save(save) => self.save_images(&save).map(Into::into),
+            Request::Inspect(inspect) => self.inspect_image(&inspect.name).map(Into::into),
             _ => Err(Failure::say(FailureKind::Internal, "this verb is being written")),
         }
     }
