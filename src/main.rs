@@ -9,5 +9,9 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|word| word == worker::PERSONA) {
         return worker::main(words.next().as_deref());
     }
-    ExitCode::SUCCESS
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.split_first() {
+        Some((persona, rest)) if persona == "__monitor" => ExitCode::from(pybox::monitor::main(rest)),
+        _ => ExitCode::from(125),
+    }
 }
