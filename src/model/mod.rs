@@ -6,8 +6,10 @@
 
 pub mod container;
 pub mod digest;
+pub mod flags;
 pub mod host;
 pub mod id;
 pub mod lifecycle;
 pub mod platform;
 pub mod reference;
+pub mod subid;

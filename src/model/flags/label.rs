@@ -1,0 +1,19 @@
+//! `--label key[=value]`.
+
+use super::{InvalidFlag, has_control};
+
+/// Reads a label; without `=`, the value is empty. Labels are data: they change
+/// nothing in how a container runs.
+///
+/// # Errors
+/// If the key is empty or too long, or holds spaces or control characters.
+pub fn parse(text: &str) -> Result<(String, String), InvalidFlag> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    if key.is_empty() || key.len() > 256 || has_control(key) || key.contains(' ') || value.contains('\0') {
+        return Err(InvalidFlag::new("--label", text, "expected key=value with a key without spaces"));
+    }
+    if value.len() > 64 << 10 {
+        return Err(InvalidFlag::new("--label", text, "the value is longer than 64 KiB"));
+    }
+    Ok((key.into(), value.into()))
+}

@@ -1,0 +1,1 @@
+//! Tables of what each flag takes and what it refuses.
