@@ -4,7 +4,13 @@ pub mod api;
 pub mod filter;
 pub mod host;
 
+mod containers;
+mod failures;
+mod foreign;
+
 use api::{Event, Failure, FailureKind, Reply, Request, Settings};
+
+use crate::store::{Access, Store};
 
 /// The engine, in this process.
 ///
@@ -26,7 +32,15 @@ impl Engine {
     /// # Errors
     /// With what went wrong and what to do about it.
     pub fn call(&self, request: Request, events: &mut dyn FnMut(Event)) -> Result<Reply, Failure> {
-        let _ = (request, events, &self.settings);
-        Err(Failure::say(FailureKind::Internal, "this verb is being written"))
+        match request {
+            Request::Run(run) => self.run(&run.request, events).map(Into::into),
+            Request::ListContainers(list) => self.list_containers(&list).map(Into::into),
+            Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),
+            _ => Err(Failure::say(FailureKind::Internal, "this verb is being written")),
+        }
+    }
+
+    fn store(&self, access: Access) -> Result<Store, Failure> {
+        Ok(Store::open(&self.settings.root, access)?)
     }
 }

@@ -123,7 +123,11 @@ impl NewImage {
     /// # Errors
     /// [`StoreError::BadImage`] for documents that are no image, or that contradict each other.
     pub fn describe(manifest_digest: &Digest, manifest: &[u8], config: &[u8]) -> Result<Self, StoreError> {
-        let refuse = |subject: &Digest, why: String| StoreError::BadImage { subject: subject.clone(), why };
+        // Parsers quote what they refuse, and that may be megabytes.
+        let refuse = |subject: &Digest, why: String| StoreError::BadImage {
+            subject: subject.clone(),
+            why: why.chars().take(200).collect(),
+        };
         let in_manifest = |why: String| refuse(manifest_digest, why);
         let ambiguity: Ambiguity = serde_json::from_slice(manifest).map_err(|error| in_manifest(error.to_string()))?;
         if ambiguity.manifests.is_some() || ambiguity.fs_layers.is_some() {
@@ -227,7 +231,7 @@ mod tests {
             (manifest(CONFIG.as_bytes(), 2), CONFIG.to_owned(), "has 2 layers, and its configuration 1"),
             (good.replace("\"layers\"", "\"manifests\":[],\"layers\""), CONFIG.to_owned(), "something else at once"),
             (good.replace("\"layers\"", "\"layers\":[],\"layers\""), CONFIG.to_owned(), "duplicate field"),
-            (good.replace("sha256:1111", "sha256:../1"), CONFIG.to_owned(), "invalid digest"),
+            (good.replace("sha256:1111", "sha256:../1"), CONFIG.to_owned(), "Invalid encoded value"),
             (good.clone(), CONFIG.replace("sha256:2222", "md5:2222"), "invalid digest"),
             (good.clone(), CONFIG.replace("linux", "a/b/c"), "no platform"),
             (good, "{".to_owned(), "EOF"),

@@ -155,8 +155,9 @@ impl Store {
         let place = self.layout.layer(&diff_id);
         if !atomic::rename_new(&staging, &place)? {
             // What stands there is not whole, or begin_layer would have said so.
-            trash::discard(&self.layout, &place)?;
+            let old = trash::discard(&self.layout, &place)?;
             atomic::rename_new(&staging, &place)?;
+            trash::delete(old.into_iter());
         }
         if settle == Settle::Now {
             atomic::sync_directory(&self.layout.layers())?;

@@ -15,3 +15,4 @@ pub mod mount;
 pub mod path;
 pub mod seal;
 pub mod seccomp;
+pub mod worker_limits;

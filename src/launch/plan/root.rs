@@ -11,7 +11,7 @@ use crate::launch::step::{Overlay, RootSource};
 /// The annotation's content. The shape is the snapshotter's recipe; it is read
 /// here once more because the document is all that crosses this wall.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(tag = "kind", rename_all = "lowercase")]
 enum Recipe {
     Overlay {
         /// Layers, top first.

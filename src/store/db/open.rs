@@ -46,6 +46,14 @@ const NETWORK_FILE_SYSTEMS: [u32; 14] = [
 impl Db {
     /// Opens the database for writing, and makes it and its surroundings if there is none.
     pub(in crate::store) fn open_or_create(layout: &Layout) -> Result<Self, StoreError> {
+        Self::open_to_write(layout).map_err(|error| match error {
+            // SQLite only says that it cannot open the files it needs.
+            StoreError::Database { .. } if !is_writable(layout) => StoreError::ReadOnly { path: layout.root().into() },
+            other => other,
+        })
+    }
+
+    fn open_to_write(layout: &Layout) -> Result<Self, StoreError> {
         let path = layout.database();
         if path.exists() {
             let db = Self::connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -63,8 +71,7 @@ impl Db {
         if !path.exists() {
             return Self::empty(&path);
         }
-        let writable = rustix::fs::access(layout.root(), rustix::fs::Access::WRITE_OK).is_ok();
-        let mut db = if writable {
+        let mut db = if is_writable(layout) {
             // Opened for writing, as reading a write-ahead log writes its index.
             Self::connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?
         } else {
@@ -149,6 +156,10 @@ impl Db {
     pub(super) fn bound_log(&self) -> rusqlite::Result<()> {
         self.connection.execute_batch(&format!("PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}"))
     }
+}
+
+fn is_writable(layout: &Layout) -> bool {
+    rustix::fs::access(layout.root(), rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 fn is_network_file_system(root: &Path) -> bool {
