@@ -9,7 +9,7 @@ use super::Engine;
 use super::api::{Failure, FailureKind};
 use crate::engine::host;
 use crate::model::container::UserNamespace;
-use crate::snapshot::SnapshotError;
+use crate::snapshot::failure::SnapshotError;
 use crate::snapshot::worker::{Ids, WorkerProgram};
 use crate::sys::idmap::Helpers;
 
@@ -36,9 +36,8 @@ impl Engine {
         }
         let worker = self.worker()?;
         for path in directories {
-            let failed = |error: std::io::Error| {
-                Failure::say(FailureKind::Store, format!("remove {}: {error}", path.display()))
-            };
+            let failed =
+                |error: std::io::Error| Failure::say(FailureKind::Store, format!("remove {}: {error}", path.display()));
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
             worker.empty(directory.as_fd())?;

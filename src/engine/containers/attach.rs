@@ -107,8 +107,11 @@ pub(super) fn stay(session: &Session, signals: &Signals, raw: bool) -> Result<i3
             Ok(Event::Exited { exit_code }) => return Ok(exit_code),
             Ok(_) | Err(WireError::Content(_)) => {}
             Err(WireError::Closed) => {
-                return Err(Failure::say(FailureKind::Internal, "the container's monitor was killed, and the container with it")
-                    .hint("see what is left with `pybox ps -a`".to_owned()));
+                return Err(Failure::say(
+                    FailureKind::Internal,
+                    "the container's monitor was killed, and the container with it",
+                )
+                .hint("see what is left with `pybox ps -a`".to_owned()));
             }
             Err(error) => return Err(error.into()),
         }

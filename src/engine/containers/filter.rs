@@ -14,11 +14,7 @@ use crate::sys::seccomp;
 ///
 /// # Errors
 /// If it cannot be compiled, or not be kept.
-pub(super) fn compiled(
-    store: &Store,
-    spec: &Spec,
-    events: &mut dyn FnMut(Event),
-) -> Result<Option<OwnedFd>, Failure> {
+pub(super) fn compiled(store: &Store, spec: &Spec, events: &mut dyn FnMut(Event)) -> Result<Option<OwnedFd>, Failure> {
     let Some(rules) = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) else {
         return Ok(None);
     };
@@ -30,11 +26,12 @@ pub(super) fn compiled(
     }
     let compiled = seccomp::compile(rules)?;
     if !compiled.unknown.is_empty() {
-        events(Event::Warning(format!("the seccomp profile names unknown system calls: {}", compiled.unknown.join(", "))));
+        events(Event::Warning(format!(
+            "the seccomp profile names unknown system calls: {}",
+            compiled.unknown.join(", ")
+        )));
     }
-    let keep = |error: std::io::Error| {
-        Failure::say(FailureKind::Store, format!("write {}: {error}", path.display()))
-    };
+    let keep = |error: std::io::Error| Failure::say(FailureKind::Store, format!("write {}: {error}", path.display()));
     std::fs::create_dir_all(&directory).map_err(keep)?;
     let temporary = directory.join(format!(".{}", std::process::id()));
     std::fs::write(&temporary, &compiled.program).map_err(keep)?;

@@ -4,8 +4,8 @@ use super::reconcile::{Look, look};
 use crate::engine::Engine;
 use crate::engine::api::{ContainerSummary, Failure, ListContainers};
 use crate::model::container::{MountSource, NetworkMode};
-use crate::store::{Access, Durability};
 use crate::store::containers::Container;
+use crate::store::{Access, Durability};
 
 impl Engine {
     pub(in crate::engine) fn list_containers(&self, list: &ListContainers) -> Result<Vec<ContainerSummary>, Failure> {

@@ -18,7 +18,9 @@ impl Engine {
             }
             Lifecycle::Running { .. } | Lifecycle::Paused { .. } => {
                 let message = format!("container {} is {}", container.name, container.lifecycle.word());
-                return Err(Failure::say(FailureKind::Conflict, message).hint(format!("pybox rm -f {}", container.name)));
+                return Err(
+                    Failure::say(FailureKind::Conflict, message).hint(format!("pybox rm -f {}", container.name))
+                );
             }
             Lifecycle::Created | Lifecycle::Stopped { .. } => {}
         }

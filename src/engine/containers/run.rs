@@ -67,8 +67,8 @@ fn mapping(facts: &HostFacts) -> Result<Mapping, Failure> {
     if !facts.user_namespace || (single(&facts.id_map.uids) && single(&facts.id_map.gids)) {
         return Ok(Mapping::Direct { deny_setgroups: facts.uid != 0 });
     }
-    let helpers = Helpers::find()
-        .ok_or_else(|| Failure::say(FailureKind::Host, "newuidmap and newgidmap are not installed"))?;
+    let helpers =
+        Helpers::find().ok_or_else(|| Failure::say(FailureKind::Host, "newuidmap and newgidmap are not installed"))?;
     Ok(Mapping::Helpers { newuidmap: helpers.newuidmap, newgidmap: helpers.newgidmap })
 }
 

@@ -57,8 +57,11 @@ fn make(directory: &Path) -> Result<(), Failure> {
 fn check_source(path: &Path, create: bool) -> Result<(), Failure> {
     match std::fs::metadata(path) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && create => std::fs::create_dir_all(path)
-            .map_err(|error| Failure::say(FailureKind::Invalid, format!("make the bind source {}: {error}", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && create => {
+            std::fs::create_dir_all(path).map_err(|error| {
+                Failure::say(FailureKind::Invalid, format!("make the bind source {}: {error}", path.display()))
+            })
+        }
         Err(error) => {
             let failure = Failure::say(FailureKind::Invalid, format!("bind source {}: {error}", path.display()));
             Err(failure.hint(format!("mkdir -p {}", path.display())))

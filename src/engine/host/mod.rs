@@ -15,7 +15,7 @@ use std::fs;
 use rustix::process::{Resource, getegid, geteuid, getrlimit};
 
 pub use failure::HostError;
-pub use ids::{id_map, user_name};
+pub use ids::{home_directory, id_map, user_name};
 
 use crate::model::container::{ContainerRequest, NetworkMode};
 use crate::model::host::HostFacts;
