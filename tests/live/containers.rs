@@ -40,10 +40,8 @@ fn a_running_container_shows_and_is_not_removed_by_mistake() {
     let image = live.image("busybox");
     let arguments =
         ["run", "--name", "busy", "--init", "-v", &volume, &image, "sh", "-c", "touch /ready/yes; sleep 300"];
-    let running = live.pybox(arguments).start();
-    while !ready.join("yes").exists() {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    let mut running = live.pybox(arguments).start();
+    live.awaits(&ready.join("yes"), &mut running);
     assert_eq!(names(&live, &[]), ["busy"]);
     let shown: Value = serde_json::from_str(&live.pybox(["inspect", "busy"]).ok()).expect("JSON");
     assert_eq!(shown[0]["State"]["Status"], "running");
@@ -78,10 +76,8 @@ fn a_container_whose_processes_were_killed_is_seen_as_ended() {
     let image = live.image("busybox");
     let arguments =
         ["run", "--rm", "--name", "doomed", "-v", &volume, &image, "sh", "-c", "touch /ready/yes; sleep 300"];
-    let running = live.pybox(arguments).start();
-    while !ready.join("yes").exists() {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    let mut running = live.pybox(arguments).start();
+    live.awaits(&ready.join("yes"), &mut running);
     // Command line and monitor at once, as an out-of-memory killer or a closed session would.
     nix::sys::signal::killpg(running.pid(), nix::sys::signal::Signal::SIGKILL).expect("kill");
     live.pybox(["ps", "-a"]).ok();

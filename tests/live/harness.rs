@@ -118,6 +118,17 @@ impl Live {
         path
     }
 
+    /// Waits until a container has made `path`.
+    pub(crate) fn awaits(&self, path: &Path, running: &mut Running) {
+        let started = Instant::now();
+        while !path.exists() {
+            let ended = running.child.try_wait().expect("wait for a child");
+            let late = started.elapsed() > Duration::from_secs(20);
+            assert!(ended.is_none() && !late, "{} does not come: {}\n  {ended:?}", path.display(), running.line);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// What of this test is still there: processes, mounts, containers' directories.
     pub(crate) fn leftovers(&self) -> Vec<String> {
         // The program's last process may be about to end when the command returns.

@@ -41,8 +41,10 @@ impl Canary {
     }
 }
 
+/// Pulls the image, which is well-formed, and runs a script in it.
 fn run(live: &Live, image: &str, flags: &[&str], script: &str) -> Outcome {
     let image = live.image(image);
+    live.pybox(["pull", &image]).within(30).ok();
     let start = ["run", "--rm"].iter().chain(flags).copied();
     live.pybox(start.chain([image.as_str(), "sh", "-c", script])).within(30).run()
 }
@@ -125,8 +127,15 @@ fn layers_that_leave_the_root_are_refused() {
 fn writing_through_a_link_stays_inside() {
     let Some(live) = Live::new() else { return };
     let canary = Canary::look();
+    // Such a link resolves inside of the layer, where there is nothing: refused, or a directory of its own.
     for image in ["evil-write-through", "evil-mode-through"] {
-        is_clean(&run(&live, image, &[], "ls -ld /door"));
+        let name = live.image(image);
+        let pulled = live.pybox(["pull", &name]).run();
+        if pulled.code == Some(0) {
+            assert_eq!(live.pybox(["run", "--rm", &name, "true"]).run().code, Some(0), "{image}");
+        } else {
+            assert!(pulled.stderr.contains("hint:") && pulled.stderr.contains("door"), "{pulled}");
+        }
         canary.is_untouched();
     }
 }
@@ -135,7 +144,7 @@ fn writing_through_a_link_stays_inside() {
 fn account_files_that_are_none_are_refused_quickly() {
     let Some(live) = Live::new() else { return };
     for image in ["evil-passwd-fifo", "evil-passwd-zero", "evil-passwd-giant", "evil-passwd-host"] {
-        live.pybox(["pull", &live.image(image)]).within(30).run();
+        live.pybox(["pull", &live.image(image)]).within(30).ok();
         let started = Instant::now();
         let end = run(&live, image, &["-u", "somebody"], "id -u");
         assert_eq!(end.code, Some(125), "{image}: {end}");
@@ -168,6 +177,7 @@ fn an_images_configuration_gives_no_rights() {
 fn no_variable_of_the_host_comes_in() {
     let Some(live) = Live::new() else { return };
     let image = live.image("evil-env");
+    live.pybox(["pull", &image]).ok();
     let end = live.pybox(["run", "--rm", &image, "env"]).env("SECRET_X", "1").env("NOVALUE", "leaked").run();
     is_clean(&end);
     assert!(!end.text().contains("SECRET_X") && !end.text().contains("leaked"), "{end}");

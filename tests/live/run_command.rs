@@ -139,8 +139,8 @@ fn signals_reach_the_container() {
         let volume = format!("{}:/ready", ready.display());
         let script =
             format!("trap 'echo got {name}; exit 9' {name}; touch /ready/{name}; while :; do sleep 0.05; done");
-        let running = live.sh(&["-v", &volume], &script).start();
-        wait_for(&ready.join(name));
+        let mut running = live.sh(&["-v", &volume], &script).start();
+        live.awaits(&ready.join(name), &mut running);
         running.signal(signal);
         let end = running.wait().exits(9);
         assert_eq!(end.text(), format!("got {name}"));
@@ -148,21 +148,13 @@ fn signals_reach_the_container() {
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
 
-fn wait_for(path: &std::path::Path) {
-    let started = std::time::Instant::now();
-    while !path.exists() {
-        assert!(started.elapsed().as_secs() < 20, "{} does not come", path.display());
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn killing_the_program_ends_the_container() {
     let Some(live) = Live::new() else { return };
     let ready = live.directory("ready");
     let volume = format!("{}:/ready", ready.display());
-    let running = live.sh(&["--init", "-v", &volume], "touch /ready/yes; sleep 300").start();
-    wait_for(&ready.join("yes"));
+    let mut running = live.sh(&["--init", "-v", &volume], "touch /ready/yes; sleep 300").start();
+    live.awaits(&ready.join("yes"), &mut running);
     running.signal(nix::sys::signal::Signal::SIGTERM);
     let end = running.wait();
     assert_eq!(end.code, Some(143), "{end}");
