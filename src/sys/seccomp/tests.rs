@@ -13,7 +13,7 @@ fn rule(rest: &str) -> LinuxSeccomp {
 #[test]
 fn programs_are_whole_instructions() {
     let compiled = compile(&rule(r#""action":"SCMP_ACT_ALLOW""#)).unwrap();
-    assert!(compiled.program.len() > 5 * 8 && compiled.program.len() % 8 == 0);
+    assert!(compiled.program.len() > 5 * 8 && compiled.program.len().is_multiple_of(8));
     assert!(compiled.unknown.is_empty());
 }
 
@@ -47,7 +47,7 @@ fn a_filter_for_another_architecture_compiles() {
     let foreign = filter(
         r#""architectures":["SCMP_ARCH_AARCH64","SCMP_ARCH_ARM"],"syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW"}]"#,
     );
-    assert!(compile(&foreign).unwrap().program.len() % 8 == 0);
+    assert!(compile(&foreign).unwrap().program.len().is_multiple_of(8));
 }
 
 #[test]

@@ -5,7 +5,7 @@ pub(super) struct Program(Vec<(u16, u8, u8, u32)>);
 
 impl Program {
     pub(super) fn new(bytes: &[u8]) -> Self {
-        assert_eq!(bytes.len() % 8, 0);
+        assert!(bytes.len().is_multiple_of(8));
         let one =
             |b: &[u8]| (u16::from_ne_bytes([b[0], b[1]]), b[2], b[3], u32::from_ne_bytes([b[4], b[5], b[6], b[7]]));
         Self(bytes.chunks_exact(8).map(one).collect())
