@@ -18,7 +18,7 @@ fn busybox() {
     let made = composed(&ContainerRequest::default(), BUSYBOX).unwrap();
     assert_eq!(made.warnings, Vec::<String>::new());
     let spec = made.spec;
-    assert_eq!(spec.version(), "1.2.0");
+    assert_eq!(spec.version(), "1.1.0");
     let root = spec.root().as_ref().unwrap();
     assert_eq!((root.path().to_str(), root.readonly()), (Some("rootfs"), Some(false)));
     assert_eq!(spec.hostname().as_deref(), Some("web"));
@@ -49,7 +49,7 @@ fn documents_survive_being_written() {
     let spec = spec(&ContainerRequest::default());
     let text = serde_json::to_string(&spec).unwrap();
     assert_eq!(serde_json::from_str::<Spec>(&text).unwrap(), spec);
-    assert!(text.contains(r#""ociVersion":"1.2.0""#) && !text.contains("hooks"));
+    assert!(text.contains(r#""ociVersion":"1.1.0""#) && !text.contains("hooks"));
 }
 
 #[test]

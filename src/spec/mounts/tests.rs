@@ -68,6 +68,8 @@ fn variants_of_the_kernels_file_systems() {
     let mounts = made(&request);
     assert_eq!(shown(&mounts, "/sys"), "bind /sys nosuid,noexec,nodev,rbind,rslave,ro,rro");
     assert!(shown(&mounts, "/dev/shm").ends_with("size=4096"));
+    assert_eq!(targets(&mounts)[5..8], ["/sys", "/sys/fs/cgroup", "/sys/fs/cgroup"]);
+    assert!(shown(&mounts, "/sys/fs/cgroup").starts_with("tmpfs "));
     let privileged = made(&ContainerRequest { privileged: true, ..ContainerRequest::default() });
     assert!(shown(&privileged, "/sys").ends_with("nodev,rw") && shown(&privileged, "/sys/fs/cgroup").ends_with(",rw"));
     let single = crate::spec::idmap::default_map(1, 1, &crate::spec::idmap::SubordinateIds::default());
