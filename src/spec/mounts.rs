@@ -106,8 +106,8 @@ fn kernel(request: &ContainerRequest, host: &HostFacts) -> Vec<Plain> {
     };
     // A tree of ours already has this very file system there, on which the kernel would
     // not mount it a second time: something else comes between.
-    let cover =
-        (sys.1 == "bind").then(|| ("/sys/fs/cgroup", "tmpfs", "tmpfs".into(), with(&["mode=755", "size=4096", access])));
+    let cover = (sys.1 == "bind")
+        .then(|| ("/sys/fs/cgroup", "tmpfs", "tmpfs".into(), with(&["mode=755", "size=4096", access])));
     let mut all = vec![
         proc,
         ("/dev", "tmpfs", "tmpfs".into(), words(&["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"])),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::container::{NetworkMode, Seccomp, Security, UserNamespace};
 
+mod any_text;
 mod mounts;
 
 fn text<T>(result: Result<T, InvalidFlag>) -> String {

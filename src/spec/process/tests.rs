@@ -145,6 +145,23 @@ fn security_of_the_process() {
 }
 
 #[test]
+fn read_only_containers_gain_no_privileges() {
+    let request = ContainerRequest { read_only: true, ..ContainerRequest::default() };
+    assert_eq!(process(&request, r#"{"Cmd":["sh"]}"#).no_new_privileges(), Some(true));
+}
+
+#[test]
+fn labels_of_selinux_are_not_dropped_in_silence() {
+    let labelled = |label: &str| ContainerRequest {
+        security: Security { labels: vec![label.into()], ..Security::default() },
+        ..ContainerRequest::default()
+    };
+    let config = r#"{"Cmd":["sh"]}"#;
+    assert!(composed(&labelled("disable"), config).is_ok());
+    assert!(matches!(composed(&labelled("type:x_t"), config), Err(SpecError::Unsupported { .. })));
+}
+
+#[test]
 fn users_of_the_process() {
     let request =
         ContainerRequest { user: Some("web".into()), groups: vec!["7".into()], ..ContainerRequest::default() };
