@@ -12,3 +12,4 @@ pub mod id;
 pub mod lifecycle;
 pub mod platform;
 pub mod reference;
+pub mod subid;

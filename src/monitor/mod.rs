@@ -1,1 +1,21 @@
-//! (being written)
+//! The one small process that each container has as its parent.
+//!
+//! It is the only process of ours that forks without executing, so it has one
+//! thread and one `poll` loop from birth to end. It launches the container from
+//! its bundle, copies its standard streams, passes signals on, reaps, and writes
+//! down how it ended. It opens no database and knows no image: what it is told
+//! comes as one message ([`protocol::Start`]), what it knows it says on the same
+//! socket, and what has to outlive it is in the bundle (`run.json`, `exit.json`).
+//!
+//! As long as a monitor lives it holds a lock on the bundle directory, inherited
+//! from whoever made it: a bundle that can be locked belongs to nobody alive.
+
+pub mod client;
+pub mod protocol;
+pub mod record;
+
+mod attached;
+mod run;
+mod stream;
+
+pub use run::main;

@@ -1,1 +1,18 @@
-//! (being written)
+//! Root file systems: layers unpacked once, overlay recipes over them, and the
+//! worker that touches foreign files.
+//!
+//! A layer's archive is read and applied only inside the worker ([`worker`]), a
+//! process that is root of nothing but its own user namespace and sees nothing
+//! but the layer's directory. This room mounts nothing (`launch` does) and keeps
+//! no record of what exists (`store` does).
+
+mod apply;
+mod decompress;
+pub mod failure;
+pub mod kernel_overlay;
+pub mod layered;
+pub mod recipe;
+pub mod remove;
+mod tar;
+mod unpack;
+pub mod worker;

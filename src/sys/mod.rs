@@ -5,6 +5,15 @@
 //! ours. All above it works with `OwnedFd`, `Path` and enums.
 #![allow(unsafe_code, reason = "the one room where unsafe code may stand; each block says why it is sound")]
 
+pub mod clone;
+pub mod confine;
+pub mod exec;
+pub mod identity;
 pub mod idmap;
+pub mod message;
+pub mod mount;
 pub mod path;
+pub mod seal;
 pub mod seccomp;
+pub mod startup;
+pub mod worker_limits;

@@ -5,7 +5,7 @@
 //! an `*at` call on the parent so found. There is no fallback that resolves
 //! strings: without openat2 (Linux 5.6) the calls fail.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
@@ -133,6 +133,16 @@ pub fn open_in(
     mode: Mode,
     extra: ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
+    resolve(root, path, flags, mode, extra)
+}
+
+fn resolve<P: rustix::path::Arg + Copy>(
+    root: BorrowedFd<'_>,
+    path: P,
+    flags: OFlags,
+    mode: Mode,
+    extra: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
     let nonblock = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NONBLOCK };
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | extra;
     for _ in 0..RACE_RETRIES {
@@ -142,6 +152,14 @@ pub fn open_in(
         }
     }
     Err(Errno::AGAIN)
+}
+
+/// As [`open_in`], for C strings and where nothing may be allocated.
+///
+/// # Errors
+/// Those of `openat2(2)`; EAGAIN after 128 races.
+pub fn open_in_root(root: BorrowedFd<'_>, path: &CStr, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+    resolve(root, path, flags, mode, ResolveFlags::empty())
 }
 
 /// The status of `name` in the directory `parent`, links not followed.

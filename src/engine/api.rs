@@ -1,0 +1,286 @@
+//! What a front end can ask of the engine, and what it gets back: plain data.
+//!
+//! Every front end (the command line today, a daemon's socket later) sends a
+//! [`Request`], hears [`Event`]s while it waits, and receives a [`Reply`] or a
+//! [`Failure`]. Nothing here acts; [`Call`] only ties a request to its reply, so
+//! that a caller gets the right type back without matching on the whole enum.
+//!
+//! Times are milliseconds since the epoch, sizes are bytes.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::container::{ContainerRequest, PullPolicy};
+use crate::model::platform::Platform;
+use crate::model::reference::Reference;
+
+mod answers;
+mod events;
+mod failure;
+mod info;
+
+pub use answers::{
+    ContainerRemoved, ContainerSummary, Exit, ImageName, ImageRemoval, ImageSummary, Imported, Pulled, Saved, Tagged,
+};
+pub use events::{Event, LayerProgress, LayerSize};
+pub use failure::{Failure, FailureKind};
+pub use info::{Disk, Driver, DriverState, Info};
+
+/// What the engine has to know of its surroundings. The front end reads the
+/// environment; nothing below it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Where everything is kept; absolute.
+    pub root: PathBuf,
+    /// Our own program, for the personas that the engine starts.
+    pub program: PathBuf,
+    /// Credential files in the order they are asked; missing ones are fine.
+    pub auth_files: Vec<PathBuf>,
+    /// `registries.conf` files and `.d` directories, in the order they apply.
+    pub registries_conf: Vec<PathBuf>,
+    /// Directories with one directory of certificates a registry host.
+    pub certs_dirs: Vec<PathBuf>,
+}
+
+/// Runs a container in the foreground and waits for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// The container, as asked for.
+    pub request: ContainerRequest,
+}
+
+/// Brings an image from its registry into the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pull {
+    /// Which image.
+    pub reference: Reference,
+    /// For which platform; the host's if none.
+    pub platform: Option<Platform>,
+    /// Whether an image that is already here is enough.
+    pub policy: PullPolicy,
+}
+
+/// Lists images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListImages {}
+
+/// Takes one name from an image; with its last name goes the image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveImage {
+    /// A reference, a digest, an id or a prefix of an id.
+    pub name: String,
+    /// All names at once, and stopped containers of the image too.
+    pub force: bool,
+}
+
+/// Makes an image of one layer from a root file system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// A tar archive (plain, gzip or zstd), or a directory.
+    pub source: Source,
+    /// The image's name, if it gets one.
+    pub reference: Option<Reference>,
+    /// Which platform the files are for; the host's if none.
+    pub platform: Option<Platform>,
+    /// The comment of the one history entry.
+    pub message: Option<String>,
+    /// `Dockerfile` lines that change the configuration: `CMD ["sh"]`, `ENV A=b`.
+    pub changes: Vec<String>,
+}
+
+/// Reads images from an archive that `docker save` or `podman save` wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// A docker-archive or oci-archive (plain, gzip or zstd), or an OCI layout directory.
+    pub source: Source,
+}
+
+/// Writes images to an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Save {
+    /// References, ids or prefixes of ids.
+    pub images: Vec<String>,
+    /// Which kind of archive.
+    pub format: ArchiveFormat,
+    /// Where the archive goes.
+    pub target: Source,
+}
+
+/// Gives an image one more name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tag {
+    /// The image: a reference, an id or a prefix of one.
+    pub image: String,
+    /// The new name.
+    pub reference: Reference,
+}
+
+/// Shows all that is known of one object, in docker's words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspect {
+    /// A name, an id or a prefix of one.
+    pub name: String,
+    /// Which kind of object; containers come before images if none is given.
+    pub kind: Option<ObjectKind>,
+}
+
+/// Lists containers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListContainers {
+    /// Which ones, the newest first.
+    pub scope: ContainerScope,
+    /// All of these have to hold, where those of one kind are alternatives
+    /// (labels are not); see [`super::filter`].
+    pub filters: Vec<ContainerFilter>,
+}
+
+/// Removes a container and what is its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveContainer {
+    /// A name, an id or a prefix of one.
+    pub name: String,
+    /// Whether a running one is killed first.
+    pub force: bool,
+    /// Whether its anonymous volumes go too.
+    pub volumes: bool,
+}
+
+/// Tells of the engine, the host and what each of them can do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetInfo {}
+
+/// Where bytes come from or go to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// A file or directory; absolute.
+    Path(PathBuf),
+    /// The caller's standard input (load, import) or output (save).
+    Standard,
+}
+
+/// A kind of image archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArchiveFormat {
+    /// What `docker save` writes: `manifest.json`, with an OCI layout beside it.
+    #[default]
+    DockerArchive,
+    /// An OCI image layout in a tar archive.
+    OciArchive,
+}
+
+/// What can be inspected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectKind {
+    /// A container.
+    Container,
+    /// An image.
+    Image,
+}
+
+/// Which containers a list shows, before its filters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerScope {
+    /// Those with processes.
+    #[default]
+    Running,
+    /// All.
+    All,
+    /// The last so many that were made, in any state.
+    Last(u32),
+}
+
+/// One `--filter` of a list of containers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerFilter {
+    /// The id starts with this.
+    Id(String),
+    /// The name contains this.
+    Name(String),
+    /// The state's word, as [`crate::model::lifecycle::Lifecycle::word`] has it.
+    Status(String),
+    /// It has the label, with the value if one is given.
+    Label {
+        /// The label.
+        key: String,
+        /// Its value.
+        value: Option<String>,
+    },
+    /// It was made from this image: a reference, an id or a prefix of one.
+    Ancestor(String),
+    /// It ended with this code.
+    Exited(i32),
+}
+
+/// A request that knows the type of its reply.
+pub trait Call: Into<Request> {
+    /// What the engine answers.
+    type Answer: TryFrom<Reply, Error = Failure>;
+}
+
+macro_rules! calls {
+    ($($request:ident($asked:ty) -> $reply:ident($answer:ty)),* $(,)?) => {
+        /// Everything a front end can ask for.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Request {
+            $(#[doc = concat!("See [`", stringify!($asked), "`].")] $request(Box<$asked>),)*
+        }
+
+        /// Everything the engine can answer.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Reply {
+            $(#[doc = concat!("The answer to [`", stringify!($asked), "`].")] $reply(Box<$answer>),)*
+        }
+
+        $(
+            impl From<$asked> for Request {
+                fn from(request: $asked) -> Self {
+                    Self::$request(Box::new(request))
+                }
+            }
+
+            impl From<$answer> for Reply {
+                fn from(answer: $answer) -> Self {
+                    Self::$reply(Box::new(answer))
+                }
+            }
+
+            impl TryFrom<Reply> for $answer {
+                type Error = Failure;
+
+                fn try_from(reply: Reply) -> Result<Self, Failure> {
+                    match reply {
+                        Reply::$reply(answer) => Ok(*answer),
+                        _ => Err(Failure::say(FailureKind::Internal, "the engine answered another question")),
+                    }
+                }
+            }
+
+            impl Call for $asked {
+                type Answer = $answer;
+            }
+        )*
+    };
+}
+
+calls! {
+    Run(Run) -> Exited(Exit),
+    Pull(Pull) -> Pulled(Pulled),
+    ListImages(ListImages) -> Images(Vec<ImageSummary>),
+    RemoveImage(RemoveImage) -> ImageRemoved(Vec<ImageRemoval>),
+    Import(Import) -> Imported(Imported),
+    Load(Load) -> Loaded(Vec<Imported>),
+    Save(Save) -> Saved(Saved),
+    Tag(Tag) -> Tagged(Tagged),
+    Inspect(Inspect) -> Document(serde_json::Value),
+    ListContainers(ListContainers) -> Containers(Vec<ContainerSummary>),
+    RemoveContainer(RemoveContainer) -> ContainerRemoved(ContainerRemoved),
+    GetInfo(GetInfo) -> Info(Info),
+}

@@ -1,0 +1,201 @@
+//! From a request to a bundle and a row.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use oci_spec::image::ImageConfiguration;
+use oci_spec::runtime::{BoxBuilder, Spec};
+
+use super::{filter, limits, volumes};
+use crate::engine::api::{Event, Failure, FailureKind};
+use crate::engine::host;
+use crate::launch::plan::{INIT_ANNOTATION, ROOTFS_ANNOTATION};
+use crate::model::container::ContainerRequest;
+use crate::model::host::HostFacts;
+use crate::model::id::{ContainerId, ContainerName};
+use crate::model::lifecycle::Lifecycle;
+use crate::model::platform::Platform;
+use crate::snapshot::recipe::Recipe;
+use crate::snapshot::{kernel_overlay, layered};
+use crate::spec::{self, BundleFiles, Composition, files, mounts, user};
+use crate::store::bundle::{Bundle, BundleFile};
+use crate::store::containers::Container;
+use crate::store::image::{CONFIG_LIMIT, Image};
+use crate::store::{Durability, Store};
+
+/// A container that can be started.
+pub(super) struct Created {
+    pub(super) container: Container,
+    pub(super) bundle: Bundle,
+    pub(super) filter: Option<OwnedFd>,
+    pub(super) facts: HostFacts,
+}
+
+/// How much of a container has to survive a power cut.
+pub(super) fn durability(request: &ContainerRequest) -> Durability {
+    if request.remove { Durability::Throwaway } else { Durability::Durable }
+}
+
+/// Makes the bundle and the row of a new container.
+///
+/// # Errors
+/// With what is wrong with the request, or missing on this host; nothing is left behind then.
+pub(super) fn create(
+    store: &Store,
+    request: ContainerRequest,
+    image: &Image,
+    events: &mut dyn FnMut(Event),
+) -> Result<Created, Failure> {
+    limits::check(&request.limits, limits::cgroup_version())?;
+    let config = read_config(store, image)?;
+    let facts = host::facts(&request)?;
+    let id = new_id()?;
+    let bundle = store.create_bundle(&id)?;
+    let made = fill(store, &bundle, (&id, &request, image), (&config, &facts), events)
+        .and_then(|filter| insert(store, (&id, request), image).map(|container| (filter, container)));
+    match made {
+        Ok((filter, container)) => Ok(Created { container, bundle, filter, facts }),
+        Err(failure) => {
+            // The first failure is the one to tell; what it left is ours alone.
+            let _ = store.remove_bundle(&id);
+            Err(failure)
+        }
+    }
+}
+
+fn read_config(store: &Store, image: &Image) -> Result<ImageConfiguration, Failure> {
+    let text = store.read_blob(&image.id, CONFIG_LIMIT)?;
+    serde_json::from_slice(&text).map_err(|error| {
+        Failure::say(FailureKind::Corrupt, format!("read the configuration of image {}: {error}", image.id.short()))
+            .hint("pull or load the image again".to_owned())
+    })
+}
+
+/// 32 bytes of the kernel's randomness.
+fn new_id() -> Result<ContainerId, Failure> {
+    let mut bytes = [0; 32];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(32) => Ok(ContainerId::from_random(&bytes)),
+        Ok(_) => Err(Failure::say(FailureKind::Internal, "get random bytes: too few came")),
+        Err(error) => Err(Failure::say(FailureKind::Internal, format!("get random bytes: {error}"))),
+    }
+}
+
+/// Composes the document and writes the bundle.
+fn fill(
+    store: &Store,
+    bundle: &Bundle,
+    (id, request, image): (&ContainerId, &ContainerRequest, &Image),
+    (config, facts): (&ImageConfiguration, &HostFacts),
+    events: &mut dyn FnMut(Event),
+) -> Result<Option<OwnedFd>, Failure> {
+    let layers = store.layer_dirs(image)?;
+    let account = |path: &str| account_file(&layers, path);
+    let (passwd, group) = (account("etc/passwd")?, account("etc/group")?);
+    let accounts = user::AccountFiles { passwd: &passwd, group: &group };
+    let resolved = user::resolve(user::wanted(request, config), accounts, &request.groups)?;
+    let hostname = files::hostname_of(request, facts, id);
+    let bundle_files = BundleFiles {
+        hosts: bundle.file(BundleFile::Hosts),
+        hostname: bundle.file(BundleFile::Hostname),
+        resolv_conf: bundle.file(BundleFile::ResolvConf),
+    };
+    let places = volumes::places(store, id, &mounts::wanted(request, config)?)?;
+    let annotations = annotations(store, bundle, request, layers)?;
+    let composed = spec::compose(&Composition {
+        request,
+        image: config,
+        host: facts,
+        user: &resolved,
+        hostname: &hostname,
+        files: &bundle_files,
+        volumes: &places,
+        annotations: &annotations,
+        architecture: &Platform::host().architecture,
+        processors: std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)),
+        oom_score_adj: None,
+    })?;
+    composed.warnings.into_iter().for_each(|warning| events(Event::Warning(warning)));
+    let mut spec = composed.spec;
+    give_terminal_its_size(&mut spec);
+
+    let durability = durability(request);
+    let write = |file, text: &str| bundle.write(file, text.as_bytes(), durability);
+    write(BundleFile::Hosts, &files::hosts(request, facts, &hostname)?)?;
+    write(BundleFile::Hostname, &files::hostname(&hostname))?;
+    write(BundleFile::ResolvConf, &files::resolv_conf(request, facts))?;
+    write(BundleFile::Config, &document(&spec)?)?;
+    filter::compiled(store, &spec, events)
+}
+
+/// The container's terminal starts with the size of ours.
+fn give_terminal_its_size(spec: &mut Spec) {
+    let (Some((rows, columns)), Some(process)) = (super::attach::terminal_size(), spec.process_mut()) else { return };
+    if process.terminal().unwrap_or(false) {
+        let size = BoxBuilder::default().height(u64::from(rows)).width(u64::from(columns)).build();
+        process.set_console_size(size.ok());
+    }
+}
+
+fn document(spec: &Spec) -> Result<String, Failure> {
+    serde_json::to_string(spec)
+        .map_err(|error| Failure::say(FailureKind::Internal, format!("write config.json: {error}")))
+}
+
+/// An account file of the image, as the merged layers show it; empty where there is none.
+fn account_file(layers: &[PathBuf], path: &str) -> Result<String, Failure> {
+    let limit = spec::MOST_ACCOUNT_BYTES as u64;
+    let bytes = layered::read_file(layers, std::path::Path::new(path), limit).map_err(|error| {
+        Failure::new(FailureKind::Invalid, &error).hint("use another image, or a numeric --user".to_owned())
+    })?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
+}
+
+/// What the launcher reads beside the OCI document; never anything of the image.
+fn annotations(
+    store: &Store,
+    bundle: &Bundle,
+    request: &ContainerRequest,
+    layers: Vec<PathBuf>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let stack: Vec<PathBuf> = [store.init_layer()?].into_iter().chain(layers).collect();
+    let lower = kernel_overlay::lower_stack(&stack).map_err(|error| Failure::new(FailureKind::Invalid, &error))?;
+    let recipe = Recipe::Overlay { lower, upper: bundle.upper(), work: bundle.work(), volatile: request.remove };
+    let recipe = serde_json::to_string(&recipe)
+        .map_err(|error| Failure::say(FailureKind::Internal, format!("write the rootfs recipe: {error}")))?;
+    let mut annotations = BTreeMap::from([(ROOTFS_ANNOTATION.to_owned(), recipe)]);
+    if request.init {
+        annotations.insert(INIT_ANNOTATION.to_owned(), "1".to_owned());
+    }
+    Ok(annotations)
+}
+
+/// The row. A name that was made up gives way to another if it is taken.
+fn insert(store: &Store, (id, request): (&ContainerId, ContainerRequest), image: &Image) -> Result<Container, Failure> {
+    let mut container = Container {
+        id: id.clone(),
+        name: request.name.clone().unwrap_or_else(|| made_up_name(id, 0)),
+        image: image.id.clone(),
+        manifest: image.manifest.clone(),
+        created: crate::monitor::record::now(),
+        auto_remove: request.remove,
+        lifecycle: Lifecycle::Created,
+        request,
+    };
+    for attempt in 1.. {
+        match store.insert_container(&container, durability(&container.request)) {
+            Err(crate::store::StoreError::NameInUse { .. }) if container.request.name.is_none() && attempt < 100 => {
+                container.name = made_up_name(id, attempt);
+            }
+            other => return Ok(other.map(|()| container)?),
+        }
+    }
+    Err(Failure::say(FailureKind::Internal, "no free name was found"))
+}
+
+/// A name that the id determines; the second and later ones have a number.
+fn made_up_name(id: &ContainerId, attempt: u64) -> ContainerName {
+    let seed = id.as_str().get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0);
+    ContainerName::generate(seed.wrapping_mul(attempt.wrapping_mul(2).wrapping_add(1)))
+}

@@ -1,0 +1,16 @@
+//! Containers: made, run, listed, removed.
+//!
+//! A container is a row, which says what was asked for, and a bundle, which holds
+//! what is needed to run it. Its monitor alone knows how it fares; what the
+//! monitor wrote down is folded into the row at the next look ([`reconcile`]).
+
+mod attach;
+mod create;
+mod filter;
+mod image;
+mod limits;
+mod list;
+mod reconcile;
+mod remove;
+mod run;
+mod volumes;

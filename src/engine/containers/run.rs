@@ -1,0 +1,124 @@
+//! `run` in the foreground: create, start, wait, and with `--rm` remove.
+
+use super::attach::{self, Signals};
+use super::create::{self, Created};
+use crate::engine::Engine;
+use crate::engine::api::{Event, Exit, Failure, FailureKind};
+use crate::model::container::ContainerRequest;
+use crate::model::host::HostFacts;
+use crate::model::lifecycle::Lifecycle;
+use crate::monitor::client::{Idle, Session};
+use crate::monitor::protocol::{self, Mapping, Start};
+use crate::monitor::record;
+use crate::store::{Access, Store};
+use crate::sys::idmap::Helpers;
+use crate::sys::seal;
+
+impl Engine {
+    pub(in crate::engine) fn run(
+        &self,
+        request: &ContainerRequest,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<Exit, Failure> {
+        if request.tty {
+            attach::require_terminal()?;
+        }
+        let store = self.store(Access::Write)?;
+        let image = self.image_for(&store, request, events)?;
+        // From here on signals are for the container; before, they end us as they always do.
+        let signals = Signals::block()?;
+        // It starts up while we compose; told nothing, it would go away.
+        let monitor = spawn_monitor()?;
+        let created = create::create(&store, request.clone(), &image, events)?;
+        let outcome = supervise(&store, &created, monitor, &signals);
+        self.finish(&store, &created, &outcome)?;
+        outcome.map(|code| Exit { container: created.container.id, code })
+    }
+}
+
+fn spawn_monitor() -> Result<Idle, Failure> {
+    use std::os::fd::AsFd as _;
+    let program = seal::own_program()
+        .map_err(|error| Failure::say(FailureKind::Host, format!("copy pybox into memory: {error}")))?;
+    Ok(Idle::spawn(program.as_fd())?)
+}
+
+/// Starts the container and stays with it; its exit code.
+fn supervise(store: &Store, created: &Created, monitor: Idle, signals: &Signals) -> Result<i32, Failure> {
+    let request = &created.container.request;
+    let lock = rustix::fs::FlockOperation::LockExclusive;
+    rustix::fs::flock(&created.bundle, lock)
+        .map_err(|error| Failure::say(FailureKind::Store, format!("lock the bundle: {error}")))?;
+    let start = Start {
+        mapping: mapping(&created.facts)?,
+        interactive: request.interactive,
+        keyring: format!("_pybox.{}", created.container.id.short()),
+    };
+    let bundle = std::os::fd::AsFd::as_fd(&created.bundle);
+    let fds: Vec<_> = [bundle].into_iter().chain(created.filter.iter().map(std::os::fd::AsFd::as_fd)).collect();
+    let session = monitor.start(&start, &fds)?;
+    let code = follow(store, created, &session, signals)?;
+    session.finish().map_err(|error| Failure::say(FailureKind::Internal, format!("wait for the monitor: {error}")))?;
+    Ok(code)
+}
+
+fn mapping(facts: &HostFacts) -> Result<Mapping, Failure> {
+    let single = |ranges: &[crate::model::host::IdRange]| matches!(ranges, [range] if range.count == 1);
+    if !facts.user_namespace || (single(&facts.id_map.uids) && single(&facts.id_map.gids)) {
+        return Ok(Mapping::Direct { deny_setgroups: facts.uid != 0 });
+    }
+    let helpers =
+        Helpers::find().ok_or_else(|| Failure::say(FailureKind::Host, "newuidmap and newgidmap are not installed"))?;
+    Ok(Mapping::Helpers { newuidmap: helpers.newuidmap, newgidmap: helpers.newgidmap })
+}
+
+fn follow(store: &Store, created: &Created, session: &Session, signals: &Signals) -> Result<i32, Failure> {
+    let container = &created.container;
+    match session.next()? {
+        protocol::Event::Started { init, monitor } => {
+            let lifecycle = Lifecycle::Running { init, monitor, since: record::now() };
+            // Without the row the container would run all the same: its bundle tells.
+            store.change_lifecycle(&container.id, create::durability(&container.request), |_| Some(lifecycle))?;
+        }
+        protocol::Event::Failed { message, hint, exit_code } => return Err(failed(message, hint, exit_code)),
+        protocol::Event::Exited { exit_code } => return Ok(exit_code),
+    }
+    attach::stay(session, signals, container.request.tty && container.request.interactive)
+}
+
+fn failed(message: String, hint: Option<String>, exit_code: u8) -> Failure {
+    let kind = match exit_code {
+        127 => FailureKind::CommandNotFound,
+        126 => FailureKind::CommandNotExecutable,
+        _ => FailureKind::Host,
+    };
+    Failure { kind, message, hint }
+}
+
+impl Engine {
+    /// Writes down how it ended, or removes what nobody will ask for again. A
+    /// container that never ran stays, as docker's does, for a look at it.
+    fn finish(&self, store: &Store, created: &Created, outcome: &Result<i32, Failure>) -> Result<(), Failure> {
+        let container = &created.container;
+        let durability = create::durability(&container.request);
+        if container.auto_remove {
+            return self.discard_container(store, &container.id, durability);
+        }
+        let (exit_code, reason) = match outcome {
+            Ok(code) => (*code, None),
+            Err(failure) => (start_code(failure), Some(failure.message.clone())),
+        };
+        let lifecycle = Lifecycle::Stopped { exit_code, at: record::now(), reason };
+        store.change_lifecycle(&container.id, durability, |_| Some(lifecycle))?;
+        Ok(())
+    }
+}
+
+/// The exit code of a container that did not start.
+fn start_code(failure: &Failure) -> i32 {
+    match failure.kind {
+        FailureKind::CommandNotFound => 127,
+        FailureKind::CommandNotExecutable => 126,
+        _ => 125,
+    }
+}

@@ -1,0 +1,123 @@
+//! Which containers a list shows: the meaning of `ps --filter`. Pure.
+
+use super::api::{ContainerFilter, ContainerScope, ContainerSummary, ListContainers};
+use crate::model::lifecycle::Lifecycle;
+use crate::model::reference::Reference;
+
+impl ListContainers {
+    /// The containers of `all` (the newest first) that this list shows.
+    pub fn select(&self, mut all: Vec<ContainerSummary>) -> Vec<ContainerSummary> {
+        // As docker: a filter by state looks at all containers.
+        let by_state =
+            self.filters.iter().any(|f| matches!(f, ContainerFilter::Status(_) | ContainerFilter::Exited(_)));
+        match self.scope {
+            ContainerScope::Running if !by_state => all.retain(|container| container.lifecycle.is_alive()),
+            ContainerScope::Running | ContainerScope::All => {}
+            ContainerScope::Last(count) => all.truncate(usize::try_from(count).unwrap_or(usize::MAX)),
+        }
+        all.retain(|container| self.accepts(container));
+        all
+    }
+
+    /// Whether every kind of filter that was given lets `container` pass.
+    fn accepts(&self, container: &ContainerSummary) -> bool {
+        self.filters.iter().all(|filter| {
+            matches(filter, container)
+                || (!matches!(filter, ContainerFilter::Label { .. })
+                    && self.filters.iter().any(|other| same_kind(filter, other) && matches(other, container)))
+        })
+    }
+}
+
+fn same_kind(one: &ContainerFilter, other: &ContainerFilter) -> bool {
+    std::mem::discriminant(one) == std::mem::discriminant(other)
+}
+
+fn matches(filter: &ContainerFilter, container: &ContainerSummary) -> bool {
+    match filter {
+        ContainerFilter::Id(prefix) => container.id.as_str().starts_with(prefix),
+        ContainerFilter::Name(part) => container.name.as_str().contains(part.trim_start_matches('/')),
+        ContainerFilter::Status(word) => container.lifecycle.word() == word,
+        ContainerFilter::Label { key, value } => {
+            container.labels.get(key).is_some_and(|has| value.as_ref().is_none_or(|value| value == has))
+        }
+        ContainerFilter::Ancestor(image) => is_ancestor(image, container),
+        ContainerFilter::Exited(code) => {
+            matches!(container.lifecycle, Lifecycle::Stopped { exit_code, .. } if exit_code == *code)
+        }
+    }
+}
+
+fn is_ancestor(image: &str, container: &ContainerSummary) -> bool {
+    let hex = image.strip_prefix("sha256:").unwrap_or(image);
+    let is_id =
+        hex.len() >= 2 && hex.bytes().all(|b| b.is_ascii_hexdigit()) && container.image_id.hex().starts_with(hex);
+    let same_name = || match (image.parse::<Reference>(), container.image.parse::<Reference>()) {
+        (Ok(asked), Ok(has)) => asked == has,
+        _ => false,
+    };
+    is_id || image == container.image || same_name()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::digest::Digest;
+    use crate::model::id::ContainerId;
+
+    fn container(name: &str, lifecycle: Lifecycle) -> ContainerSummary {
+        ContainerSummary {
+            id: ContainerId::from_random(&[name.len() as u8; 32]),
+            name: name.parse().expect("name"),
+            image: "debian:12".into(),
+            image_id: Digest::sha256(&[0xab; 32]),
+            command: vec!["sh".into()],
+            created: 0,
+            lifecycle,
+            labels: [("tier".to_owned(), name.to_owned()), ("app".to_owned(), "x".to_owned())].into(),
+            mounts: vec![],
+            networks: vec![],
+        }
+    }
+
+    fn names(scope: ContainerScope, filters: &[ContainerFilter]) -> String {
+        let process = |pid| crate::model::lifecycle::ProcessIdentity { pid, started_ticks: 1, boot_id: String::new() };
+        let all = vec![
+            container("web", Lifecycle::Running { init: process(2), monitor: process(1), since: 0 }),
+            container("cache", Lifecycle::Stopped { exit_code: 3, at: 0, reason: None }),
+            container("new", Lifecycle::Created),
+        ];
+        let list = ListContainers { scope, filters: filters.to_vec() };
+        list.select(all).iter().map(|c| c.name.to_string()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn scopes() {
+        assert_eq!(names(ContainerScope::Running, &[]), "web");
+        assert_eq!(names(ContainerScope::All, &[]), "web cache new");
+        assert_eq!(names(ContainerScope::Last(2), &[]), "web cache");
+    }
+
+    #[test]
+    fn filters_of_one_kind_are_alternatives_and_kinds_add_up() {
+        use ContainerFilter::{Ancestor, Exited, Id, Label, Name, Status};
+        let label = |key: &str, value: Option<&str>| Label { key: key.to_owned(), value: value.map(ToOwned::to_owned) };
+        let cases: [(&[ContainerFilter], &str); 11] = [
+            (&[Name("e".into())], "web cache new"),
+            (&[Name("/web".into()), Name("new".into())], "web new"),
+            (&[Name("e".into()), Status("exited".into())], "cache"),
+            (&[Status("created".into()), Status("running".into())], "web new"),
+            (&[Exited(3)], "cache"),
+            (&[label("tier", None), label("tier", Some("web"))], "web"),
+            (&[label("none", None)], ""),
+            (&[Id("0303".into())], "web new"),
+            (&[Ancestor("docker.io/library/debian:12".into())], "web cache new"),
+            (&[Ancestor("abab".into())], "web cache new"),
+            (&[Ancestor("debian".into())], ""),
+        ];
+        for (filters, shown) in cases {
+            assert_eq!(names(ContainerScope::All, filters), shown, "{filters:?}");
+        }
+        assert_eq!(names(ContainerScope::Running, &[Status("exited".into())]), "cache", "as docker without -a");
+    }
+}

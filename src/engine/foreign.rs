@@ -1,0 +1,54 @@
+//! Files that belong to ids which are ours only inside a user namespace.
+
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::Engine;
+use super::api::{Failure, FailureKind};
+use crate::engine::host;
+use crate::model::container::UserNamespace;
+use crate::snapshot::failure::SnapshotError;
+use crate::snapshot::worker::{Ids, WorkerProgram};
+use crate::sys::idmap::Helpers;
+
+impl Engine {
+    /// Workers with all the ids that containers of ours have.
+    ///
+    /// # Errors
+    /// If the user has no id ranges, or there is no program to map them with.
+    pub(super) fn worker(&self) -> Result<WorkerProgram, Failure> {
+        let ids = match host::id_map(&UserNamespace::Default)? {
+            Some(map) => Ids::Mapped { map, helpers: Helpers::find() },
+            None => Ids::Own,
+        };
+        Ok(WorkerProgram::new(self.settings.program.clone(), ids))
+    }
+
+    /// Removes directories that the store could not remove.
+    ///
+    /// # Errors
+    /// With the directory that is left.
+    pub(super) fn remove_foreign(&self, directories: &[PathBuf]) -> Result<(), Failure> {
+        if directories.is_empty() {
+            return Ok(());
+        }
+        let worker = self.worker()?;
+        for path in directories {
+            let failed =
+                |error: std::io::Error| Failure::say(FailureKind::Store, format!("remove {}: {error}", path.display()));
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+            worker.empty(directory.as_fd())?;
+            std::fs::remove_dir(path).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        Self::new(FailureKind::Store, &error)
+    }
+}

@@ -1,0 +1,1 @@
+//! What `info` shows of this host.

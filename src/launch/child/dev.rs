@@ -1,0 +1,141 @@
+//! Mounts inside the root, /dev, masks. Every target is a descriptor found
+//! in-root, every source a descriptor that was checked (rules R3 and R4).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use super::place::{self, Kind};
+use super::{Walk, character_device, host_tree};
+use crate::launch::step::{Mount, Node, Source, Target};
+use crate::sys::mount::{self, Propagation, Reach};
+use crate::sys::path::open_in_root;
+
+/// linux/magic.h
+const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
+impl Walk<'_> {
+    pub(super) fn mount(&mut self, what: &Mount) -> Result<(), Errno> {
+        let tree = match &what.source {
+            Source::New { kind, settings } => mount::detached(kind, settings, what.attributes)?,
+            Source::Host { path, reach, device } => {
+                let tree = host_tree(path, *reach)?;
+                if device.is_some() && character_device(tree.as_fd())? != *device {
+                    return Err(Errno::NODEV);
+                }
+                let propagation = what.propagation.or(Some(Propagation::Private));
+                mount::set_attributes(tree.as_fd(), what.reach, what.attributes, propagation)?;
+                tree
+            }
+        };
+        let target = match place::kind(tree.as_fd())? {
+            Kind::Directory => place::directory(self.root()?, &what.target)?,
+            Kind::File => place::file(self.root()?, &what.target)?,
+        };
+        mount::attach(tree.as_fd(), target.as_fd())?;
+        if what.target.path.as_c_str() == c"proc" && is_procfs(tree.as_fd())? {
+            self.proc = Some(tree);
+        }
+        Ok(())
+    }
+
+    /// Fills the container's own /dev. Without a user namespace the nodes could
+    /// be made; binding the host's, checked by number, serves both.
+    pub(super) fn populate_dev(&mut self, nodes: &[Node]) -> Result<(), Errno> {
+        let root = self.root()?;
+        let dev = open_in_root(root, c"dev", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+        for node in nodes {
+            match node {
+                Node::Link(name, content) => match rustix::fs::symlinkat(content.as_c_str(), &dev, name.as_c_str()) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error),
+                },
+                Node::Device(target, path, number) => bind_device(root, target, path, *number)?,
+            }
+        }
+        let null = open_in_root(root, c"dev/null", OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
+        if character_device(null.as_fd())? != Some(null_device()) {
+            return Err(Errno::NODEV);
+        }
+        self.null = Some(null);
+        Ok(())
+    }
+
+    /// What is not there needs no mask.
+    pub(super) fn mask(&mut self, target: &Target) -> Result<(), Errno> {
+        let root = self.root()?;
+        let place = match place::open(root, target) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            other => other?,
+        };
+        match place::kind(place.as_fd())? {
+            Kind::File => {
+                let null = self.null.as_ref().ok_or(Errno::NODEV)?;
+                let tree = mount::copy_tree(null.as_fd(), c"", Reach::One)?;
+                if character_device(tree.as_fd())? != Some(null_device()) {
+                    return Err(Errno::NODEV);
+                }
+                mount::attach(tree.as_fd(), place.as_fd())
+            }
+            Kind::Directory => {
+                let tree = self.empty_directory()?;
+                mount::attach(tree.as_fd(), place.as_fd())?;
+                self.empty.get_or_insert(tree);
+                Ok(())
+            }
+        }
+    }
+
+    /// One empty file system serves all masked directories: the first use makes
+    /// it, the others are copies of that mount.
+    fn empty_directory(&self) -> Result<OwnedFd, Errno> {
+        if let Some(empty) = &self.empty {
+            return mount::copy_tree(empty.as_fd(), c"", Reach::One);
+        }
+        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        mount::detached(c"tmpfs", &[(c"size", c"4k"), (c"mode", c"555")], attributes)
+    }
+
+    pub(super) fn make_read_only(&mut self, target: &Target) -> Result<(), Errno> {
+        let root = self.root()?;
+        let place = match place::open(root, target) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            other => other?,
+        };
+        let tree = mount::copy_tree(place.as_fd(), c"", Reach::Recursive)?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        mount::set_attributes(tree.as_fd(), Reach::Recursive, attributes, None)?;
+        mount::attach(tree.as_fd(), place.as_fd())
+    }
+}
+
+fn bind_device(root: BorrowedFd<'_>, target: &Target, path: &std::ffi::CStr, number: u64) -> Result<(), Errno> {
+    let tree = host_tree(path, Reach::One)?;
+    let stat = rustix::fs::fstat(&tree)?;
+    let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+    let is_device = matches!(kind, rustix::fs::FileType::CharacterDevice | rustix::fs::FileType::BlockDevice);
+    if !is_device || stat.st_rdev != number {
+        return Err(Errno::NODEV);
+    }
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    mount::set_attributes(tree.as_fd(), Reach::One, attributes, Some(Propagation::Private))?;
+    let place = place::file(root, target)?;
+    mount::attach(tree.as_fd(), place.as_fd())
+}
+
+fn is_procfs(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(rustix::fs::fstatfs(fd)?.f_type as u64 == PROC_SUPER_MAGIC)
+}
+
+/// Documentation/admin-guide/devices.txt: /dev/null.
+fn null_device() -> u64 {
+    rustix::fs::makedev(1, 3)
+}

@@ -1,0 +1,160 @@
+//! The parent's side of a launch, one type a phase: `Forked` (maps to be
+//! written) → [`Held`] (waits at the gate) → [`Running`]. Each consumes the last,
+//! so no order but the right one compiles. Whatever is dropped before it runs is
+//! killed and reaped.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::child::{self, Birth};
+use super::error::LaunchError;
+use super::plan::Plan;
+use super::wire::{self, Report};
+use crate::sys::clone::{Child, Namespaces, clone3};
+use crate::sys::idmap::{Helpers, write_directly};
+use crate::sys::message;
+
+/// How the id maps of a new user namespace are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mapping {
+    /// By newuidmap and newgidmap.
+    Helpers(Helpers),
+    /// By ourselves: as root, or for the one id that is our own.
+    Direct {
+        /// Whether we may set groups; without privilege the kernel wants it denied.
+        deny_setgroups: bool,
+    },
+}
+
+/// Standard input, output and error of the program; none where it gets a terminal.
+pub type Stdio<'a> = Option<[BorrowedFd<'a>; 3]>;
+
+/// A child that waits for its id maps.
+#[derive(Debug)]
+struct Forked {
+    child: Held,
+}
+
+/// A child that is mapped and walks until the gate before the pivot.
+#[derive(Debug)]
+pub struct Held {
+    /// None once the child has been handed on.
+    child: Option<Child>,
+    wire: OwnedFd,
+}
+
+/// A child that executes its program.
+#[derive(Debug)]
+pub struct Running {
+    /// The process.
+    pub child: Child,
+    /// The controlling side of its terminal, if it has one.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Makes the child, born into `cgroup` where one is given, and writes its maps.
+///
+/// # Errors
+/// [`LaunchError::Namespaces`] and [`LaunchError::Map`]; nothing is left behind.
+pub fn start(
+    plan: &Plan,
+    mapping: &Mapping,
+    stdio: Stdio<'_>,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Held, LaunchError> {
+    Forked::new(plan, stdio, cgroup)?.map(plan, mapping)
+}
+
+impl Forked {
+    fn new(plan: &Plan, stdio: Stdio<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Self, LaunchError> {
+        let (ours, theirs) = message::pair().map_err(wire_error)?;
+        let child = clone3(plan.namespaces, cgroup, |fresh| {
+            // Our end is a copy in the child: it must not keep the wire open.
+            crate::sys::exec::close_copy(ours.as_fd());
+            child::walk(plan, &Birth { wire: theirs.as_fd(), stdio }, fresh)
+        });
+        let child = child.map_err(|error| LaunchError::Namespaces(error.into()))?;
+        Ok(Self { child: Held { child: Some(child), wire: ours } })
+    }
+
+    fn map(self, plan: &Plan, mapping: &Mapping) -> Result<Held, LaunchError> {
+        let pid = self.child.pid();
+        if plan.namespaces.contains(Namespaces::USER) {
+            match mapping {
+                Mapping::Helpers(helpers) => helpers.apply(pid, &plan.uid_map, &plan.gid_map)?,
+                Mapping::Direct { deny_setgroups } => {
+                    write_directly(pid, &plan.uid_map, &plan.gid_map, *deny_setgroups)?;
+                }
+            }
+        }
+        message::send(self.child.wire.as_fd(), &[wire::MAPPED], &[]).map_err(wire_error)?;
+        Ok(self.child)
+    }
+}
+
+impl Held {
+    /// The child's pid, for what is attached from outside before the gate opens.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, |child| child.pid)
+    }
+
+    /// Opens the gate and waits until the program is executed.
+    ///
+    /// # Errors
+    /// With the step that failed, or why the program could not be executed; the
+    /// child has been reaped then.
+    pub fn run(mut self, plan: &Plan) -> Result<Running, LaunchError> {
+        // A child that has failed already cannot take the byte: its report is in the queue.
+        let _ = message::send(self.wire.as_fd(), &[wire::GO], &[]);
+        let (mut terminal, mut ready) = (None, false);
+        loop {
+            let mut packet = [0; wire::PACKET];
+            let received = match message::receive(self.wire.as_fd(), &mut packet) {
+                Err(Errno::CONNRESET) => break,
+                other => other.map_err(wire_error)?,
+            };
+            let report = packet.get(..received.len).and_then(Report::decode);
+            match report {
+                Some(Report::Terminal) => [terminal, ..] = received.fds,
+                Some(Report::Ready) => ready = true,
+                Some(Report::Failed { step, errno }) => return Err(explain(plan, step, errno)),
+                None => break,
+            }
+        }
+        let child = self.child.take().ok_or(LaunchError::Died(255))?;
+        if ready {
+            return Ok(Running { child, terminal });
+        }
+        child.kill();
+        Err(LaunchError::Died(child.wait().unwrap_or(255)))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(child) = &self.child {
+            child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The child sent two numbers; the plan knows what they mean.
+fn explain(plan: &Plan, step: u16, errno: i32) -> LaunchError {
+    let source = std::io::Error::from_raw_os_error(errno);
+    let program = plan.program_name.clone();
+    match (step, Errno::from_raw_os_error(errno)) {
+        (wire::EXEC, Errno::NOENT | Errno::NOTDIR) => LaunchError::NotFound { program },
+        (wire::EXEC, _) => LaunchError::NotExecutable { program, source },
+        (step, _) => {
+            let operation =
+                plan.steps.get(usize::from(step)).map_or_else(|| format!("step {step}"), ToString::to_string);
+            LaunchError::Step { operation, source }
+        }
+    }
+}
+
+fn wire_error(error: Errno) -> LaunchError {
+    LaunchError::Wire(error.into())
+}

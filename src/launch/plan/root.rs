@@ -1,0 +1,88 @@
+//! The root file system: the engine's recipe, or the bundle's directory.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+use serde::Deserialize;
+
+use super::{PlanError, ROOTFS_ANNOTATION, c_string};
+use crate::launch::step::{Overlay, RootSource};
+
+/// The annotation's content. The shape is the snapshotter's recipe; it is read
+/// here once more because the document is all that crosses this wall.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Recipe {
+    Overlay {
+        /// Layers, top first.
+        lower: Vec<PathBuf>,
+        upper: PathBuf,
+        work: PathBuf,
+        /// Whether a crash of the machine may lose what was written.
+        #[serde(default)]
+        volatile: bool,
+    },
+    Bind {
+        path: PathBuf,
+    },
+}
+
+/// Documentation/filesystems/overlayfs.rst: the kernel stacks no more.
+const MOST_LAYERS: usize = 500;
+
+/// Where the root comes from.
+pub(super) fn source(spec: &Spec) -> Result<RootSource, PlanError> {
+    let place = spec.root().as_ref().map(|root| root.path().clone()).ok_or(PlanError::Missing("root"))?;
+    let annotation = spec.annotations().as_ref().and_then(|all| all.get(ROOTFS_ANNOTATION));
+    let Some(text) = annotation else {
+        return Ok(RootSource::Directory(path(&place)?));
+    };
+    match serde_json::from_str(text).map_err(PlanError::Recipe)? {
+        Recipe::Bind { path: directory } => Ok(RootSource::Directory(path(&directory)?)),
+        Recipe::Overlay { lower, upper, work, volatile } => overlay(&place, &lower, (&upper, &work), volatile),
+    }
+}
+
+fn overlay(
+    place: &Path,
+    lower: &[PathBuf],
+    (upper, work): (&Path, &Path),
+    volatile: bool,
+) -> Result<RootSource, PlanError> {
+    if lower.is_empty() || lower.len() > MOST_LAYERS {
+        return Err(PlanError::Invalid { field: "the number of layers", value: lower.len().to_string() });
+    }
+    let mut settings = vec![
+        (c_string("source", "overlay")?, c_string("overlay", "overlay")?),
+        (c_string("upperdir", "overlay")?, path(upper)?),
+        (c_string("workdir", "overlay")?, path(work)?),
+        (c_string("userxattr", "overlay")?, c_string("", "overlay")?),
+    ];
+    if volatile {
+        settings.push((c_string("volatile", "overlay")?, c_string("", "overlay")?));
+    }
+    let by_fd: Vec<String> =
+        (0..lower.len()).map(|index| format!("/proc/self/fd/{}", Overlay::FIRST_LAYER_FD + index as i32)).collect();
+    let flags = if volatile { "userxattr,volatile" } else { "userxattr" };
+    let legacy = format!(
+        "lowerdir={},upperdir={},workdir={},{flags}",
+        by_fd.join(":"),
+        upper.to_string_lossy(),
+        work.to_string_lossy()
+    );
+    Ok(RootSource::Overlay(Overlay {
+        place: path(place)?,
+        lower: lower.iter().map(|layer| path(layer)).collect::<Result<_, _>>()?,
+        settings,
+        legacy: c_string(legacy, "overlay")?,
+    }))
+}
+
+/// A path of ours as the overlay's option parser reads it unchanged.
+fn path(path: &Path) -> Result<std::ffi::CString, PlanError> {
+    let text = path.to_str().filter(|text| !text.contains([',', ':', '\\'])).ok_or_else(|| PlanError::Invalid {
+        field: "a path of the root file system (no ',', ':' or '\\' may stand in it)",
+        value: path.to_string_lossy().into_owned(),
+    })?;
+    c_string(text, "a path of the root file system")
+}

@@ -1,0 +1,69 @@
+//! What parent and child say to each other: one byte down, eight bytes up.
+
+/// From the parent: the id maps are written.
+pub const MAPPED: u8 = b'M';
+/// From the parent: whatever had to be attached from outside is there; go on.
+pub const GO: u8 = b'G';
+
+/// The most bytes of a packet in either direction.
+pub const PACKET: usize = 8;
+
+/// From the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The step of this number failed with this errno.
+    Failed {
+        /// Index into the plan's steps; [`EXEC`] is the execution itself.
+        step: u16,
+        /// As of errno(3).
+        errno: i32,
+    },
+    /// The terminal's controlling side is on board of this packet.
+    Terminal,
+    /// Only the execution is left.
+    Ready,
+}
+
+/// The step number that stands for `execve` itself.
+pub const EXEC: u16 = u16::MAX;
+
+impl Report {
+    /// The packet. Does not allocate.
+    pub fn encode(self) -> [u8; PACKET] {
+        let (tag, step, errno) = match self {
+            Self::Failed { step, errno } => (b'F', step, errno),
+            Self::Terminal => (b'T', 0, 0),
+            Self::Ready => (b'R', 0, 0),
+        };
+        let [s0, s1] = step.to_le_bytes();
+        let [e0, e1, e2, e3] = errno.to_le_bytes();
+        [tag, 0, s0, s1, e0, e1, e2, e3]
+    }
+
+    /// The report in `packet`; none if it is not one of ours.
+    pub fn decode(packet: &[u8]) -> Option<Self> {
+        let [tag, 0, s0, s1, e0, e1, e2, e3] = *packet else { return None };
+        match tag {
+            b'F' => {
+                Some(Self::Failed { step: u16::from_le_bytes([s0, s1]), errno: i32::from_le_bytes([e0, e1, e2, e3]) })
+            }
+            b'T' => Some(Self::Terminal),
+            b'R' => Some(Self::Ready),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_survive_the_wire() {
+        for report in [Report::Ready, Report::Terminal, Report::Failed { step: EXEC, errno: 2 }] {
+            assert_eq!(Report::decode(&report.encode()), Some(report));
+        }
+        assert_eq!(Report::decode(b"x"), None);
+        assert_eq!(Report::decode(b"X\0\0\0\0\0\0\0"), None);
+    }
+}

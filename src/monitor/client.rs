@@ -1,0 +1,94 @@
+//! The engine's end of a monitor: start one, tell it what to launch, hear how it goes.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command};
+
+use super::protocol::{self, Control, Event, Start, WireError};
+use crate::sys::{exec, message};
+
+/// Why no monitor could be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The program could not be copied into memory.
+    #[error("copy pybox into memory")]
+    Seal(#[source] std::io::Error),
+    /// The process.
+    #[error("start the container's monitor")]
+    Start(#[source] std::io::Error),
+}
+
+/// A monitor that has not been told yet what to launch. Dropped, it goes away.
+#[derive(Debug)]
+pub struct Idle {
+    session: Session,
+}
+
+/// A monitor with a container.
+#[derive(Debug)]
+pub struct Session {
+    control: OwnedFd,
+    process: Child,
+}
+
+impl Idle {
+    /// Starts a monitor from the sealed copy `program`. It keeps our standard
+    /// streams for the container.
+    ///
+    /// # Errors
+    /// With what kept the process from starting.
+    pub fn spawn(program: BorrowedFd<'_>) -> Result<Self, SpawnError> {
+        let start = |error: rustix::io::Errno| SpawnError::Start(error.into());
+        let (ours, theirs) = message::pair().map_err(start)?;
+        // The number in the argument is the number in the new process.
+        exec::keep_open(theirs.as_fd()).map_err(start)?;
+        let process = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
+            .arg0("pybox")
+            .arg("__monitor")
+            .arg(theirs.as_raw_fd().to_string())
+            .env_clear()
+            .spawn()
+            .map_err(SpawnError::Start)?;
+        Ok(Self { session: Session { control: ours, process } })
+    }
+
+    /// Tells it what to launch, with the bundle and the filter.
+    ///
+    /// # Errors
+    /// [`WireError::Closed`] if it is gone already.
+    pub fn start(self, start: &Start, fds: &[BorrowedFd<'_>]) -> Result<Session, WireError> {
+        protocol::send(self.session.control.as_fd(), start, fds)?;
+        Ok(self.session)
+    }
+}
+
+impl Session {
+    /// The socket, to poll on.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+
+    /// Waits for what the monitor says next.
+    ///
+    /// # Errors
+    /// [`WireError::Closed`] when it has ended without saying why.
+    pub fn next(&self) -> Result<Event, WireError> {
+        protocol::receive(&self.control).map(|(event, _)| event)
+    }
+
+    /// Passes something on to it.
+    ///
+    /// # Errors
+    /// [`WireError::Closed`] when it has ended.
+    pub fn control(&self, message: &Control) -> Result<(), WireError> {
+        protocol::send(self.control.as_fd(), message, &[])
+    }
+
+    /// Waits for the end of the process, after its last message.
+    ///
+    /// # Errors
+    /// Those of waitpid(2).
+    pub fn finish(mut self) -> std::io::Result<()> {
+        self.process.wait().map(drop)
+    }
+}

@@ -1,0 +1,226 @@
+//! The worker: a process that handles foreign files as root of nothing.
+//!
+//! # Theory of operation
+//!
+//! The parent starts its own program as the persona `__worker`, whose standard
+//! input is one end of a socket, and then:
+//!
+//! 1. The child closes what it may have inherited, makes new namespaces (user,
+//!    mount, network, IPC, UTS, cgroup) and says `Born`. It must not look at a
+//!    foreign byte yet.
+//! 2. The parent writes the child's id maps and sends the job, with the
+//!    directory to work in and, to unpack, the descriptor to read from. The
+//!    child is blocked meanwhile, so its pid cannot come to mean another.
+//! 3. The child becomes 0:0 of its namespace, changes its root to that
+//!    directory, gives up every privilege that file work does not need
+//!    ([`confine`]) and only then begins.
+//! 4. It answers once and ends. Its death without an answer is an error too.
+//!
+//! A bug in the archive reader is so a bug in a process that sees one directory,
+//! no network, and a short list of system calls.
+
+mod child;
+mod confine;
+mod protocol;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+pub use child::main;
+pub use protocol::{Compression, Limits, Unpack, Unpacked, Warning, WarningKind};
+
+use super::failure::SnapshotError;
+use crate::model::host::{IdMap, IdRange};
+use crate::sys::idmap::{self, Helpers};
+use protocol::{Answer, Job};
+
+/// The attribute that notes what a file should be where it cannot be it:
+/// `uid:gid:octal mode:kind`, kind being `file`, `dir`, `char-MAJOR-MINOR` or
+/// `block-MAJOR-MINOR`.
+pub const OVERRIDE: &str = "user.pybox.override_stat";
+
+/// First argument of the program that makes it a worker.
+pub const PERSONA: &str = "__worker";
+
+const MAPPED: &str = "mapped";
+const UNMAPPED: &str = "unmapped";
+
+/// Which ids the worker has.
+#[derive(Clone, Debug)]
+pub enum Ids {
+    /// Those of the caller, who is root: no user namespace.
+    Own,
+    /// A user namespace with this map.
+    Mapped {
+        /// The map.
+        map: IdMap,
+        /// newuidmap and newgidmap; `None` writes the map by hand, which needs
+        /// a privileged caller or a map of the caller's own two ids alone.
+        helpers: Option<Helpers>,
+    },
+}
+
+/// How to start workers.
+#[derive(Clone, Debug)]
+pub struct WorkerProgram {
+    exe: PathBuf,
+    ids: Ids,
+}
+
+/// A worker that has its job; killed and reaped when dropped.
+///
+/// Its descriptor becomes readable when [`Worker::wait`] would not block.
+#[derive(Debug)]
+pub struct Worker {
+    socket: OwnedFd,
+    child: Child,
+}
+
+impl WorkerProgram {
+    /// Workers are `exe` (pybox itself, as a rule `/proc/self/exe`), with `ids`.
+    pub fn new(exe: PathBuf, ids: Ids) -> Self {
+        Self { exe, ids }
+    }
+
+    /// Starts to unpack `input` (the layer's bytes as they came: a pipe, a
+    /// socket or a file; read to its end) into the empty directory `output`.
+    /// Close your own copies of `input`'s other end to end the stream; writing
+    /// to it fails with EPIPE once the worker has ended, and `wait` says why.
+    ///
+    /// # Errors
+    /// When the worker cannot be started.
+    pub fn unpack(&self, job: &Unpack, output: BorrowedFd<'_>, input: BorrowedFd<'_>) -> Result<Worker, SnapshotError> {
+        self.start(&Job::Unpack(job.clone()), &[output, input])
+    }
+
+    /// Removes everything in `directory`, whoever of the map owns it; the
+    /// directory itself stays, and is its owner's to remove.
+    ///
+    /// # Errors
+    /// When the worker cannot be started or something cannot be removed.
+    pub fn empty(&self, directory: BorrowedFd<'_>) -> Result<(), SnapshotError> {
+        match self.start(&Job::Empty, &[directory])?.answer()? {
+            Answer::Emptied => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn start(&self, job: &Job, fds: &[BorrowedFd<'_>]) -> Result<Worker, SnapshotError> {
+        let worker = self.spawn()?;
+        if let Ids::Mapped { map, helpers } = &self.ids {
+            match worker.receive()? {
+                Answer::Born => map_ids(worker.child.id(), map, helpers.as_ref())?,
+                other => return Err(unexpected(&other)),
+            }
+        }
+        protocol::send(worker.socket.as_fd(), job, fds).map_err(|error| SnapshotError::Wire(error.into()))?;
+        Ok(worker)
+    }
+
+    fn spawn(&self) -> Result<Worker, SnapshotError> {
+        let (socket, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|error| SnapshotError::Spawn(error.into()))?;
+        let mode = if matches!(self.ids, Ids::Own) { UNMAPPED } else { MAPPED };
+        let child = Command::new(&self.exe)
+            .args([PERSONA, mode])
+            .env_clear()
+            .current_dir("/")
+            .stdin(theirs)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(SnapshotError::Spawn)?;
+        Ok(Worker { socket, child })
+    }
+}
+
+impl Worker {
+    /// Waits for the layer to be unpacked. After an error the output directory
+    /// holds a part of it.
+    ///
+    /// # Errors
+    /// With the worker's own failure, or that it died.
+    pub fn wait(self) -> Result<Unpacked, SnapshotError> {
+        match self.answer()? {
+            Answer::Unpacked(unpacked) => Ok(unpacked),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn answer(mut self) -> Result<Answer, SnapshotError> {
+        let answer = self.receive();
+        if answer.is_ok() {
+            // It answers as its last act: this is a matter of microseconds, and
+            // whoever removes the directory next finds it unused.
+            let _ = self.child.wait();
+        }
+        answer
+    }
+
+    fn receive(&self) -> Result<Answer, SnapshotError> {
+        match protocol::receive(self.socket.as_fd()) {
+            Ok(Some((Answer::Failed(failure), _))) => Err(failure.into()),
+            Ok(Some((Answer::NoNamespaces(errno), _))) => {
+                Err(SnapshotError::Namespaces(std::io::Error::from_raw_os_error(errno)))
+            }
+            Ok(Some((answer, _))) => Ok(answer),
+            Ok(None) | Err(rustix::io::Errno::CONNRESET) => Err(SnapshotError::Lost(self.last_words())),
+            Err(error) => Err(SnapshotError::Wire(error.into())),
+        }
+    }
+
+    /// How the child ended, its socket being closed already.
+    fn last_words(&self) -> String {
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        // WNOWAIT leaves the status for `drop`, which must be able to reap.
+        let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        let status = pid.and_then(|pid| rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).ok());
+        match status.flatten() {
+            Some(status) => match (status.terminating_signal(), status.exit_status()) {
+                (Some(signal), _) => format!("killed by signal {signal}"),
+                (None, Some(code)) => format!("exit status {code}"),
+                (None, None) => "unknown end".to_owned(),
+            },
+            None => "unknown end".to_owned(),
+        }
+    }
+}
+
+impl AsFd for Worker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn map_ids(pid: u32, map: &IdMap, helpers: Option<&Helpers>) -> Result<(), SnapshotError> {
+    let lines = |ranges: &[IdRange]| -> Vec<idmap::Line> {
+        ranges.iter().map(|range| (range.inside, range.outside, range.count)).collect()
+    };
+    let (uids, gids) = (lines(&map.uids), lines(&map.gids));
+    match helpers {
+        Some(helpers) => helpers.apply(pid, &uids, &gids)?,
+        None => {
+            let unprivileged = !rustix::process::geteuid().is_root();
+            idmap::write_directly(pid, &uids, &gids, unprivileged)?;
+        }
+    }
+    Ok(())
+}
+
+fn unexpected(answer: &Answer) -> SnapshotError {
+    let error = std::io::Error::other(format!("unexpected answer {answer:?}"));
+    SnapshotError::Wire(error)
+}

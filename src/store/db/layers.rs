@@ -1,0 +1,49 @@
+//! Table `layers`: what is known of the layers that are unpacked.
+
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
+
+use super::values::unsigned;
+use crate::model::digest::Digest;
+use crate::store::layers::LayerStats;
+
+/// Adds the layer or corrects what is known of it.
+pub(in crate::store) fn put(db: &Connection, diff_id: &Digest, stats: &LayerStats, boot: Option<&str>) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO layers (diff_id, bytes, entries, tar_bytes, boot) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO UPDATE SET bytes = ?2, entries = ?3, tar_bytes = ?4, boot = ?5",
+    )?
+    .execute(params![
+        diff_id,
+        stats.bytes.cast_signed(),
+        stats.entries.cast_signed(),
+        stats.tar_bytes.cast_signed(),
+        boot
+    ])
+    .map(drop)
+}
+
+pub(in crate::store) fn stats(db: &Connection, diff_id: &Digest) -> Result<Option<LayerStats>> {
+    db.prepare_cached("SELECT bytes, entries, tar_bytes FROM layers WHERE diff_id = ?")?
+        .query_row([diff_id], |row| {
+            Ok(LayerStats { bytes: unsigned(row, 0)?, entries: unsigned(row, 1)?, tar_bytes: unsigned(row, 2)? })
+        })
+        .optional()
+}
+
+/// Layers that are not known to be on disk, with the boot they were unpacked in.
+pub(in crate::store) fn unsettled(db: &Connection) -> Result<Vec<(Digest, String)>> {
+    db.prepare("SELECT diff_id, boot FROM layers WHERE boot IS NOT NULL")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+/// Notes that the layer is on disk, if it is still the one of that boot.
+pub(in crate::store) fn settle(db: &Connection, diff_id: &Digest, boot: &str) -> Result<()> {
+    db.prepare_cached("UPDATE layers SET boot = NULL WHERE diff_id = ? AND boot = ?")?
+        .execute(params![diff_id, boot])
+        .map(drop)
+}
+
+pub(in crate::store) fn delete(db: &Connection, diff_id: &Digest) -> Result<()> {
+    db.prepare_cached("DELETE FROM layers WHERE diff_id = ?")?.execute([diff_id]).map(drop)
+}

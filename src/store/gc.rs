@@ -1,0 +1,228 @@
+//! Garbage collection: what no row refers to goes.
+//!
+//! A sweep asks, for each object and inside a write transaction, whether
+//! anything refers to it, and renames it into the trash before the transaction
+//! ends. Whoever is about to refer to an object does so in a write transaction
+//! too and looks whether it is there: one of the two comes first. Deleting
+//! happens afterwards, without lock.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::db::{self, Abort};
+use super::lock::{Attempt, Lock};
+use super::{Durability, Store, StoreError, clock, trash};
+use crate::model::digest::{Algorithm, Digest};
+use crate::model::id::ContainerId;
+
+/// Objects a transaction: others wait for so many renames at most.
+const BATCH: usize = 128;
+
+/// What a process may still be going to refer to.
+const YOUNG: Duration = Duration::from_secs(60 * 60);
+
+/// How long what has arrived of a blob waits for somebody to go on.
+const PARTIAL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How old garbage has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// An hour: a process that makes an image refers to what it made within that time.
+    Hour,
+    /// Of any age: leases alone protect what is being made.
+    Any,
+}
+
+impl Age {
+    fn accepts(self, path: &Path, least: Duration) -> bool {
+        let old = || {
+            let modified = std::fs::symlink_metadata(path).and_then(|file| file.modified()).ok()?;
+            Some(SystemTime::now().duration_since(modified).unwrap_or_default() >= least)
+        };
+        self == Self::Any || old().unwrap_or(false)
+    }
+}
+
+/// What a collection found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Blobs that are gone.
+    pub blobs: u64,
+    /// Unpacked layers that are gone.
+    pub layers: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Files of other ids, for the worker to remove.
+    pub leftovers: Vec<PathBuf>,
+}
+
+impl Store {
+    /// Removes blobs and layers that no image and no lease refers to, what killed
+    /// processes left half done, and directories of containers that do not exist.
+    ///
+    /// # Errors
+    /// What the file system or the database says; all that went is gone.
+    pub fn collect_garbage(&self, age: Age) -> Result<Collected, StoreError> {
+        self.db.write(Durability::Throwaway, |db| {
+            Ok(db::leases::delete_ended(db, &clock::boot_id(), clock::since_boot())?)
+        })?;
+        let mut objects = self.named_objects()?;
+        objects.sort();
+        let mut collected = self.sweep_objects(objects.into_iter(), age)?;
+        let mut discarded = self.discard_partial(age)?;
+        discarded.extend(self.discard_orphans()?);
+        let waiting = names(&self.layout.trash())?.into_iter().map(|name| self.layout.trash().join(name));
+        collected.leftovers = trash::delete(waiting.chain(discarded));
+        collected.leftovers.sort();
+        collected.leftovers.dedup();
+        if !self.layout.reserve().exists() {
+            db::open::keep_reserve(&self.layout);
+        }
+        Ok(collected)
+    }
+
+    /// Removes those of `objects`, blobs and layers by their digest, that nothing refers to.
+    pub(super) fn sweep_objects(
+        &self,
+        objects: impl Iterator<Item = Digest>,
+        age: Age,
+    ) -> Result<Collected, StoreError> {
+        let mut collected = Collected::default();
+        let mut objects = objects.peekable();
+        let mut discarded = Vec::new();
+        while objects.peek().is_some() {
+            let batch: Vec<Digest> = objects.by_ref().take(BATCH).collect();
+            let swept = self.with_reserve(|| {
+                self.db.write(Durability::Throwaway, |db| {
+                    let mut swept = Collected::default();
+                    for digest in &batch {
+                        self.sweep_blob(db, digest, age, &mut swept)?;
+                        self.sweep_layer(db, digest, age, &mut swept)?;
+                    }
+                    Ok(swept)
+                })
+            })?;
+            collected.blobs += swept.blobs;
+            collected.layers += swept.layers;
+            collected.bytes += swept.bytes;
+            discarded.extend(swept.leftovers);
+        }
+        collected.leftovers = trash::delete(discarded.into_iter());
+        Ok(collected)
+    }
+
+    fn sweep_blob(
+        &self,
+        db: &rusqlite::Connection,
+        digest: &Digest,
+        age: Age,
+        swept: &mut Collected,
+    ) -> Result<(), Abort> {
+        let path = self.layout.blob(digest);
+        let Ok(file) = std::fs::symlink_metadata(&path) else { return Ok(()) };
+        let needed = !age.accepts(&path, YOUNG)
+            || db::image_layers::uses_blob(db, digest)?
+            || db::manifests::is_document(db, digest)?
+            || db::leases::holds(db, digest)?;
+        if needed {
+            return Ok(());
+        }
+        swept.leftovers.extend(trash::discard(&self.layout, &path)?);
+        swept.blobs += 1;
+        swept.bytes += file.len();
+        Ok(())
+    }
+
+    fn sweep_layer(
+        &self,
+        db: &rusqlite::Connection,
+        diff_id: &Digest,
+        age: Age,
+        swept: &mut Collected,
+    ) -> Result<(), Abort> {
+        let path = self.layout.layer(diff_id);
+        if !path.exists() {
+            return Ok(());
+        }
+        let needed =
+            !age.accepts(&path, YOUNG) || db::image_layers::uses_layer(db, diff_id)? || db::leases::holds(db, diff_id)?;
+        if needed {
+            return Ok(());
+        }
+        swept.bytes += db::layers::stats(db, diff_id)?.map_or(0, |stats| stats.bytes);
+        db::layers::delete(db, diff_id)?;
+        swept.leftovers.extend(trash::discard(&self.layout, &path)?);
+        swept.layers += 1;
+        Ok(())
+    }
+
+    /// The digests that a blob or a layer in the store has as its name.
+    fn named_objects(&self) -> Result<Vec<Digest>, StoreError> {
+        let mut objects = Vec::new();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            for name in names(&self.layout.blobs(algorithm))? {
+                objects.extend(format!("{}:{name}", algorithm.name()).parse::<Digest>().ok());
+            }
+        }
+        for name in names(&self.layout.layers())? {
+            let algorithm = if name.len() == Algorithm::Sha512.hex_len() { "sha512" } else { "sha256" };
+            objects.extend(format!("{algorithm}:{name}").parse::<Digest>().ok());
+        }
+        Ok(objects)
+    }
+
+    /// Moves away what killed processes have left of layers and of arriving blobs.
+    fn discard_partial(&self, age: Age) -> Result<Vec<PathBuf>, StoreError> {
+        let mut discarded = Vec::new();
+        let layers = self.layout.layers();
+        for name in names(&layers)? {
+            let Some((hex, _)) = name.split_once(".partial-") else { continue };
+            // Whoever unpacks it holds its lock.
+            match Lock::attempt(&self.layout.locks().join(format!("layer-{hex}")))? {
+                Attempt::Held(_lock) => discarded.extend(trash::discard(&self.layout, &layers.join(&name))?),
+                Attempt::Busy { .. } => {}
+            }
+        }
+        let ingests = self.layout.ingests();
+        for name in names(&ingests)?.into_iter().filter(|name| !name.ends_with(".lock")) {
+            let path = ingests.join(&name);
+            // A document written in one go has no lock and a name of its own; it takes no hour either.
+            let (lock, age) =
+                if name.contains(".partial-") { (name.clone(), Age::Hour) } else { (format!("{name}.lock"), age) };
+            if !age.accepts(&path, PARTIAL) {
+                continue;
+            }
+            match Lock::attempt(&ingests.join(lock))? {
+                Attempt::Held(_lock) => discarded.extend(trash::discard(&self.layout, &path)?),
+                Attempt::Busy { .. } => {}
+            }
+        }
+        Ok(discarded)
+    }
+
+    /// Moves away bundles of containers that have no row. A young one may be getting its row just now.
+    fn discard_orphans(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let containers = self.layout.containers();
+        let old = |name: &String| Age::Hour.accepts(&containers.join(name), YOUNG);
+        let mut candidates: Vec<String> = names(&containers)?.into_iter().filter(old).collect();
+        if candidates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = self.db.read(|db| Ok(db::containers::ids(db)?))?;
+        candidates.retain(|name| name.parse::<ContainerId>().map_or(true, |id| known.binary_search(&id).is_err()));
+        let discard = |name: &String| trash::discard(&self.layout, &containers.join(name)).transpose();
+        candidates.iter().filter_map(discard).collect()
+    }
+}
+
+/// The names in a directory; a directory that is gone has none.
+fn names(directory: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(StoreError::io("read", directory))?,
+    };
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.map(|entry| entry.file_name().to_string_lossy().into_owned()).map_err(StoreError::io("read", directory))
+    };
+    entries.map(name).collect()
+}

@@ -1,0 +1,238 @@
+//! Unpacked layers: directories named by their diffID, shared by all images.
+//!
+//! A layer is unpacked beside its place, under its lock. The marker `complete`
+//! is written when all files are there, then the directory gets its name: a
+//! directory without marker is garbage.
+//!
+//! # Power cuts
+//! Syncing each of sixty thousand small files would cost more than a second
+//! download, so files are synced all together ([`Settle::Now`]: syncfs(2)
+//! before the marker) or by the kernel in its own time ([`Settle::Later`]). In
+//! the latter case the marker names the boot of the machine: within that boot
+//! the page cache has the files, whatever the disk has; after another boot the
+//! layer counts as missing and is unpacked again from its blob, which *was*
+//! synced. [`Store::settle_layers`] ends that state when there is time.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::StoreError;
+use super::image::Image;
+use super::lock::{Lock, Wait};
+use super::{Durability, Store, atomic, cas, clock, db, trash};
+use crate::model::digest::Digest;
+
+/// What the worker found out about a layer while unpacking it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerStats {
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Entries of the archive.
+    pub entries: u64,
+    /// Bytes of the uncompressed archive.
+    pub tar_bytes: u64,
+}
+
+/// When the files of a layer are written to disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// Before the layer gets its name.
+    Now,
+    /// In the kernel's own time.
+    Later,
+}
+
+/// A layer that is being unpacked, and the lock that makes it ours.
+#[derive(Debug)]
+pub struct LayerIngest {
+    diff_id: Digest,
+    staging: PathBuf,
+    leftovers: Vec<PathBuf>,
+    _lock: Lock,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Marker {
+    #[serde(flatten)]
+    stats: LayerStats,
+    /// The boot in which the files were written, unless they are known to be on disk.
+    boot: Option<String>,
+}
+
+impl LayerIngest {
+    /// Which layer this is.
+    pub fn diff_id(&self) -> &Digest {
+        &self.diff_id
+    }
+
+    /// The directory to unpack into; empty, mode 0755, ours.
+    pub fn diff(&self) -> PathBuf {
+        self.staging.join("diff")
+    }
+
+    /// What killed processes left of this layer and we may not delete: for the worker.
+    pub fn leftovers(&self) -> &[PathBuf] {
+        &self.leftovers
+    }
+}
+
+impl Store {
+    /// Whether the layer is unpacked, whole, and certain to be so.
+    pub fn has_layer(&self, diff_id: &Digest) -> bool {
+        self.marker(diff_id).is_some()
+    }
+
+    /// What is known of an unpacked layer.
+    pub fn layer_stats(&self, diff_id: &Digest) -> Option<LayerStats> {
+        self.marker(diff_id).map(|marker| marker.stats)
+    }
+
+    /// The directories of an image's layers, the uppermost first, as overlayfs wants them.
+    ///
+    /// # Errors
+    /// [`StoreError::MissingLayer`] for one that has to be unpacked again.
+    pub fn layer_dirs(&self, image: &Image) -> Result<Vec<PathBuf>, StoreError> {
+        let missing = |diff_id: &Digest| StoreError::MissingLayer(diff_id.clone());
+        let mut current_boot = None;
+        let dir = |layer: &super::image::ImageLayer| {
+            let doubtful = image.unsettled.iter().find(|(diff_id, _)| *diff_id == layer.diff_id);
+            if let Some((_, boot)) = doubtful
+                && boot != current_boot.get_or_insert_with(clock::boot_id)
+            {
+                return Err(missing(&layer.diff_id));
+            }
+            // Somebody may have deleted it under our feet: one stat, and a precise sentence.
+            if !complete(&self.layout.layer(&layer.diff_id)).exists() {
+                return Err(missing(&layer.diff_id));
+            }
+            Ok(self.layout.layer_diff(&layer.diff_id))
+        };
+        image.layers.iter().rev().map(dir).collect()
+    }
+
+    /// Begins to unpack a layer. `None` means that it is here, perhaps since a moment ago.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while another process or task unpacks it, or what the file system says.
+    pub fn begin_layer(&self, diff_id: &Digest, wait: Wait) -> Result<Option<LayerIngest>, StoreError> {
+        if self.has_layer(diff_id) {
+            return Ok(None);
+        }
+        let lock = Lock::acquire(&self.layout.layer_lock(diff_id), &format!("layer {diff_id}"), wait)?;
+        if self.has_layer(diff_id) {
+            return Ok(None);
+        }
+        let leftovers = self.clear_partial(diff_id)?;
+        let staging = atomic::sibling(&self.layout.layer(diff_id));
+        let diff = staging.join("diff");
+        for (path, mode) in [(&staging, 0o700), (&diff, 0o755)] {
+            std::fs::create_dir(path).map_err(StoreError::io("create", path))?;
+            // The uppermost directory's mode is what a container sees of its root: no umask in it.
+            let mode = rustix::fs::Mode::from_raw_mode(mode);
+            rustix::fs::chmod(path, mode).map_err(StoreError::errno("chmod", path))?;
+        }
+        Ok(Some(LayerIngest { diff_id: diff_id.clone(), staging, leftovers, _lock: lock }))
+    }
+
+    /// Gives an unpacked layer its place.
+    ///
+    /// # Errors
+    /// What the file system says; the layer is then not there.
+    pub fn commit_layer(&self, ingest: LayerIngest, stats: &LayerStats, settle: Settle) -> Result<(), StoreError> {
+        // The lock is held until the end of this function.
+        let LayerIngest { diff_id, staging, leftovers: _, _lock } = ingest;
+        let boot = match settle {
+            Settle::Now => {
+                self.sync_files()?;
+                None
+            }
+            Settle::Later => Some(clock::boot_id()),
+        };
+        let marker = serde_json::to_vec(&Marker { stats: *stats, boot: boot.clone() }).unwrap_or_default();
+        let durability = if settle == Settle::Now { Durability::Durable } else { Durability::Throwaway };
+        cas::write_marker(&complete(&staging), &marker, durability)?;
+        let place = self.layout.layer(&diff_id);
+        if !atomic::rename_new(&staging, &place)? {
+            // What stands there is not whole, or begin_layer would have said so.
+            let old = trash::discard(&self.layout, &place)?;
+            atomic::rename_new(&staging, &place)?;
+            trash::delete(old.into_iter());
+        }
+        if settle == Settle::Now {
+            atomic::sync_directory(&self.layout.layers())?;
+        }
+        self.db.write(Durability::Throwaway, |db| Ok(db::layers::put(db, &diff_id, stats, boot.as_deref())?))
+    }
+
+    /// Gives up a layer; the paths are what we may not delete ourselves.
+    pub fn abort_layer(&self, ingest: LayerIngest) -> Vec<PathBuf> {
+        let LayerIngest { staging, leftovers: _, diff_id: _, _lock } = ingest;
+        let place = trash::discard(&self.layout, &staging);
+        trash::delete(place.into_iter().flatten())
+    }
+
+    /// Waits until all unpacked layers are on disk, and notes it. Says how many were in doubt.
+    ///
+    /// # Errors
+    /// What syncfs(2) or the database says.
+    pub fn settle_layers(&self) -> Result<usize, StoreError> {
+        let boot = clock::boot_id();
+        let unsettled = self.db.read(|db| Ok(db::layers::unsettled(db)?))?;
+        let ours: Vec<_> = unsettled.into_iter().filter(|(_, of)| *of == boot).map(|(diff_id, _)| diff_id).collect();
+        if ours.is_empty() {
+            return Ok(0);
+        }
+        self.sync_files()?;
+        for diff_id in &ours {
+            if let Some(stats) = self.layer_stats(diff_id) {
+                let marker = serde_json::to_vec(&Marker { stats, boot: None }).unwrap_or_default();
+                let path = complete(&self.layout.layer(diff_id));
+                atomic::replace(&path, &marker, 0o600, Durability::Durable)?;
+            }
+        }
+        self.db.write(Durability::Durable, |db| {
+            ours.iter().try_for_each(|diff_id| db::layers::settle(db, diff_id, &boot))?;
+            Ok(())
+        })?;
+        Ok(ours.len())
+    }
+
+    /// What the marker on disk says, if the layer is whole.
+    pub(super) fn marker_of(&self, diff_id: &Digest) -> Option<(LayerStats, Option<String>)> {
+        self.marker(diff_id).map(|marker| (marker.stats, marker.boot))
+    }
+
+    fn marker(&self, diff_id: &Digest) -> Option<Marker> {
+        let text = std::fs::read(complete(&self.layout.layer(diff_id))).ok()?;
+        let marker: Marker = serde_json::from_slice(&text).ok()?;
+        let certain = marker.boot.as_ref().is_none_or(|boot| *boot == clock::boot_id());
+        certain.then_some(marker)
+    }
+
+    /// Removes what killed processes left of a layer whose lock we hold.
+    fn clear_partial(&self, diff_id: &Digest) -> Result<Vec<PathBuf>, StoreError> {
+        let layers = self.layout.layers();
+        let prefix = format!("{}.partial-", diff_id.hex());
+        let mut discarded = Vec::new();
+        for entry in std::fs::read_dir(&layers).map_err(StoreError::io("read", &layers))? {
+            let entry = entry.map_err(StoreError::io("read", &layers))?;
+            if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
+                discarded.extend(trash::discard(&self.layout, &entry.path())?);
+            }
+        }
+        Ok(trash::delete(discarded.into_iter()))
+    }
+
+    /// All that was written to the store's file system is on disk once this has returned.
+    fn sync_files(&self) -> Result<(), StoreError> {
+        let layers = self.layout.layers();
+        let directory = std::fs::File::open(&layers).map_err(StoreError::io("open", &layers))?;
+        rustix::fs::syncfs(directory).map_err(StoreError::errno("sync", &layers))
+    }
+}
+
+/// The marker of the layer in `directory`, written last.
+pub(super) fn complete(directory: &Path) -> PathBuf {
+    directory.join("complete")
+}

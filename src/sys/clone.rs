@@ -1,0 +1,187 @@
+//! `clone3(2)`: one call that makes a process and its namespaces.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+
+bitflags::bitflags! {
+    /// The `CLONE_NEW*` flags (clone(2)).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Namespaces: u64 {
+        /// User ids, group ids and capabilities.
+        const USER = libc::CLONE_NEWUSER as u64;
+        /// Mounts.
+        const MOUNT = libc::CLONE_NEWNS as u64;
+        /// Process ids.
+        const PID = libc::CLONE_NEWPID as u64;
+        /// System V IPC and POSIX message queues.
+        const IPC = libc::CLONE_NEWIPC as u64;
+        /// Host name and domain name.
+        const UTS = libc::CLONE_NEWUTS as u64;
+        /// Network devices, addresses, ports.
+        const NETWORK = libc::CLONE_NEWNET as u64;
+        /// The view of the cgroup tree.
+        const CGROUP = libc::CLONE_NEWCGROUP as u64;
+    }
+}
+
+/// A child process, named by its pid and held by a pidfd.
+#[derive(Debug)]
+pub struct Child {
+    /// The pid in our namespace.
+    pub pid: u32,
+    /// The pidfd, close-on-exec.
+    pub pidfd: OwnedFd,
+}
+
+/// Shows that we are in a child of [`clone3`], which has one thread by its birth.
+#[derive(Debug)]
+pub struct Fresh(());
+
+/// Which side of a [`Fresh::fork`] we are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The process that forked, with the child's pid.
+    Parent(rustix::process::Pid),
+    /// The new process.
+    Child,
+}
+
+impl Fresh {
+    /// Ends this process at once, without running any destructor of the parent's copy.
+    pub fn end(&self, code: u8) -> ! {
+        // SAFETY: _exit(2) takes a number and does not return.
+        unsafe { libc::_exit(code.into()) }
+    }
+
+    /// A plain fork(2), in which both sides go on from here.
+    ///
+    /// # Errors
+    /// Those of fork(2).
+    pub fn fork(&self) -> Result<Side, Errno> {
+        let mut args = CloneArgs { exit_signal: libc::SIGCHLD as u64, ..CloneArgs::default() };
+        // SAFETY: a copy of this single-threaded process (the token shows it is one), as fork(2) makes it.
+        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+        match pid {
+            0 => Ok(Side::Child),
+            pid if pid > 0 => rustix::process::Pid::from_raw(pid as i32).map(Side::Parent).ok_or(Errno::INVAL),
+            _ => Err(last_error()),
+        }
+    }
+}
+
+/// `struct clone_args` of linux/sched.h, version 2 (Linux 5.7).
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Makes a child in new namespaces, born into `cgroup` where one is given, and
+/// runs `child` in it. The child shares nothing with us but a copy of our
+/// memory; it ends with the code that `child` returns, without running any
+/// destructor or exit handler of ours.
+///
+/// # Errors
+/// EDEADLK if this process has more than one thread: a lock that another
+/// thread holds at the time would stay locked in the child for ever.
+/// Else those of `clone3(2)`.
+pub fn clone3(
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce(&Fresh) -> u8,
+) -> Result<Child, Errno> {
+    if !is_single_threaded()? {
+        return Err(Errno::DEADLK);
+    }
+    let mut pidfd: RawFd = -1;
+    let mut args = CloneArgs {
+        flags: namespaces.bits() | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: without CLONE_VM the child runs on a copy of this stack and heap, as after fork(2); we
+    // are single-threaded (checked above), so that copy is consistent. `args` outlives the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+    match pid {
+        0 => {
+            let fresh = Fresh(());
+            let code = child(&fresh);
+            fresh.end(code)
+        }
+        pid if pid > 0 => {
+            // SAFETY: the kernel has stored a new pidfd there, which nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Child { pid: pid as u32, pidfd })
+        }
+        _ => Err(last_error()),
+    }
+}
+
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Whether this process has one thread: `/proc/self/task` then has three links (`.`, `..` and one).
+fn is_single_threaded() -> Result<bool, Errno> {
+    Ok(rustix::fs::stat(c"/proc/self/task")?.st_nlink == 3)
+}
+
+impl Child {
+    /// Sends SIGKILL; a child that has ended already is no error.
+    pub fn kill(&self) {
+        let _ = rustix::process::pidfd_send_signal(self.pidfd.as_fd(), rustix::process::Signal::KILL);
+    }
+
+    /// Sends the signal of this number (pidfd_send_signal(2)); a child that has ended is no error.
+    pub fn signal(&self, number: i32) {
+        let info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: takes numbers and a null pointer, which stands for the information kill(2) gives.
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), number, info, 0) };
+    }
+
+    /// Waits for the end of the child: the exit code, or 128 + the signal that ended it.
+    ///
+    /// # Errors
+    /// Those of `waitid(2)`.
+    pub fn wait(&self) -> Result<i32, Errno> {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let status = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED))?;
+        let status = status.ok_or(Errno::CHILD)?;
+        let signal = status.terminating_signal().map(|signal| 128 + signal);
+        Ok(status.exit_status().or(signal).unwrap_or(255))
+    }
+}
+
+/// The error of the libc call just made.
+pub(super) fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The test runner has threads, so the call itself is tested by the live tests.
+    #[test]
+    fn refuses_to_fork_beside_threads() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || stopped.recv());
+        assert_eq!(clone3(Namespaces::empty(), None, |_| 0).map(|child| child.pid), Err(Errno::DEADLK));
+        drop(stop);
+        let _ = thread.join();
+    }
+}

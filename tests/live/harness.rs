@@ -1,0 +1,348 @@
+//! One test's world: a store of its own under a directory of the test user, the
+//! program run as that user, its output captured, its end awaited with a limit.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::fixture::cache::{at, lock, reachable};
+use crate::fixture::user::User;
+use crate::fixture::{Result, registry, skip};
+
+/// The world of one test; removed when dropped.
+pub(crate) struct Live {
+    pub(crate) user: User,
+    /// Of the test user, and not for others.
+    pub(crate) dir: PathBuf,
+    registry: &'static str,
+}
+
+impl Live {
+    /// Makes the world, or says why it cannot and skips the test.
+    pub(crate) fn new() -> Option<Self> {
+        Self::make().map_err(|why| skip(&why)).ok()
+    }
+
+    fn make() -> Result<Self> {
+        let user = User::find()?;
+        let registry = registry::address()?;
+        let base = reachable()?;
+        let dir = tempfile::Builder::new().prefix("t.").tempdir_in(&base).map_err(at(&base))?.keep();
+        let live = Self { user, dir, registry };
+        for name in ["", "home", "run", "tmp"] {
+            let path = live.dir.join(name);
+            fs::create_dir_all(&path).map_err(at(&path))?;
+            live.user.owns(&path, 0o700)?;
+        }
+        // A name of its own for the program: who runs it can then be found in /proc.
+        let program = live.program();
+        fs::hard_link(copy_of_program(&base)?, &program).map_err(at(&program))?;
+        Ok(live)
+    }
+
+    /// The program under test.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.dir.join("pybox")
+    }
+
+    /// `PYBOX_ROOT`.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// `127.0.0.1:PORT/NAME`.
+    pub(crate) fn image(&self, name: &str) -> String {
+        format!("{}/{name}", self.registry)
+    }
+
+    /// A command of the test user in an environment that has nothing else in it.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().current_dir(&self.dir);
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("HOME", self.dir.join("home")).env("USER", &self.user.name).env("TERM", "xterm");
+        command.env("XDG_RUNTIME_DIR", self.dir.join("run")).env("TMPDIR", self.dir.join("tmp"));
+        command.env("PYBOX_ROOT", self.root());
+        self.user.runs(&mut command);
+        command
+    }
+
+    /// `pybox ARGUMENTS…`, to be run.
+    pub(crate) fn pybox<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Run {
+        let mut command = self.command(self.program());
+        command.args(arguments);
+        Run { command, stdin: None, limit: Duration::from_secs(60) }
+    }
+
+    /// `pybox run --rm FLAGS… busybox sh -c SCRIPT`, to be run.
+    pub(crate) fn sh(&self, flags: &[&str], script: &str) -> Run {
+        let image = self.image("busybox");
+        let flags = ["run", "--rm"].iter().chain(flags).copied();
+        self.pybox(flags.chain([image.as_str(), "sh", "-c", script]))
+    }
+
+    /// A directory or file's parent of the test user for volumes and the like.
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
+        let path = self.dir.join(name);
+        fs::create_dir_all(&path).expect("make a directory of the test");
+        self.user.owns(&path, 0o755).expect("give it to the test user");
+        path
+    }
+
+    /// A file of the test user.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.dir.join(name);
+        fs::write(&path, content).expect("write a file of the test");
+        self.user.owns(&path, 0o644).expect("give it to the test user");
+        path
+    }
+
+    /// What of this test is still there: processes, mounts, containers' directories.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        // The program's last process may be about to end when the command returns.
+        let started = Instant::now();
+        loop {
+            let mut left = processes_of(&self.dir);
+            left.extend(
+                fs::read_dir(self.root().join("containers"))
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|entry| format!("directory {}", entry.path().display())),
+            );
+            if left.is_empty() || started.elapsed() > Duration::from_secs(3) {
+                return left;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("PYBOX_TEST_KEEP").is_some() {
+            eprintln!("kept: {}", self.dir.display());
+            return;
+        }
+        if let Err(error) = self.user.removes(&self.dir) {
+            eprintln!("remove {}: {error}", self.dir.display());
+        }
+    }
+}
+
+/// A command with what it reads and how long it may take.
+pub(crate) struct Run {
+    command: Command,
+    stdin: Option<Vec<u8>>,
+    limit: Duration,
+}
+
+impl Run {
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn without_env(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// More than the minute that is usual.
+    pub(crate) fn within(mut self, seconds: u64) -> Self {
+        self.limit = Duration::from_secs(seconds);
+        self
+    }
+
+    /// Any command of the test user.
+    pub(crate) fn of(command: Command) -> Self {
+        Self { command, stdin: None, limit: Duration::from_secs(60) }
+    }
+
+    /// Runs to the end.
+    pub(crate) fn run(self) -> Outcome {
+        self.start().wait()
+    }
+
+    /// Runs to the end, which must be success; standard output without its last newline.
+    pub(crate) fn ok(self) -> String {
+        self.run().exits(0).text()
+    }
+
+    /// Starts in a process group of its own.
+    pub(crate) fn start(mut self) -> Running {
+        let line = format!("{:?}", self.command);
+        let input = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+        self.command.process_group(0).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
+        if let (Some(bytes), Some(mut pipe)) = (self.stdin, child.stdin.take()) {
+            // A program that does not read its input is free to do so.
+            std::thread::spawn(move || pipe.write_all(&bytes).ok());
+        }
+        let stdout = drain(child.stdout.take());
+        let stderr = drain(child.stderr.take());
+        Running { child, line, stdout, stderr, end: Instant::now() + self.limit }
+    }
+}
+
+/// A command that has been started.
+pub(crate) struct Running {
+    child: Child,
+    line: String,
+    stdout: mpsc::Receiver<Vec<u8>>,
+    stderr: mpsc::Receiver<Vec<u8>>,
+    end: Instant,
+}
+
+impl Running {
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"))
+    }
+
+    /// Sends a signal to the program alone.
+    pub(crate) fn signal(&self, signal: Signal) {
+        nix::sys::signal::kill(self.pid(), signal).expect("send a signal");
+    }
+
+    /// Waits for the end; a command over its limit is killed and fails the test.
+    pub(crate) fn wait(mut self) -> Outcome {
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("wait for a child") {
+                break Some(status);
+            }
+            if Instant::now() > self.end {
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        if status.is_none() {
+            killpg(self.pid(), Signal::SIGKILL).ok();
+            self.child.wait().ok();
+        }
+        let line = self.line;
+        let collect = |from: &mpsc::Receiver<Vec<u8>>| from.recv_timeout(Duration::from_secs(5));
+        let (stdout, stderr) = (collect(&self.stdout), collect(&self.stderr));
+        let said = String::from_utf8_lossy(stderr.as_deref().unwrap_or_default()).into_owned();
+        let status = status.unwrap_or_else(|| panic!("{line}\n  took too long; standard error so far:\n{said}"));
+        let stdout = stdout.unwrap_or_else(|_| panic!("{line}\n  ended, and somebody still holds its standard output"));
+        Outcome { line, code: status.code(), signal: status.signal(), stdout, stderr: said }
+    }
+}
+
+/// How a command ended and what it said.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    line: String,
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    /// Asserts the exit code.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self}");
+        self
+    }
+
+    /// Asserts that standard error has `words`, letter case aside.
+    #[track_caller]
+    pub(crate) fn says(self, words: &str) -> Self {
+        assert!(
+            self.stderr.to_lowercase().contains(&words.to_lowercase()),
+            "no \"{words}\" in the standard error of {self}"
+        );
+        self
+    }
+
+    /// Asserts a clean refusal: the exit code, `words` in it, a hint, and neither panic nor a half-made store.
+    #[track_caller]
+    pub(crate) fn refuses(self, code: i32, words: &str) -> Self {
+        let said = self.exits(code).says(words);
+        assert!(!said.stderr.contains("panicked"), "{said}");
+        assert!(said.stderr.to_lowercase().contains("hint:"), "a refusal without a hint: {said}");
+        said
+    }
+
+    /// Standard output as text, without its last newline.
+    pub(crate) fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.stdout);
+        text.strip_suffix('\n').unwrap_or(&text).to_owned()
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let end = self.code.map_or_else(|| format!("signal {:?}", self.signal), |code| format!("code {code}"));
+        let out = String::from_utf8_lossy(&self.stdout);
+        write!(f, "{}\n  ended with {end}\n--- stdout\n{out}\n--- stderr\n{}\n---", self.line, self.stderr)
+    }
+}
+
+fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            pipe.read_to_end(&mut bytes).ok();
+        }
+        tell.send(bytes).ok();
+    });
+    told
+}
+
+/// The program where the test user can reach it: the checkout may lie under /root.
+fn copy_of_program(base: &Path) -> Result<PathBuf> {
+    let built = std::env::var_os("PYBOX_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_pybox").into());
+    let built = PathBuf::from(built);
+    let facts = fs::metadata(&built).map_err(at(&built))?;
+    let changed = facts.modified().map_err(at(&built))?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let name = format!("{}-{}", facts.len(), changed.as_nanos());
+    let kept = base.join("program");
+    fs::create_dir_all(&kept).map_err(at(&kept))?;
+    let _held = lock(&base.join("program.lock"))?;
+    for entry in fs::read_dir(&kept).map_err(at(&kept))?.flatten() {
+        // Of an earlier build; tests that still run it have links of their own.
+        if !entry.file_name().to_string_lossy().starts_with(&name) {
+            fs::remove_file(entry.path()).map_err(at(&kept))?;
+        }
+    }
+    let place = kept.join(&name);
+    if !place.exists() {
+        let partial = kept.join(format!("{name}.new"));
+        fs::copy(&built, &partial).map_err(at(&partial))?;
+        fs::set_permissions(&partial, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(at(&partial))?;
+        fs::rename(&partial, &place).map_err(at(&place))?;
+    }
+    Ok(place)
+}
+
+/// Processes that run the test's program or have mounts of the test's directory.
+fn processes_of(dir: &Path) -> Vec<String> {
+    let marker = dir.to_string_lossy().into_owned();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let program = fs::read_link(entry.path().join("exe")).unwrap_or_default();
+        let mounts = fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
+        if program.starts_with(dir) || mounts.contains(&marker) {
+            found.push(format!("process {pid} ({})", program.display()));
+        }
+    }
+    found
+}
