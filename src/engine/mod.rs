@@ -7,6 +7,8 @@ pub mod host;
 mod containers;
 mod failures;
 mod foreign;
+mod images;
+mod info;
 
 use api::{Event, Failure, FailureKind, Reply, Request, Settings};
 
@@ -34,8 +36,10 @@ impl Engine {
     pub fn call(&self, request: Request, events: &mut dyn FnMut(Event)) -> Result<Reply, Failure> {
         match request {
             Request::Run(run) => self.run(&run.request, events).map(Into::into),
+            Request::Pull(pull) => self.pull(&pull, events).map(Into::into),
             Request::ListContainers(list) => self.list_containers(&list).map(Into::into),
             Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),
+            Request::GetInfo(_) => Ok(self.info().into()),
             _ => Err(Failure::say(FailureKind::Internal, "this verb is being written")),
         }
     }

@@ -10,11 +10,11 @@ use crate::cli::session::{Session, progress_manner};
 use crate::engine::api::{Load, Source};
 
 /// Load images from an archive
-///
-/// Reads what `docker save`, `podman save` or `pybox save` wrote: a
-/// docker-archive or an oci-archive, plain or compressed; or an OCI layout
-/// directory.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Reads what docker, podman or pybox save wrote: a docker-archive or an oci-archive, plain or \
+    compressed; or an OCI layout directory.\n\nExamples:\n  \
+    pybox load --input debian.tar\n  \
+    ssh host docker save app:v1 | pybox load")]
 pub(crate) struct Args {
     /// Read this file or directory instead of standard input
     #[arg(short, long, value_name = "FILE")]

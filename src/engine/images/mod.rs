@@ -1,0 +1,3 @@
+//! The verbs of images.
+
+mod pull;
