@@ -23,12 +23,12 @@ use super::environment::Wishes;
         pybox images"
 )]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    global: Global,
-
     /// Print the version and exit
     #[arg(short = 'v', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
+
+    #[command(flatten)]
+    global: Global,
 
     #[command(subcommand)]
     pub(super) command: Command,

@@ -17,7 +17,7 @@ mod usage;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use arguments::Arguments;
 use error::{Fallback, Problem};
@@ -25,11 +25,14 @@ use session::Session;
 
 /// Reads the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let mut tree = Arguments::command();
+    let words = usage::settle_switches(&tree, std::env::args_os().collect());
+    let parsed = tree.try_get_matches_from_mut(&words).and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
-            return usage::answer(&error)
-                .map_or_else(|problem| report(&problem, Fallback::Run), |()| ExitCode::SUCCESS);
+            let answer = usage::answer(&error, &tree, &words);
+            return answer.map_or_else(|problem| report(&problem, Fallback::Run), |()| ExitCode::SUCCESS);
         }
     };
     let wishes = arguments.wishes();

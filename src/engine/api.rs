@@ -111,6 +111,8 @@ pub struct Import {
 pub struct Load {
     /// A docker-archive or oci-archive (plain, gzip or zstd), or an OCI layout directory.
     pub source: Source,
+    /// Whether names move here from other images that have them.
+    pub force: bool,
 }
 
 /// Writes images to an archive.

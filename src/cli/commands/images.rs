@@ -11,17 +11,12 @@ use crate::engine::api::{ImageName, ImageSummary, ListImages};
 use crate::model::digest::Digest;
 
 /// List images
-///
-/// An image with several names has a line for each. With --format json, every
-/// line is one JSON object.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Fields of a template: .ID .Repository .Tag .Digest .CreatedSince .CreatedAt .Size .Containers\n\n\
-    Examples:\n  \
+#[command(after_help = "An image with several names has a line for each. With --format json, every line is one JSON \
+    object. Fields of a template: .ID .Repository .Tag .Digest .CreatedSince .CreatedAt .Size .Containers\n\nExamples:\n  \
     pybox images debian\n  \
     pybox images --filter dangling=true --quiet\n  \
-    pybox images --format 'table {{.Repository}}\\t{{.Size}}'"
-)]
+    pybox images --format 'table {{.Repository}}\\t{{.Size}}'")]
 pub(crate) struct Args {
     /// Only images of this repository, with this tag if one is given; * and ? match anything
     #[arg(value_name = "REPOSITORY[:TAG]")]

@@ -9,11 +9,8 @@ use crate::cli::session::{Session, progress_manner};
 use crate::engine::api::{Import, Source};
 
 /// Make an image of a root file system
-///
-/// The file system is a tar archive (plain, gzip or zstd) or a directory.
-/// Prints the image's id.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_help = "An archive may be plain, gzip or zstd. Prints the image's id.\n\nExamples:\n  \
     pybox import rootfs.tar.gz mine:latest\n  \
     pybox import --change 'CMD [\"bash\"]' ./rootfs mine\n  \
     mmdebstrap bookworm | pybox import - debian:mine")]

@@ -10,14 +10,13 @@ use crate::cli::session::Session;
 use crate::engine::api::{Driver, DriverState, GetInfo, Info};
 
 /// Show what this host can do for containers
-///
-/// Looks at everything a container needs, and says what is missing and how to
-/// get it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(
+    after_help = "Looks at everything a container needs, and says what is missing and how to get it.\n\nExamples:\n  \
     pybox info\n  \
     pybox info --format '{{.PyboxRootDir}}'\n  \
-    pybox info --format '{{json .Drivers}}'")]
+    pybox info --format '{{json .Drivers}}'"
+)]
 pub(crate) struct Args {
     /// Print json, or a template as in '{{.Driver}}'
     #[arg(short, long, value_name = "FORMAT")]
@@ -36,7 +35,7 @@ impl Args {
 
 fn text(info: &Info) -> String {
     let mut text = String::new();
-    for (name, value) in facts(info) {
+    for (name, value) in facts(info).into_iter().filter(|(_, value)| !value.is_empty()) {
         let _ = writeln!(text, "{name}: {value}");
     }
     text.push_str("Drivers:\n");

@@ -10,14 +10,14 @@ use crate::cli::session::Session;
 use crate::engine::api::{Inspect, ObjectKind};
 
 /// Show all that is known of containers and images
-///
-/// Prints an array of JSON objects, with the names that docker gives their
-/// fields; with --format, a line for each object.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(
+    after_help = "Prints an array of JSON objects, with the names that docker gives their fields; with --format, \
+    a line for each object.\n\nExamples:\n  \
     pybox inspect web\n  \
     pybox inspect --type image --format '{{.Config.Env}}' debian:12\n  \
-    pybox inspect --format '{{json .State}}' web")]
+    pybox inspect --format '{{json .State}}' web"
+)]
 pub(crate) struct Args {
     /// Names, or ids and their beginnings
     #[arg(required = true, value_name = "NAME")]

@@ -10,15 +10,19 @@ use crate::cli::session::{Session, progress_manner};
 use crate::engine::api::{Load, Source};
 
 /// Load images from an archive
-///
-/// Reads what `docker save`, `podman save` or `pybox save` wrote: a
-/// docker-archive or an oci-archive, plain or compressed; or an OCI layout
-/// directory.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Reads what docker, podman or pybox save wrote: a docker-archive or an oci-archive, plain or \
+    compressed; or an OCI layout directory.\n\nExamples:\n  \
+    pybox load --input debian.tar\n  \
+    ssh host docker save app:v1 | pybox load")]
 pub(crate) struct Args {
     /// Read this file or directory instead of standard input
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
+
+    /// Move a name here from another image that has it
+    #[arg(short, long)]
+    force: bool,
 
     /// Show no progress
     #[arg(short, long)]
@@ -32,7 +36,7 @@ impl Args {
             return Err(Problem::user("standard input is a terminal, not an archive").hint("pybox load --input FILE"));
         }
         let manner = if self.quiet { Manner::Quiet } else { progress_manner() };
-        for image in session.call_with(Load { source }, manner)? {
+        for image in session.call_with(Load { source, force: self.force }, manner)? {
             for name in &image.references {
                 writeln!(session.output(), "Loaded image: {name}")?;
             }

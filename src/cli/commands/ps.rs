@@ -11,14 +11,11 @@ use crate::engine::api::{ContainerFilter, ContainerScope, ContainerSummary, List
 use crate::model::lifecycle::Lifecycle;
 
 /// List containers
-///
-/// Shows running ones, unless --all or a filter by state says otherwise. With
-/// --format json, every line is one JSON object.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Fields of a template: .ID .Names .Image .Command .CreatedAt .RunningFor .Status .State .Ports .Labels\n\
-    .Mounts .LocalVolumes .Networks .Size, and .Label \"KEY\"\n\n\
-    Examples:\n  \
+    after_help = "Shows running containers, unless --all or a filter by state says otherwise. With --format json, \
+    every line is one JSON object. Fields of a template: .ID .Names .Image .Command .CreatedAt .RunningFor .Status \
+    .State .Ports .Labels .Mounts .LocalVolumes .Networks .Size, and .Label \"KEY\"\n\nExamples:\n  \
     pybox ps --all\n  \
     pybox ps --all --quiet --filter status=exited\n  \
     pybox ps --format 'table {{.Names}}\\t{{.Status}}'"

@@ -10,11 +10,9 @@ use crate::engine::api;
 use crate::model::container::PullPolicy;
 
 /// Download an image from a registry
-///
-/// Prints the complete name of the image on standard output; progress goes to
-/// standard error. Layers that are here already are not downloaded again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_help = "The complete name of the image goes to standard output, progress to standard error. Layers \
+    that are here already are not downloaded again.\n\nExamples:\n  \
     pybox pull debian:12                      docker.io/library/debian:12\n  \
     pybox pull ghcr.io/owner/app:v1           from another registry\n  \
     pybox pull debian@sha256:…                exactly this one\n  \

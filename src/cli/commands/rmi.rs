@@ -6,10 +6,8 @@ use crate::cli::session::Session;
 use crate::engine::api::{ImageRemoval, RemoveImage};
 
 /// Remove images
-///
-/// Takes the name away, and the image with its last name. Layers that other
-/// images share stay.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Takes the name away, and the image with its last name. Layers that other images share stay.")]
 pub(crate) struct Args {
     /// Names, digests, or ids and their beginnings
     #[arg(required = true, value_name = "IMAGE")]

@@ -16,17 +16,15 @@ use crate::engine::api;
 use options::{Files, Limits, Network, Process, Security};
 
 /// Run a command in a new container
-///
-/// The container ends when its command does, and `run` returns the command's
-/// exit code; 125 says that pybox failed, 126 that the command cannot be
-/// executed, 127 that it was not found, and 128 + n that signal n ended it.
 #[derive(Debug, clap::Args)]
 #[command(
     // As docker has it, -h is the host's name.
     disable_help_flag = true,
     override_usage = "pybox run [OPTIONS] IMAGE [COMMAND] [ARG]...\n       \
         pybox run [OPTIONS] --image IMAGE [--] [COMMAND] [ARG]...",
-    after_help = "Examples:\n  \
+    after_help = "The container ends when its command does, and run returns the command's exit code; 125 says that \
+        pybox failed, 126 that the command cannot be executed, 127 that it was not found, and 128 + n that signal n \
+        ended it.\n\nExamples:\n  \
         pybox run --rm -it debian:12 bash\n  \
         pybox run --rm --image alpine -- cat /etc/os-release\n  \
         pybox run --rm -v \"$PWD:/src\" -w /src -u 1000 python:3.12 python build.py\n  \

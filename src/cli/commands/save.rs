@@ -11,11 +11,9 @@ use crate::cli::session::Session;
 use crate::engine::api::{ArchiveFormat, Save, Source};
 
 /// Save images to an archive
-///
-/// The archive goes to standard output unless --output names a file. Layers
-/// are written byte for byte as they were pulled.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(after_help = "The archive goes to standard output unless --output names a file. Layers are written byte \
+    for byte as they were pulled.\n\nExamples:\n  \
     pybox save --output debian.tar debian:12\n  \
     pybox save debian:12 | ssh host pybox load\n  \
     pybox save --format oci-archive --output app.tar app:v1 app:v2")]

@@ -52,6 +52,9 @@ pub(super) fn create(
     let facts = host::facts(&request)?;
     let id = new_id()?;
     let bundle = store.create_bundle(&id)?;
+    // Before there is a row: whoever finds one without a lock takes its maker for dead.
+    rustix::fs::flock(&bundle, rustix::fs::FlockOperation::LockExclusive)
+        .map_err(|error| Failure::say(FailureKind::Store, format!("lock {}: {error}", bundle.path().display())))?;
     let made = fill(store, &bundle, (&id, &request, image), (&config, &facts), events)
         .and_then(|filter| insert(store, (&id, request), image).map(|container| (filter, container)));
     match made {

@@ -4,6 +4,7 @@ use super::reconcile::{Look, look};
 use crate::engine::Engine;
 use crate::engine::api::{ContainerSummary, Failure, ListContainers};
 use crate::model::container::{MountSource, NetworkMode};
+use crate::model::id::ContainerId;
 use crate::store::containers::Container;
 use crate::store::{Access, Durability};
 
@@ -11,16 +12,27 @@ impl Engine {
     pub(in crate::engine) fn list_containers(&self, list: &ListContainers) -> Result<Vec<ContainerSummary>, Failure> {
         let store = self.store(Access::Read)?;
         let mut summaries = Vec::new();
+        let mut over = Vec::new();
         for container in store.list_containers()? {
             match look(&store, container) {
                 Look::Here(container) => summaries.push(summary(container)),
-                Look::Over(container) => {
-                    // A store that cannot be written keeps it until one can.
-                    let _ = self.discard_container(&store, &container.id, Durability::Throwaway);
-                }
+                Look::Over(container) => over.push(container.id),
             }
         }
+        self.discard_all(&over);
         Ok(list.select(summaries))
+    }
+
+    /// Removes what is over; a store that cannot be written keeps it until one can.
+    fn discard_all(&self, over: &[ContainerId]) {
+        if over.is_empty() {
+            return;
+        }
+        if let Ok(store) = self.store(Access::Write) {
+            for id in over {
+                let _ = self.discard_container(&store, id, Durability::Throwaway);
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::model::lifecycle::Lifecycle;
 use crate::monitor::client::{Idle, Session};
 use crate::monitor::protocol::{self, Mapping, Start};
 use crate::monitor::record;
-use crate::store::{Access, Store};
+use crate::store::{Access, Store, StoreError};
 use crate::sys::idmap::Helpers;
 use crate::sys::seal;
 
@@ -46,9 +46,6 @@ fn spawn_monitor() -> Result<Idle, Failure> {
 /// Starts the container and stays with it; its exit code.
 fn supervise(store: &Store, created: &Created, monitor: Idle, signals: &Signals) -> Result<i32, Failure> {
     let request = &created.container.request;
-    let lock = rustix::fs::FlockOperation::LockExclusive;
-    rustix::fs::flock(&created.bundle, lock)
-        .map_err(|error| Failure::say(FailureKind::Store, format!("lock the bundle: {error}")))?;
     let start = Start {
         mapping: mapping(&created.facts)?,
         interactive: request.interactive,
@@ -109,8 +106,11 @@ impl Engine {
             Err(failure) => (start_code(failure), Some(failure.message.clone())),
         };
         let lifecycle = Lifecycle::Stopped { exit_code, at: record::now(), reason };
-        store.change_lifecycle(&container.id, durability, |_| Some(lifecycle))?;
-        Ok(())
+        match store.change_lifecycle(&container.id, durability, |_| Some(lifecycle)) {
+            // Somebody has removed it meanwhile, with force.
+            Ok(_) | Err(StoreError::NoSuchContainer(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

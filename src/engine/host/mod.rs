@@ -90,6 +90,29 @@ fn proc_is_whole(mountinfo: &str) -> bool {
     points.filter(|point| point.starts_with("/proc/")).all(|point| made_for_mounts.contains(&point))
 }
 
+/// `2` for the unified hierarchy of cgroups, `1` for the old one, empty without any.
+pub fn cgroup_version() -> &'static str {
+    let mounted = std::path::Path::new("/sys/fs/cgroup");
+    if mounted.join("cgroup.controllers").exists() {
+        "2"
+    } else if mounted.join("memory").exists() || mounted.join("cpu").exists() {
+        "1"
+    } else {
+        ""
+    }
+}
+
+/// A field of os-release(5), without its quotes; empty if there is none.
+fn os_release(text: &str, key: &str) -> String {
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    value.unwrap_or_default().trim_matches(['"', '\'']).to_owned()
+}
+
+/// `PRETTY_NAME` of this system.
+pub fn operating_system() -> String {
+    os_release(&read_small("/etc/os-release"), "PRETTY_NAME")
+}
+
 fn apparmor_is_on() -> bool {
     read_small("/sys/module/apparmor/parameters/enabled").starts_with('Y')
 }

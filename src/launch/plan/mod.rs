@@ -99,6 +99,8 @@ impl Plan {
         let env = process.env().as_deref().unwrap_or_default();
         let no_new_privileges = process.no_new_privileges().unwrap_or(false);
 
+        let argv = CStringArray::new(args.iter().map(String::as_str)).map_err(|_| PlanError::Nul("process.args"))?;
+        let envp = CStringArray::new(env.iter().map(String::as_str)).map_err(|_| PlanError::Nul("process.env"))?;
         let mut steps = enter(process, namespaces)?;
         steps.push(Step::IsolateMounts(Propagation::Slave));
         steps.push(Step::MountRoot(root::source(spec)?));
@@ -120,8 +122,8 @@ impl Plan {
             gid_map: id_lines(linux.gid_mappings().as_deref()),
             steps,
             programs: candidates(program_name, env)?,
-            argv: CStringArray::new(args.iter().map(String::as_str)).map_err(|_| PlanError::Nul("process.args"))?,
-            envp: CStringArray::new(env.iter().map(String::as_str)).map_err(|_| PlanError::Nul("process.env"))?,
+            argv,
+            envp,
             filter: extras.filter,
             program_name: program_name.clone(),
             terminal: process.terminal().unwrap_or(false),
@@ -160,11 +162,11 @@ fn namespaces(linux: &Linux) -> Result<Namespaces, PlanError> {
 /// Stage 1: mapped, root inside, and out of the reach of others.
 fn enter(process: &Process, namespaces: Namespaces) -> Result<Vec<Step>, PlanError> {
     let mut steps = vec![Step::AwaitMapped];
+    // While /proc/self still belongs to us, and nothing of the image is mounted (rule R2).
+    steps.extend(identity::own_files(process)?);
     if namespaces.contains(Namespaces::USER) {
         steps.push(Step::BecomeRoot);
     }
-    // While /proc/self still belongs to us, and nothing of the image is mounted (rule R2).
-    steps.extend(identity::own_files(process)?);
     steps.extend([Step::HideFromTracers, Step::NewSession]);
     if namespaces.contains(Namespaces::CGROUP) {
         steps.push(Step::UnshareCgroup);

@@ -127,7 +127,7 @@ impl<'p> Puller<'p> {
             }
         };
         self.warn(&unpacked);
-        let stats = LayerStats { bytes: unpacked.bytes, entries: unpacked.entries, tar_bytes: 0 };
+        let stats = LayerStats { bytes: unpacked.bytes, entries: unpacked.entries };
         if let Some(ingest) = staging.ingest.take() {
             // The kernel writes the files in its own time: until then the blob, which is synced, vouches for them.
             self.store.commit_layer(ingest, &stats, Settle::Later)?;
