@@ -8,6 +8,8 @@ use super::evil_registry::{Body, EvilRegistry, Reply};
 use super::layers::{Layer, LayeredImage};
 use super::{Home, here, names, noise};
 
+const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
 /// Pulls `image`, its first layer being served by `reply`, and looks at what stays.
 fn failure(image: &LayeredImage, reply: impl Fn(&Layer) -> Reply + Send + Sync + 'static) -> (Failure, Home) {
     let home = Home::new();
@@ -56,14 +58,12 @@ fn archives_that_are_none_or_reach_out_are_refused() {
     let other_id = Layer { diff_id: Digest::of(b"another archive"), ..Layer::of("gzip", &[("a", b"x")]) };
     let mut trailing = Layer::of("gzip", &[("a", b"x")]);
     trailing.blob.extend_from_slice(b"after the end");
-    let raw = Layer::of("tar", &[("a", b"x")]);
-    let no_gzip = Layer { media_type: "application/vnd.oci.image.layer.v1.tar+gzip", ..raw };
     for (layer, said) in [
         (Layer::of("gzip", &[("../../outside", b"x")]), "outside"),
         (Layer::of("gzip", &[("a/../../outside", b"x")]), "outside"),
         (other_id, "has the digest"),
         (trailing, "layer is damaged"),
-        (no_gzip, "layer is damaged"),
+        (Layer { media_type: GZIP, ..Layer::packed("tar", &[b'x'; 5000]) }, "layer is damaged"),
         (Layer::packed("gzip", &[b'x'; 5000]), "layer is damaged"),
     ] {
         let (failure, home) = failure(&LayeredImage::new(&here(), vec![layer.clone()]), honest);
@@ -100,4 +100,17 @@ fn an_unknown_image_and_another_architecture_are_told() {
     assert!(failure.message.contains("it is for linux/s390x"), "{}", failure.message);
     assert_eq!(failure.hint.as_deref(), Some("choose one of them with `--platform linux/s390x`"));
     assert_eq!(registry.seen("/blobs/").len(), 1, "only the configuration was asked for");
+}
+
+#[test]
+fn a_registry_that_changes_its_mind_for_ever_is_given_up() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let image = LayeredImage::new(&here(), vec![Layer::of("gzip", &[("a", &noise(5000))])]);
+    let count = AtomicUsize::new(0);
+    let (failure, _) = failure(&image, move |layer| {
+        let heads: [&[u8]; 3] = [b"\x28\xb5\x2f\xfd", b"\x1f\x8b\x08\x01", b"tar!"];
+        let head = heads[count.fetch_add(1, Ordering::SeqCst) % heads.len()];
+        Reply::ok([head, &layer.blob[4..]].concat())
+    });
+    assert_eq!(failure.kind, FailureKind::Corrupt, "{}", failure.message);
 }

@@ -131,3 +131,17 @@ fn never_means_never() {
     assert_eq!(outcome.expect_err("not here").kind, FailureKind::NotFound);
     assert!(registry.log().is_empty());
 }
+
+#[test]
+fn a_layer_may_be_packed_in_another_way_than_its_media_type_says() {
+    let of = |kind| Layer::of(kind, &[("a", kind.as_bytes())]);
+    let media_types = ["tar", "gzip", "zstd"].map(|kind| of(kind).media_type);
+    for kind in ["tar", "gzip", "zstd"] {
+        for media_type in media_types {
+            let home = Home::new();
+            let image = LayeredImage::new(&here(), vec![Layer { media_type, ..of(kind) }]);
+            home.pull(&format!("{}/x:1", serve(&image).address())).unwrap();
+            assert_eq!(std::fs::read_to_string(home.layer(&image.layers[0]).join("a")).unwrap(), kind);
+        }
+    }
+}
