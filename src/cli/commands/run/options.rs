@@ -19,7 +19,7 @@ pub(super) struct Process {
     pub(super) workdir: Option<String>,
 
     /// Run as this user, by name or number
-    #[arg(short, long, value_name = "USER[:GROUP]")]
+    #[arg(short, long, value_name = "USER[:GROUP]", allow_negative_numbers = true)]
     pub(super) user: Option<String>,
 
     /// Be in this group too
