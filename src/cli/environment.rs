@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{OURS, Problem};
 use super::logging::Level;
-use crate::engine::api::Settings;
+use crate::engine::api::{ProxySettings, Settings};
 
 /// Where root keeps everything.
 const SYSTEM_ROOT: &str = "/var/lib/pybox";
@@ -124,7 +124,21 @@ impl<'l> Environment<'l> {
                 .map(|dir| dir.join("certs.d"))
                 .chain(["/etc/containers/certs.d".into(), "/etc/docker/certs.d".into()])
                 .collect(),
+            helper_dirs: self.text("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default(),
+            allow_realms: Vec::new(),
+            proxies: self.proxies(),
         })
+    }
+
+    /// The lower-case names are the older ones and win, as with curl, which knows
+    /// no `HTTP_PROXY` at all: a web server would set it from a header.
+    fn proxies(&self) -> ProxySettings {
+        let either = |lower: &str, upper: &str| self.variable(lower).or_else(|| self.variable(upper));
+        ProxySettings {
+            https: either("https_proxy", "HTTPS_PROXY"),
+            http: self.variable("http_proxy"),
+            except: either("no_proxy", "NO_PROXY"),
+        }
     }
 
     /// In the order of containers-auth.json(5), docker's file last.

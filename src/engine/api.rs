@@ -41,6 +41,23 @@ pub struct Settings {
     pub registries_conf: Vec<PathBuf>,
     /// Directories with one directory of certificates a registry host.
     pub certs_dirs: Vec<PathBuf>,
+    /// The directories of `PATH`, where credential helpers are looked for.
+    pub helper_dirs: Vec<PathBuf>,
+    /// Hosts of token servers that may have the credentials of any registry.
+    pub allow_realms: Vec<String>,
+    /// Proxies for registries.
+    pub proxies: ProxySettings,
+}
+
+/// `https_proxy`, `http_proxy` and `no_proxy`, as they stand in the environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxySettings {
+    /// For https.
+    pub https: Option<String>,
+    /// For http.
+    pub http: Option<String>,
+    /// Hosts that are reached directly.
+    pub except: Option<String>,
 }
 
 /// Runs a container in the foreground and waits for it.
@@ -94,6 +111,8 @@ pub struct Import {
 pub struct Load {
     /// A docker-archive or oci-archive (plain, gzip or zstd), or an OCI layout directory.
     pub source: Source,
+    /// Whether names move here from other images that have them.
+    pub force: bool,
 }
 
 /// Writes images to an archive.

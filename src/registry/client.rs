@@ -191,7 +191,7 @@ impl Client {
         }
         let mut stream = self.blob(&resolved.source, Verifier::new(digest.clone(), *size));
         let mut bytes = Vec::new();
-        while let Some(chunk) = stream.next().await? {
+        while let Some(chunk) = stream.next_bytes().await? {
             bytes.extend_from_slice(&chunk);
         }
         document::check_config(&bytes, platform, &resolved.reference.to_string())?;

@@ -7,12 +7,12 @@
 //! no record of what exists (`store` does).
 
 mod apply;
-mod decompress;
+pub(crate) mod decompress;
 pub mod failure;
 pub mod kernel_overlay;
 pub mod layered;
 pub mod recipe;
 pub mod remove;
-mod tar;
+pub(crate) mod tar;
 mod unpack;
 pub mod worker;

@@ -35,6 +35,17 @@ pub struct Ingest {
     _lock: Lock,
 }
 
+/// Bytes on their way into the store whose digest is known at the end only.
+/// Nothing stays if it is dropped.
+#[derive(Debug)]
+pub struct Spool {
+    file: File,
+    path: PathBuf,
+    blobs: PathBuf,
+    length: u64,
+    hasher: sha2::Sha256,
+}
+
 #[derive(Clone, Debug)]
 enum Hasher {
     Sha256(sha2::Sha256),
@@ -160,6 +171,17 @@ impl Store {
         Ok(Some(ingest))
     }
 
+    /// Begins to receive a blob that will be named by its SHA-256 digest.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn spool(&self) -> Result<Spool, StoreError> {
+        let path = atomic::sibling(&self.layout.ingests().join("spool"));
+        let file = atomic::create(&path, b"", 0o600)?;
+        let blobs = self.layout.blobs(Algorithm::Sha256);
+        Ok(Spool { file, path, blobs, length: 0, hasher: sha2::Sha256::new() })
+    }
+
     /// Names in the blob directories survive a power cut once this has returned.
     pub(super) fn sync_blob_names(&self) -> Result<(), StoreError> {
         atomic::sync_directory(&self.layout.blobs(Algorithm::Sha256))
@@ -238,6 +260,46 @@ impl Ingest {
             self.length += count as u64;
             self.written_behind = self.length;
         }
+    }
+}
+
+impl Spool {
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSpace`], or what write(2) says.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.file.write_all(bytes).map_err(StoreError::io("write", &self.path))?;
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// The digest of what has come, for a lease before [`Spool::commit`].
+    pub fn digest(&self) -> Digest {
+        Digest::sha256(&self.hasher.clone().finalize().into())
+    }
+
+    /// How many bytes have come.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Keeps the blob under its digest.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn commit(self) -> Result<Digest, StoreError> {
+        let digest = self.digest();
+        commit(&self.file, &self.path, &self.blobs.join(digest.hex()))?;
+        Ok(digest)
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        // Not there any more if it was kept.
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -81,6 +81,15 @@ impl Store {
         Ok(collected)
     }
 
+    /// Removes what somebody brought and then found no use for, unless an image
+    /// or another one's lease needs it.
+    ///
+    /// # Errors
+    /// What the file system or the database says.
+    pub fn discard_unused(&self, objects: impl IntoIterator<Item = Digest>) -> Result<Collected, StoreError> {
+        self.sweep_objects(objects.into_iter(), Age::Any)
+    }
+
     /// Removes those of `objects`, blobs and layers by their digest, that nothing refers to.
     pub(super) fn sweep_objects(
         &self,

@@ -30,8 +30,6 @@ pub struct LayerStats {
     pub bytes: u64,
     /// Entries of the archive.
     pub entries: u64,
-    /// Bytes of the uncompressed archive.
-    pub tar_bytes: u64,
 }
 
 /// When the files of a layer are written to disk.

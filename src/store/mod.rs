@@ -33,7 +33,7 @@ mod tests;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 
-pub use cas::Ingest;
+pub use cas::{Ingest, Spool};
 pub use error::StoreError;
 pub use gc::{Age, Collected};
 pub use layout::Layout;

@@ -20,6 +20,10 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
 
+    /// Move a name here from another image that has it
+    #[arg(short, long)]
+    force: bool,
+
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -32,7 +36,7 @@ impl Args {
             return Err(Problem::user("standard input is a terminal, not an archive").hint("pybox load --input FILE"));
         }
         let manner = if self.quiet { Manner::Quiet } else { progress_manner() };
-        for image in session.call_with(Load { source }, manner)? {
+        for image in session.call_with(Load { source, force: self.force }, manner)? {
             for name in &image.references {
                 writeln!(session.output(), "Loaded image: {name}")?;
             }

@@ -9,24 +9,16 @@ use crate::store::layers::LayerStats;
 /// Adds the layer or corrects what is known of it.
 pub(in crate::store) fn put(db: &Connection, diff_id: &Digest, stats: &LayerStats, boot: Option<&str>) -> Result<()> {
     db.prepare_cached(
-        "INSERT INTO layers (diff_id, bytes, entries, tar_bytes, boot) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT DO UPDATE SET bytes = ?2, entries = ?3, tar_bytes = ?4, boot = ?5",
+        "INSERT INTO layers (diff_id, bytes, entries, boot) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET bytes = ?2, entries = ?3, boot = ?4",
     )?
-    .execute(params![
-        diff_id,
-        stats.bytes.cast_signed(),
-        stats.entries.cast_signed(),
-        stats.tar_bytes.cast_signed(),
-        boot
-    ])
+    .execute(params![diff_id, stats.bytes.cast_signed(), stats.entries.cast_signed(), boot])
     .map(drop)
 }
 
 pub(in crate::store) fn stats(db: &Connection, diff_id: &Digest) -> Result<Option<LayerStats>> {
-    db.prepare_cached("SELECT bytes, entries, tar_bytes FROM layers WHERE diff_id = ?")?
-        .query_row([diff_id], |row| {
-            Ok(LayerStats { bytes: unsigned(row, 0)?, entries: unsigned(row, 1)?, tar_bytes: unsigned(row, 2)? })
-        })
+    db.prepare_cached("SELECT bytes, entries FROM layers WHERE diff_id = ?")?
+        .query_row([diff_id], |row| Ok(LayerStats { bytes: unsigned(row, 0)?, entries: unsigned(row, 1)? }))
         .optional()
 }
 

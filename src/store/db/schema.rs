@@ -38,7 +38,6 @@ CREATE TABLE layers (
     diff_id   TEXT PRIMARY KEY,
     bytes     INTEGER NOT NULL,          -- of the files
     entries   INTEGER NOT NULL,
-    tar_bytes INTEGER NOT NULL,          -- of the uncompressed archive
     boot      TEXT                       -- not known to be on disk after that boot; NULL once it is
 ) WITHOUT ROWID;
 

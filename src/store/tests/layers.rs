@@ -14,7 +14,7 @@ fn a_layer_is_there_whole_or_not_at_all() {
         assert!(matches!(store.begin_layer(&diff_id, Wait::No), Err(StoreError::Busy { .. })));
         std::fs::write(ingest.diff().join("f"), "x").expect("a file");
         assert!(!store.has_layer(&diff_id));
-        let stats = LayerStats { bytes: 1, entries: 2, tar_bytes: 3 };
+        let stats = LayerStats { bytes: 1, entries: 2 };
         store.commit_layer(ingest, &stats, settle).expect("a layer");
         assert_eq!(store.layer_stats(&diff_id), Some(stats));
         assert!(store.begin_layer(&diff_id, Wait::No).expect("a turn").is_none());
@@ -49,8 +49,7 @@ fn a_layer_of_another_boot_is_in_doubt_until_settled() {
         db.execute("UPDATE layers SET boot = ?", [boot]).expect("another boot");
         for layer in &image.layers {
             let marker = store.layout().layer(&layer.diff_id).join("complete");
-            std::fs::write(marker, format!(r#"{{"bytes":1,"entries":1,"tar_bytes":1,"boot":"{boot}"}}"#))
-                .expect("write");
+            std::fs::write(marker, format!(r#"{{"bytes":1,"entries":1,"boot":"{boot}"}}"#)).expect("write");
         }
     };
     set_boot("another");

@@ -48,7 +48,7 @@ fn prepare(store: &Store, layers: &[&str], label: &str) -> NewImage {
         let diff_id = Digest::of(format!("unpacked {layer}").as_bytes());
         if let Some(ingest) = store.begin_layer(&diff_id, PATIENT).expect("a turn") {
             std::fs::write(ingest.diff().join("file"), layer).expect("a file");
-            let stats = LayerStats { bytes: layer.len() as u64, entries: 1, tar_bytes: 1024 };
+            let stats = LayerStats { bytes: layer.len() as u64, entries: 1 };
             store.commit_layer(ingest, &stats, Settle::Later).expect("a layer");
         }
         diff_ids.push(format!("\"{diff_id}\""));

@@ -1,0 +1,18 @@
+//! Images: listed, named, inspected, removed, loaded, saved, pulled.
+//!
+//! The store keeps them and says what they are; here is what a verb does with
+//! that. Archives are read and written by `archive`, layers are unpacked by the
+//! worker.
+
+mod archive;
+mod inspect;
+mod list;
+mod load;
+mod pull;
+mod remove;
+mod save;
+mod tag;
+mod unpack;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+//! `rmi`.
+
+use crate::engine::Engine;
+use crate::engine::api::{Event, Failure, ImageRemoval, RemoveImage};
+use crate::store::{Access, Force};
+
+impl Engine {
+    /// Takes a name from an image; the image goes with its last name.
+    ///
+    /// # Errors
+    /// If there is no such image, or it is in use.
+    pub(in crate::engine) fn remove_image(
+        &self,
+        remove: &RemoveImage,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<Vec<ImageRemoval>, Failure> {
+        let store = self.store(Access::Write)?;
+        let force = if remove.force { Force::Yes } else { Force::No };
+        let removed = store.remove_image(&remove.name, force)?;
+        // The image is gone: files that resist are a nuisance, and the next collection tries again.
+        if let Err(failure) = self.remove_foreign(&removed.leftovers) {
+            events(Event::Warning(failure.to_string()));
+        }
+        let untagged = removed.untagged.into_iter().map(ImageRemoval::Untagged);
+        Ok(untagged.chain(removed.deleted.map(ImageRemoval::Deleted)).collect())
+    }
+}

@@ -1,0 +1,232 @@
+//! `save`: an archive with every blob as it came, byte for byte.
+//!
+//! A docker-archive is written as docker does since version 25: an OCI layout
+//! with `manifest.json` beside its index, so that readers of either kind find
+//! what they know. Layers stay compressed; docker, podman and skopeo look at
+//! the first bytes.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use sha2::Digest as _;
+
+use super::archive::{IMAGE_NAME, REF_NAME, TarWriter, blob_name, media};
+use super::inspect::familiar;
+use crate::engine::Engine;
+use crate::engine::api::{ArchiveFormat, Failure, FailureKind, Save, Saved, Source};
+use crate::model::digest::{Algorithm, Digest};
+use crate::model::reference::Reference;
+use crate::store::image::Image;
+use crate::store::{Access, Store, StoreError};
+
+/// An image to be written, with the names it was asked for by.
+struct Chosen {
+    image: Image,
+    names: Vec<Reference>,
+}
+
+impl Engine {
+    /// Writes images to an archive.
+    ///
+    /// # Errors
+    /// If an image is not there or damaged, or the archive cannot be written; a file is then left as it was.
+    pub(in crate::engine) fn save_images(&self, save: &Save) -> Result<Saved, Failure> {
+        let store = self.store(Access::Read)?;
+        let chosen = choose(&store, &save.images)?;
+        let blobs = blobs(&store, &chosen)?;
+        let write = |output: &mut dyn Write| write(&store, (&chosen, &blobs), save.format, output);
+        let bytes = match &save.target {
+            Source::Standard => {
+                let output =
+                    io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed("standard output", &error))?;
+                write(&mut File::from(output))?
+            }
+            Source::Path(path) => write_file(path, write)?,
+        };
+        Ok(Saved { bytes })
+    }
+}
+
+/// Finds the images; one that is asked for by several names is written once.
+fn choose(store: &Store, names: &[String]) -> Result<Vec<Chosen>, Failure> {
+    let mut chosen: Vec<Chosen> = Vec::new();
+    for text in names {
+        let image = store.find_image(text)?;
+        let name = match text.parse::<Reference>() {
+            Ok(name) if name.digest().is_none() && store.tag_owner(&name)?.as_ref() == Some(&image.id) => Some(name),
+            _ => None,
+        };
+        match chosen.iter_mut().find(|known| known.image.manifest == image.manifest) {
+            Some(known) => known.names.extend(name),
+            None => chosen.push(Chosen { image, names: name.into_iter().collect() }),
+        }
+    }
+    Ok(chosen)
+}
+
+/// All blobs with their sizes; looked at before the first byte is written.
+fn blobs(store: &Store, chosen: &[Chosen]) -> Result<BTreeMap<Digest, u64>, Failure> {
+    let mut blobs = BTreeMap::new();
+    for Chosen { image, .. } in chosen {
+        let layers = image.layers.iter().map(|layer| &layer.blob);
+        for digest in [&image.manifest, &image.id].into_iter().chain(layers) {
+            let file = store.open_blob(digest)?;
+            let path = store.layout().blob(digest);
+            let size = file.metadata().map_err(StoreError::io("look at", &path))?.len();
+            blobs.insert(digest.clone(), size);
+        }
+        for layer in &image.layers {
+            if blobs.get(&layer.blob) != Some(&layer.size) {
+                return Err(StoreError::DamagedBlob(layer.blob.clone()).into());
+            }
+        }
+    }
+    Ok(blobs)
+}
+
+fn write(
+    store: &Store,
+    (chosen, blobs): (&[Chosen], &BTreeMap<Digest, u64>),
+    format: ArchiveFormat,
+    output: &mut dyn Write,
+) -> Result<u64, Failure> {
+    let failed = |error: io::Error| failed("the archive", &error);
+    let mut archive = TarWriter::new(BufWriter::with_capacity(256 << 10, output));
+    // Documents first: who reads from a pipe knows early what is coming.
+    archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(failed)?;
+    archive.file("index.json", index(chosen, blobs).to_string().as_bytes()).map_err(failed)?;
+    if format == ArchiveFormat::DockerArchive {
+        archive.file("manifest.json", manifest(chosen).to_string().as_bytes()).map_err(failed)?;
+    }
+    archive.directory("blobs/").map_err(failed)?;
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        if blobs.keys().any(|digest| digest.algorithm() == algorithm) {
+            archive.directory(&format!("blobs/{}/", algorithm.name())).map_err(failed)?;
+        }
+    }
+    for (digest, size) in blobs {
+        let mut blob = Checked { input: store.open_blob(digest)?, hasher: Hasher::new(digest) };
+        archive.stream(&blob_name(digest), *size, &mut blob).map_err(failed)?;
+        if blob.hasher.finish() != *digest {
+            return Err(StoreError::DamagedBlob(digest.clone()).into());
+        }
+    }
+    archive.finish().map(|(_, bytes)| bytes).map_err(failed)
+}
+
+fn index(chosen: &[Chosen], blobs: &BTreeMap<Digest, u64>) -> Value {
+    let descriptor = |image: &Image, name: Option<&Reference>| {
+        let mut descriptor = json!({
+            "mediaType": image.manifest_type,
+            "digest": image.manifest,
+            "size": blobs.get(&image.manifest),
+            "platform": { "architecture": image.platform.architecture, "os": image.platform.os },
+        });
+        if let Some(variant) = &image.platform.variant {
+            descriptor["platform"]["variant"] = json!(variant);
+        }
+        if let Some(name) = name {
+            descriptor["annotations"] = json!({ REF_NAME: name, IMAGE_NAME: name });
+        }
+        descriptor
+    };
+    let mut manifests = Vec::new();
+    for Chosen { image, names } in chosen {
+        manifests.extend(names.iter().map(|name| descriptor(image, Some(name))));
+        if names.is_empty() {
+            manifests.push(descriptor(image, None));
+        }
+    }
+    json!({ "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": manifests })
+}
+
+fn manifest(chosen: &[Chosen]) -> Value {
+    let entry = |Chosen { image, names }: &Chosen| {
+        let layers: Vec<_> = image.layers.iter().map(|layer| blob_name(&layer.blob)).collect();
+        let tags: Vec<_> = names.iter().map(familiar).collect();
+        json!({ "Config": blob_name(&image.id), "RepoTags": tags, "Layers": layers })
+    };
+    chosen.iter().map(entry).collect()
+}
+
+/// Writes beside `path` and renames at the end. What is there and no regular
+/// file (`/dev/null`, a fifo) is written to, not replaced.
+fn write_file(path: &Path, write: impl Fn(&mut dyn Write) -> Result<u64, Failure>) -> Result<u64, Failure> {
+    let failed = |error: io::Error| failed(&path.display().to_string(), &error);
+    if std::fs::metadata(path).is_ok_and(|target| !target.is_file()) {
+        let mut file = File::options().write(true).open(path).map_err(failed)?;
+        return write(&mut file);
+    }
+    let (mut file, temporary) = temporary(path).map_err(failed)?;
+    let written = write(&mut file).and_then(|bytes| {
+        file.sync_data().and_then(|()| std::fs::rename(&temporary, path)).map_err(failed)?;
+        Ok(bytes)
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn temporary(path: &Path) -> io::Result<(File, PathBuf)> {
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
+    name.push(format!(".partial-{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let file = File::options().write(true).create(true).truncate(true).open(&temporary)?;
+    Ok((file, temporary))
+}
+
+fn failed(target: &str, error: &io::Error) -> Failure {
+    let kind = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::NoSpace,
+        io::ErrorKind::NotFound => FailureKind::NotFound,
+        _ => FailureKind::Invalid,
+    };
+    Failure::say(kind, format!("write {target}: {error}"))
+}
+
+/// A reader that hashes what comes through: what was damaged on disk is not passed on unnoticed.
+struct Checked {
+    input: File,
+    hasher: Hasher,
+}
+
+impl Read for Checked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+enum Hasher {
+    Sha256(sha2::Sha256),
+    Sha512(sha2::Sha512),
+}
+
+impl Hasher {
+    fn new(like: &Digest) -> Self {
+        match like.algorithm() {
+            Algorithm::Sha256 => Self::Sha256(sha2::Sha256::new()),
+            Algorithm::Sha512 => Self::Sha512(sha2::Sha512::new()),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    fn finish(self) -> Digest {
+        match self {
+            Self::Sha256(hasher) => Digest::sha256(&hasher.finalize().into()),
+            Self::Sha512(hasher) => Digest::sha512(&hasher.finalize().into()),
+        }
+    }
+}
