@@ -36,7 +36,7 @@ impl TestEnvironment {
     }
 
     /// The same as another user, which only root can be; none otherwise.
-    pub(crate) fn as_user(mut self, uid: u32) -> Option<Self> {
+    pub(crate) fn run_as(mut self, uid: u32) -> Option<Self> {
         self.uid = Some(uid);
         rustix::process::geteuid().is_root().then_some(self)
     }
