@@ -50,7 +50,8 @@ pub struct Settings {
 }
 
 /// `https_proxy`, `http_proxy` and `no_proxy`, as they stand in the environment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// They may have passwords in them, so they are not shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProxySettings {
     /// For https.
     pub https: Option<String>,
@@ -58,6 +59,12 @@ pub struct ProxySettings {
     pub http: Option<String>,
     /// Hosts that are reached directly.
     pub except: Option<String>,
+}
+
+impl std::fmt::Debug for ProxySettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProxySettings").finish_non_exhaustive()
+    }
 }
 
 /// Runs a container in the foreground and waits for it.

@@ -130,18 +130,21 @@ fn is_localhost(host: &str) -> bool {
 pub struct Names {
     resolver: Arc<OnceCell<TokioResolver>>,
     reach: Reach,
+    /// Hosts that the user named, wherever they are: proxies.
+    named: Arc<[String]>,
 }
 
 impl Names {
-    /// A resolver that nothing has asked yet and that answers for any address.
-    pub fn new() -> Self {
-        Self { resolver: Arc::new(OnceCell::new()), reach: Reach::Any }
+    /// A resolver that nothing has asked yet and that answers with any address.
+    /// With those of the hosts `named` it always will.
+    pub fn new(named: Vec<String>) -> Self {
+        Self { resolver: Arc::new(OnceCell::new()), reach: Reach::Any, named: named.into() }
     }
 
     /// The same resolver, answering only with addresses within `reach`.
     #[must_use]
     pub fn within(&self, reach: Reach) -> Self {
-        Self { resolver: Arc::clone(&self.resolver), reach }
+        Self { reach, ..self.clone() }
     }
 
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Box<dyn std::error::Error + Send + Sync>> {
@@ -152,16 +155,11 @@ impl Names {
             self.resolver.get_or_try_init(make).await?.lookup_ip(host).await?.iter().collect()
         };
         // One bad address spoils the name: who mixes them is trying something.
+        let reach = if self.named.iter().any(|named| named == host) { Reach::Any } else { self.reach };
         for address in &found {
-            self.reach.check(host, *address)?;
+            reach.check(host, *address)?;
         }
         Ok(found)
-    }
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -235,9 +233,11 @@ mod tests {
 
     #[tokio::test]
     async fn localhost_asks_no_name_server() {
-        let names = Names::new().within(Reach::WithLoopback);
+        let names = Names::new(Vec::new()).within(Reach::WithLoopback);
         assert_eq!(names.addresses("localhost").await.unwrap().len(), 2);
         let refused = names.within(Reach::Outside).addresses("localhost").await.expect_err("loopback");
         assert!(refused.downcast_ref::<RefusedAddress>().is_some(), "{refused}");
+        let proxy = Names::new(vec!["localhost".into()]).within(Reach::Outside);
+        assert!(proxy.addresses("localhost").await.is_ok());
     }
 }

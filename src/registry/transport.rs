@@ -77,8 +77,8 @@ impl NoResponse {
 impl Transport {
     /// A transport without connections.
     pub(crate) fn new(certs_dirs: Vec<PathBuf>, user_agent: String, proxies: Proxies, timing: Timing) -> Self {
-        let clients = Mutex::new(HashMap::new());
-        Self { certs_dirs, user_agent, proxies, timing, names: Names::new(), clients }
+        let (names, clients) = (Names::new(proxies.hosts()), Mutex::default());
+        Self { certs_dirs, user_agent, proxies, timing, names, clients }
     }
 
     /// GETs `ask` and follows redirects; the response may have any status but
@@ -232,6 +232,19 @@ fn check_hop(from: &Url, to: &Url, start: &Url) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_the_resolver_refuses_is_a_refusal() {
+        let transport = Transport::new(Vec::new(), "test".into(), Proxies::default(), Timing::default());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let url = Url::parse(&format!("http://localhost:{port}/")).unwrap();
+        let outcome = transport.send("r", Request::new(Method::GET, url), Reach::Outside, Trust::Nobody).await;
+        let Err(NoResponse::Refused(error)) = outcome else { panic!("{outcome:?}") };
+        assert!(error.to_string().contains("127.0.0.1, which is a loopback address"), "{error}");
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "nobody has connected");
+    }
 
     #[test]
     fn hops_that_are_followed_and_not() {
