@@ -75,7 +75,7 @@ impl Engine {
         let layer = ImageLayer { diff_id, blob, size, media_type: media_type(compression) };
         self.unpack_layers(store, std::slice::from_ref(&layer), events)?;
         events(Event::Committing);
-        let (config, manifest) = documents(import, config, &layer)?;
+        let (config, manifest) = documents(import, &config, &layer)?;
         let (id, name) = (Digest::of(&config), Digest::of(&manifest));
         for (digest, bytes) in [(&id, &config), (&name, &manifest)] {
             keep(digest)?;
@@ -221,7 +221,7 @@ fn media_type(compression: Compression) -> String {
 }
 
 /// The configuration and the manifest of an image of one layer (OCI image-spec 1.1).
-fn documents(import: &Import, config: serde_json::Value, layer: &ImageLayer) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+fn documents(import: &Import, config: &serde_json::Value, layer: &ImageLayer) -> Result<(Vec<u8>, Vec<u8>), Failure> {
     let platform = import.platform.clone().unwrap_or_else(Platform::host);
     let created = time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339);
     let internal = |error: &dyn std::error::Error| Failure::new(FailureKind::Internal, error);
