@@ -2,6 +2,7 @@
 
 use super::for_each;
 use crate::cli::error::Problem;
+use crate::cli::render::human::familiar;
 use crate::cli::session::Session;
 use crate::engine::api::{ImageRemoval, RemoveImage};
 
@@ -25,7 +26,7 @@ impl Args {
             let done = session.call(RemoveImage { name: name.to_owned(), force });
             for step in Problem::forgive_missing(done, force)?.unwrap_or_default() {
                 match step {
-                    ImageRemoval::Untagged(name) => writeln!(session.output(), "Untagged: {name}")?,
+                    ImageRemoval::Untagged(name) => writeln!(session.output(), "Untagged: {}", familiar(&name))?,
                     ImageRemoval::Deleted(id) => writeln!(session.output(), "Deleted: {id}")?,
                 }
             }
