@@ -147,6 +147,7 @@ fn the_tree_is_the_one_that_umoci_unpacks() {
         return crate::fixture::skip("umoci needs root to give files their owners");
     }
     let image = live.image("layered");
+    live.pybox(["pull", &image]).ok();
     let layout = registry::layout_of("layered").expect("a layout");
     let judged = live.dir.join("judged");
     tool("umoci", &["unpack", "--image", &format!("{}:latest", layout.display()), &judged.to_string_lossy()])
