@@ -203,13 +203,8 @@ impl From<Failure> for Problem {
             FailureKind::Interrupted => (Sort::User, Some(130)),
             FailureKind::Internal => (Sort::Internal, None),
         };
-        Self {
-            sort,
-            message: failure.message,
-            hint: failure.hint,
-            code,
-            missing: failure.kind == FailureKind::NotFound,
-        }
+        let hint = failure.hint.or_else(|| (sort == Sort::Internal).then(|| REPORT.to_owned()));
+        Self { sort, message: failure.message, hint, code, missing: failure.kind == FailureKind::NotFound }
     }
 }
 
