@@ -18,6 +18,9 @@ pub(crate) const OURS: u8 = 125;
 /// The exit code for any other verb that failed.
 const FAILED: u8 = 1;
 
+/// What to do about a fault of ours.
+const REPORT: &str = "pybox --debug … shows more; please report it";
+
 /// Who has to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sort {
@@ -59,13 +62,23 @@ impl Problem {
 
     /// A fault of ours.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
-        Self::new(Sort::Internal, message).hint("please report this with the output of: pybox --debug …")
+        Self::new(Sort::Internal, message).hint(REPORT)
     }
 
     /// The same, with advice.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same; if it is that something is not there, and nobody has better
+    /// advice, with a command that shows what is.
+    #[must_use]
+    pub(crate) fn hint_if_missing(mut self, hint: &str) -> Self {
+        if self.missing && self.hint.is_none() {
+            self.hint = Some(hint.to_owned());
+        }
         self
     }
 
@@ -190,13 +203,8 @@ impl From<Failure> for Problem {
             FailureKind::Interrupted => (Sort::User, Some(130)),
             FailureKind::Internal => (Sort::Internal, None),
         };
-        Self {
-            sort,
-            message: failure.message,
-            hint: failure.hint,
-            code,
-            missing: failure.kind == FailureKind::NotFound,
-        }
+        let hint = failure.hint.or_else(|| (sort == Sort::Internal).then(|| REPORT.to_owned()));
+        Self { sort, message: failure.message, hint, code, missing: failure.kind == FailureKind::NotFound }
     }
 }
 

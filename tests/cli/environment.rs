@@ -81,3 +81,25 @@ fn levels_come_from_the_environment_too() {
         assert_shows(&environment, &[("--version", "pybox version 0.1.0\n")]);
     }
 }
+
+#[test]
+fn a_user_without_ranges_is_told_the_line_and_the_command() {
+    let environment = TestEnvironment::new();
+    // A store that the user can make, and a directory to read.
+    let root = environment.path().join("root");
+    std::fs::create_dir(&root).expect("a root");
+    let rootfs = environment.path().join("home");
+    let public = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(environment.path(), public).expect("a mode");
+    let Some(environment) = environment.run_as(NOBODY_AT_ALL) else {
+        return println!("skipped: only root can become another user");
+    };
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&root, private).expect("a mode");
+    std::os::unix::fs::chown(&root, Some(NOBODY_AT_ALL), Some(NOBODY_AT_ALL)).expect("an owner");
+    let shown = environment.show(&["import", &rootfs.display().to_string(), "x"]);
+    let sentence = "! pybox: user 4123456 has no subordinate user and group ids: no line for it in /etc/subuid and \
+                    /etc/subgid\n! hint: sudo usermod --add-subuids ";
+    assert!(shown.starts_with(sentence), "{shown}");
+    assert!(shown.contains("(adds the line 4123456:") && shown.ends_with("exit 1\n"), "{shown}");
+}

@@ -39,17 +39,26 @@ fn what_is_not_there_is_named() {
     assert_shows(
         &environment,
         &[
-            ("rmi none", "! pybox: no such image: none\nexit 1\n"),
-            ("rmi a b", "! pybox: no such image: a\n! pybox: no such image: b\nexit 1\n"),
+            ("rmi none", "! pybox: no such image: none\n! hint: pybox images\nexit 1\n"),
+            (
+                "rmi a b",
+                "! pybox: no such image: a\n! hint: pybox images\n! pybox: no such image: b\n! hint: pybox images\nexit 1\n",
+            ),
             ("rmi --force none", "! pybox: no such image: none\n"),
-            ("rm none", "! pybox: no such container: none\nexit 1\n"),
+            ("rm none", "! pybox: no such container: none\n! hint: pybox ps --all\nexit 1\n"),
             ("rm -f none", "! pybox: no such container: none\n"),
-            ("tag none new", "! pybox: no such image: none\nexit 1\n"),
-            ("inspect none", "[]\n! pybox: no such container or image: none\nexit 1\n"),
-            ("inspect --type image none", "[]\n! pybox: no such image: none\nexit 1\n"),
-            ("image inspect none", "[]\n! pybox: no such image: none\nexit 1\n"),
-            ("container inspect none", "[]\n! pybox: no such container: none\nexit 1\n"),
-            ("inspect --format {{.Id}} none", "! pybox: no such container or image: none\nexit 1\n"),
+            ("tag none new", "! pybox: no such image: none\n! hint: pybox images\nexit 1\n"),
+            (
+                "inspect none",
+                "[]\n! pybox: no such container or image: none\n! hint: pybox ps --all, or pybox images\nexit 1\n",
+            ),
+            ("inspect --type image none", "[]\n! pybox: no such image: none\n! hint: pybox images\nexit 1\n"),
+            ("image inspect none", "[]\n! pybox: no such image: none\n! hint: pybox images\nexit 1\n"),
+            ("container inspect none", "[]\n! pybox: no such container: none\n! hint: pybox ps --all\nexit 1\n"),
+            (
+                "inspect --format {{.Id}} none",
+                "! pybox: no such container or image: none\n! hint: pybox ps --all, or pybox images\nexit 1\n",
+            ),
             ("load --input none.tar", "! pybox: open $DIR/none.tar: No such file or directory\nexit 1\n"),
         ],
     );

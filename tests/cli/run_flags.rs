@@ -36,7 +36,7 @@ fn values_that_no_flag_takes() {
         ("-v /a:../b debian", "invalid value \"../b\" for --volume: the path in the container has to be absolute"),
         (
             "-v /a:/b:rx debian",
-            "invalid value \"/a:/b:rx\" for --volume: unknown option \"rx\"; known are ro, rw, z, Z, bind, rbind, [r]private, [r]shared, [r]slave, [r]unbindable, [no]exec, [no]suid, [no]dev",
+            "invalid value \"/a:/b:rx\" for --volume: unknown option \"rx\"; known are ro, rw, z, Z, bind, rbind, [r]private, [r]shared, [r]slave, [no]exec, [no]suid, [no]dev",
         ),
         (
             "-v a/b:/c debian",
