@@ -15,6 +15,8 @@ mod documents;
 mod logins;
 #[path = "registry/redirects.rs"]
 mod redirects;
+#[path = "registry/tls.rs"]
+mod tls;
 
 use std::time::Duration;
 

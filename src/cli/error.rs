@@ -146,12 +146,29 @@ impl Paint {
 /// Text that may have come from a registry or an image must not move the
 /// cursor or paint the terminal.
 fn one_line(text: &str) -> String {
+    let text = without_errno(text);
     let visible = |c: char| match c {
         '\n' | '\r' | '\t' => ' ',
         c if c.is_control() => '\u{fffd}',
         c => c,
     };
     text.trim_end().chars().map(visible).collect()
+}
+
+/// The standard library says "Permission denied (os error 13)": the words will do.
+fn without_errno(text: &str) -> String {
+    let mut pieces = text.split(" (os error ");
+    let mut cleaned = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => cleaned.push_str(rest),
+            _ => {
+                cleaned.push_str(" (os error ");
+                cleaned.push_str(piece);
+            }
+        }
+    }
+    cleaned
 }
 
 impl fmt::Display for Problem {
@@ -232,5 +249,7 @@ mod tests {
         assert_eq!(shown(&failure.into()), "pybox: there is no image x\nhint: pybox pull x\n");
         assert_eq!(shown(&Problem::user("a\u{1b}[31m\nb")), "pybox: a\u{fffd}[31m b\n");
         assert_eq!(shown(&io::Error::from(io::ErrorKind::BrokenPipe).into()), "");
+        let twice = "read a: gone (os error 2): b (os error 13), (os error x) (os error 4";
+        assert_eq!(shown(&Problem::user(twice)), "pybox: read a: gone: b, (os error x) (os error 4\n");
     }
 }

@@ -2,7 +2,7 @@
 //! and writes down every request with its headers.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -77,14 +77,28 @@ pub(crate) struct EvilRegistry {
 impl EvilRegistry {
     /// Starts a server that answers with `script`.
     pub(crate) fn start(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_over(Some, script)
+    }
+
+    /// Starts a server that speaks what `dress` makes of a connection, TLS for instance.
+    pub(crate) fn start_over<S: Read + Write>(
+        dress: impl Fn(TcpStream) -> Option<S> + Send + Sync + 'static,
+        script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind a loopback port");
         let address = listener.local_addr().expect("own address").to_string();
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (script, written) = (Arc::new(script), Arc::clone(&log));
+        let (dressed, written) = (Arc::new((dress, script)), Arc::clone(&log));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (script, log) = (Arc::clone(&script), Arc::clone(&written));
-                std::thread::spawn(move || serve(&stream, script.as_ref(), &log));
+                let (dressed, log) = (Arc::clone(&dressed), Arc::clone(&written));
+                std::thread::spawn(move || {
+                    let connection = stream.try_clone().ok().and_then(&dressed.0);
+                    if let Some(connection) = connection {
+                        serve(connection, &dressed.1, &log);
+                    }
+                    let _ = stream.shutdown(std::net::Shutdown::Both);
+                });
             }
         });
         Self { address, log }
@@ -106,18 +120,17 @@ impl EvilRegistry {
     }
 }
 
-fn serve(stream: &TcpStream, script: &(impl Fn(&Seen) -> Reply + ?Sized), log: &Mutex<Vec<Seen>>) {
+fn serve(stream: impl Read + Write, script: &impl Fn(&Seen) -> Reply, log: &Mutex<Vec<Seen>>) {
     let mut reader = BufReader::new(stream);
     while let Some(seen) = read_request(&mut reader) {
         log.lock().expect("log").push(seen.clone());
-        if !answer(stream, &script(&seen)) {
+        if !answer(reader.get_mut(), &script(&seen)) {
             break;
         }
     }
-    let _ = stream.shutdown(std::net::Shutdown::Both);
 }
 
-fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Seen> {
+fn read_request(reader: &mut BufReader<impl Read>) -> Option<Seen> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
     let mut words = line.split_whitespace().map(str::to_owned);
@@ -136,28 +149,28 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Seen> {
 }
 
 /// Sends a reply; false where the connection cannot be used any more.
-fn answer(mut stream: &TcpStream, reply: &Reply) -> bool {
+fn answer(stream: &mut (impl Read + Write), reply: &Reply) -> bool {
     let mut head = format!("HTTP/1.1 {} X\r\n", reply.status);
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     let whole = |length: usize| format!("{head}Content-Length: {length}\r\n\r\n");
     let sent = match &reply.body {
-        Body::Whole(bytes) => return send(&mut stream, &whole(bytes.len()), bytes),
+        Body::Whole(bytes) => return send(stream, &whole(bytes.len()), bytes),
         Body::Cut { claimed, sent } => {
-            send(&mut stream, &whole(*claimed), sent);
+            send(stream, &whole(*claimed), sent);
             return false;
         }
         Body::Chunked(bytes) => {
-            send(&mut stream, &format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", bytes.len()), bytes)
-                && stream.write_all(b"\r\n0\r\n\r\n").is_ok()
+            send(stream, &format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", bytes.len()), bytes)
+                && send(stream, "\r\n0\r\n\r\n", b"")
         }
-        Body::Stalled { claimed, sent } => send(&mut stream, &whole(*claimed), sent),
+        Body::Stalled { claimed, sent } => send(stream, &whole(*claimed), sent),
         Body::Dripping(bytes, pause) => {
-            stream.write_all(whole(bytes.len()).as_bytes()).is_ok()
+            send(stream, &whole(bytes.len()), b"")
                 && bytes.iter().all(|byte| {
                     std::thread::sleep(*pause);
-                    stream.write_all(&[*byte]).is_ok()
+                    send(stream, "", &[*byte])
                 })
         }
         Body::Silence => true,
@@ -170,6 +183,6 @@ fn answer(mut stream: &TcpStream, reply: &Reply) -> bool {
     sent
 }
 
-fn send(stream: &mut &TcpStream, head: &str, body: &[u8]) -> bool {
-    stream.write_all(head.as_bytes()).is_ok() && stream.write_all(body).is_ok()
+fn send(stream: &mut impl Write, head: &str, body: &[u8]) -> bool {
+    stream.write_all(head.as_bytes()).is_ok() && stream.write_all(body).is_ok() && stream.flush().is_ok()
 }

@@ -10,9 +10,9 @@
 //! A process that is killed between two of them leaves a whole store: what came
 //! of a blob stays and is gone on from, the rest is garbage by definition.
 
+mod feed;
 mod interruption;
 mod layer;
-mod restore;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -28,9 +28,9 @@ use crate::model::container::PullPolicy;
 use crate::model::digest::Digest;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
-use crate::registry::document::{self, Compression, MAX_CONFIG};
-use crate::registry::{Client, Options, Proxies, RegistryError, Resolved, Source, Timing};
-use crate::snapshot::worker::WorkerProgram;
+use crate::registry::document::{self, MAX_CONFIG};
+use crate::registry::{self, Client, Options, Proxies, RegistryError, Resolved, Timing};
+use crate::snapshot::worker::{Compression, WorkerProgram};
 use crate::store::image::{Image, ImageNames, NewImage, TagName};
 use crate::store::{Access, Store, StoreError};
 use interruption::Interruption;
@@ -54,9 +54,8 @@ struct Job {
 struct Puller<'a> {
     store: &'a Store,
     worker: WorkerProgram,
-    /// The registry and the place in it; none where only what is here is unpacked again.
-    remote: Option<(&'a Client, Source)>,
-    image: String,
+    client: &'a Client,
+    resolved: &'a Resolved,
     tell: &'a dyn Fn(Event),
     /// Directories that only a worker can remove, when all is over.
     leftovers: RefCell<Vec<PathBuf>>,
@@ -71,7 +70,10 @@ impl Engine {
         let store = self.store(Access::Write)?;
         let before = store.find_reference(&pull.reference)?;
         if let Some(image) = before.as_ref().filter(|image| serves(image, pull)) {
-            self.restore(&store, image, events)?;
+            if store.layer_dirs(image).is_err() {
+                // The machine went down before the kernel had written a layer: its blob has it, no registry is asked.
+                self.unpack_layers(&store, &image.layers, events)?;
+            }
             let digest = recorded_digest(&store, image, &pull.reference)?;
             let (reference, id) = (pull.reference.clone(), image.id.clone());
             return Ok(Pulled { reference, digest, id, changed: false });
@@ -131,17 +133,13 @@ impl Engine {
         let puller = Puller {
             store,
             worker: self.worker()?,
-            remote: Some((remote.client, remote.resolved.source.clone())),
-            image: remote.resolved.reference.to_string(),
+            client: remote.client,
+            resolved: remote.resolved,
             tell,
             leftovers: RefCell::default(),
         };
         let outcome = stop.or(puller.all(jobs)).await;
-        self.clear_away(&puller.leftovers.take(), outcome)
-    }
-
-    fn clear_away(&self, leftovers: &[PathBuf], outcome: Result<(), Failure>) -> Result<(), Failure> {
-        let cleared = self.remove_foreign(leftovers);
+        let cleared = self.remove_foreign(&puller.leftovers.take());
         outcome.and(cleared)
     }
 
@@ -243,7 +241,11 @@ fn jobs(resolved: &Resolved, new: &NewImage) -> Vec<Job> {
         diff_id: layer.diff_id.clone(),
         blob: descriptor.digest.clone(),
         size: descriptor.size,
-        compression: descriptor.compression,
+        compression: match descriptor.compression {
+            registry::Compression::None => Compression::None,
+            registry::Compression::Gzip => Compression::Gzip,
+            registry::Compression::Zstd => Compression::Zstd,
+        },
     };
     pairs.map(job).filter(|job| seen.insert((job.diff_id.clone(), job.blob.clone()))).collect()
 }
