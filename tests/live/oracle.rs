@@ -25,8 +25,9 @@ fn crun_runs_the_bundle_with_the_same_result() {
     if !live.user.judged_by_root() {
         return skip("mounting the overlay for crun needs root");
     }
+    // crun links /dev/core to the kernel's memory, which we leave out.
     let script = "id; pwd; env | sort; hostname; grep -E 'Cap|Seccomp:|NoNewPrivs' /proc/self/status; cat /etc/hostname; \
-                  ulimit -n; ls /dev | sort; ls -A /etc /; exit 7";
+                  ulimit -n; ls /dev | grep -v core; ls -A /etc /; exit 7";
     let flags =
         ["run", "--name", "judged", "-e", "A=1", "-w", "/tmp", "--hostname", "oracle", "--ulimit", "nofile=99:99"];
     let image = live.image("busybox");
