@@ -45,7 +45,7 @@ impl Engine {
         let store = self.store(Access::Write)?;
         let lease = store.lease([])?;
         let mut brought = Vec::new();
-        let imported = self.import_with(import, config, (&store, &lease, &mut brought), events);
+        let imported = self.import_with(import, &config, (&store, &lease, &mut brought), events);
         store.release(lease)?;
         if imported.is_err() {
             let swept = store.discard_unused(brought)?;
@@ -57,7 +57,7 @@ impl Engine {
     fn import_with(
         &self,
         import: &Import,
-        config: serde_json::Value,
+        config: &serde_json::Value,
         (store, lease, brought): (&Store, &Lease, &mut Vec<Digest>),
         events: &mut dyn FnMut(Event),
     ) -> Result<Imported, Failure> {
@@ -75,7 +75,7 @@ impl Engine {
         let layer = ImageLayer { diff_id, blob, size, media_type: media_type(compression) };
         self.unpack_layers(store, std::slice::from_ref(&layer), events)?;
         events(Event::Committing);
-        let (config, manifest) = documents(import, &config, &layer)?;
+        let (config, manifest) = documents(import, config, &layer)?;
         let (id, name) = (Digest::of(&config), Digest::of(&manifest));
         for (digest, bytes) in [(&id, &config), (&name, &manifest)] {
             keep(digest)?;
