@@ -15,7 +15,7 @@ build() {
 }
 # The monitor goes into pybox (src/monitor/program.rs), so it comes first. The copy is
 # written only where it differs: a second build with nothing changed builds nothing.
-export PYBOX_MONITOR_PROGRAM=$out/pybox-monitor.embedded
+export PYBOX_MONITOR_PROGRAM="$out/pybox-monitor.embedded"
 build pybox-monitor "$@"
 cmp -s "$out/pybox-monitor" "$PYBOX_MONITOR_PROGRAM" || cp "$out/pybox-monitor" "$PYBOX_MONITOR_PROGRAM"
 build pybox "$@"
