@@ -36,18 +36,33 @@ pub fn own_program() -> Result<OwnedFd, Errno> {
     seal(copy)
 }
 
-/// Writes `image`, the bytes of a program, into a memfd and seals it.
+/// Writes `image`, the bytes of a program that is a part of ours, into a memfd and
+/// seals it. Its pages are let go of again: they would count as ours to the end.
 ///
 /// # Errors
 /// Those of memfd_create(2) and of writing.
-pub fn program(image: &[u8]) -> Result<OwnedFd, Errno> {
+pub fn program(image: &'static [u8]) -> Result<OwnedFd, Errno> {
     let copy = memory()?;
     let mut rest = image;
     while !rest.is_empty() {
         let written = rustix::io::retry_on_intr(|| rustix::io::write(&copy, rest))?;
         rest = rest.get(written..).ok_or(Errno::IO)?;
     }
+    forget_pages(image);
     seal(copy)
+}
+
+/// Unmaps the whole pages of `image`, which come back from our program's file
+/// when they are touched again.
+fn forget_pages(image: &'static [u8]) {
+    let page = rustix::param::page_size();
+    let start = (image.as_ptr() as usize).next_multiple_of(page);
+    let end = (image.as_ptr() as usize).saturating_add(image.len()) / page * page;
+    if end > start {
+        // SAFETY: whole pages inside a static that nobody writes: they are clean, so what
+        // is read from them afterwards is the same.
+        let _ = unsafe { rustix::mm::madvise(start as *mut _, end - start, rustix::mm::Advice::LinuxDontNeed) };
+    }
 }
 
 fn memory() -> Result<OwnedFd, Errno> {
