@@ -11,7 +11,7 @@ use super::{filter, limits, volumes};
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::host;
 use crate::launch::plan::{INIT_ANNOTATION, ROOTFS_ANNOTATION};
-use crate::model::container::ContainerRequest;
+use crate::model::container::{ContainerRequest, UserNamespace};
 use crate::model::host::HostFacts;
 use crate::model::id::{ContainerId, ContainerName};
 use crate::model::lifecycle::Lifecycle;
@@ -47,7 +47,7 @@ pub(super) fn create(
     image: &Image,
     events: &mut dyn FnMut(Event),
 ) -> Result<Created, Failure> {
-    limits::check(&request.limits, limits::cgroup_version())?;
+    limits::check(&request.limits, &host::cgroup_version())?;
     let config = read_config(store, image)?;
     let facts = host::facts(&request)?;
     let id = new_id()?;
@@ -97,7 +97,7 @@ fn fill(
     let account = |path: &str| account_file(&layers, path);
     let (passwd, group) = (account("etc/passwd")?, account("etc/group")?);
     let accounts = user::AccountFiles { passwd: &passwd, group: &group };
-    let resolved = user::resolve(user::wanted(request, config), accounts, &request.groups)?;
+    let resolved = user::resolve(&wanted_user(request, config, facts), accounts, &request.groups)?;
     let hostname = files::hostname_of(request, facts, id);
     let bundle_files = BundleFiles {
         hosts: bundle.file(BundleFile::Hosts),
@@ -153,6 +153,16 @@ fn account_file(layers: &[PathBuf], path: &str) -> Result<String, Failure> {
         Failure::new(FailureKind::Invalid, &error).hint("use another image, or a numeric --user".to_owned())
     })?;
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
+}
+
+/// With `--userns=keep-id` the program is the user, as podman's is, unless a user was asked for.
+fn wanted_user(request: &ContainerRequest, config: &ImageConfiguration, facts: &HostFacts) -> String {
+    match (&request.userns, &request.user) {
+        (UserNamespace::KeepId { uid, gid }, None) => {
+            format!("{}:{}", uid.unwrap_or(facts.uid), gid.unwrap_or(facts.gid))
+        }
+        _ => user::wanted(request, config).to_owned(),
+    }
 }
 
 /// What the launcher reads beside the OCI document; never anything of the image.
