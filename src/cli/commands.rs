@@ -22,6 +22,10 @@ use crate::engine::api::{ObjectKind, Source};
 /// The exit code of success.
 const DONE: u8 = 0;
 
+/// The commands that show which names there are.
+const SHOW_IMAGES: &str = "pybox images";
+const SHOW_CONTAINERS: &str = "pybox ps --all";
+
 impl Command {
     /// Which exit code a failure gives.
     pub(super) fn fallback(&self) -> Fallback {

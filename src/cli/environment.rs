@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::error::Problem;
+use super::error::{OURS, Problem};
 use super::logging::Level;
 use crate::engine::api::{ProxySettings, Settings};
 
@@ -176,6 +176,8 @@ impl<'l> Environment<'l> {
         let Some((source, word)) = given else { return Ok(Level::Warning) };
         Level::parse(&word).ok_or_else(|| {
             Problem::user(format!("invalid value {word:?} for {source}: expected one of {}", Level::WORDS.join(", ")))
+                .hint("pybox --help")
+                .code(OURS)
         })
     }
 

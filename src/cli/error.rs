@@ -18,6 +18,9 @@ pub(crate) const OURS: u8 = 125;
 /// The exit code for any other verb that failed.
 const FAILED: u8 = 1;
 
+/// What to do about a fault of ours.
+const REPORT: &str = "pybox --debug … shows more; please report it";
+
 /// Who has to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sort {
@@ -59,13 +62,23 @@ impl Problem {
 
     /// A fault of ours.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
-        Self::new(Sort::Internal, message).hint("please report this with the output of: pybox --debug …")
+        Self::new(Sort::Internal, message).hint(REPORT)
     }
 
     /// The same, with advice.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same; if it is that something is not there, and nobody has better
+    /// advice, with a command that shows what is.
+    #[must_use]
+    pub(crate) fn hint_if_missing(mut self, hint: &str) -> Self {
+        if self.missing && self.hint.is_none() {
+            self.hint = Some(hint.to_owned());
+        }
         self
     }
 
@@ -146,12 +159,29 @@ impl Paint {
 /// Text that may have come from a registry or an image must not move the
 /// cursor or paint the terminal.
 fn one_line(text: &str) -> String {
+    let text = without_errno(text);
     let visible = |c: char| match c {
         '\n' | '\r' | '\t' => ' ',
         c if c.is_control() => '\u{fffd}',
         c => c,
     };
     text.trim_end().chars().map(visible).collect()
+}
+
+/// The standard library says "Permission denied (os error 13)": the words will do.
+fn without_errno(text: &str) -> String {
+    let mut pieces = text.split(" (os error ");
+    let mut cleaned = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => cleaned.push_str(rest),
+            _ => {
+                cleaned.push_str(" (os error ");
+                cleaned.push_str(piece);
+            }
+        }
+    }
+    cleaned
 }
 
 impl fmt::Display for Problem {
@@ -173,13 +203,8 @@ impl From<Failure> for Problem {
             FailureKind::Interrupted => (Sort::User, Some(130)),
             FailureKind::Internal => (Sort::Internal, None),
         };
-        Self {
-            sort,
-            message: failure.message,
-            hint: failure.hint,
-            code,
-            missing: failure.kind == FailureKind::NotFound,
-        }
+        let hint = failure.hint.or_else(|| (sort == Sort::Internal).then(|| REPORT.to_owned()));
+        Self { sort, message: failure.message, hint, code, missing: failure.kind == FailureKind::NotFound }
     }
 }
 
@@ -232,5 +257,7 @@ mod tests {
         assert_eq!(shown(&failure.into()), "pybox: there is no image x\nhint: pybox pull x\n");
         assert_eq!(shown(&Problem::user("a\u{1b}[31m\nb")), "pybox: a\u{fffd}[31m b\n");
         assert_eq!(shown(&io::Error::from(io::ErrorKind::BrokenPipe).into()), "");
+        let twice = "read a: gone (os error 2): b (os error 13), (os error x) (os error 4";
+        assert_eq!(shown(&Problem::user(twice)), "pybox: read a: gone: b, (os error x) (os error 4\n");
     }
 }

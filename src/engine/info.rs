@@ -67,7 +67,8 @@ impl Engine {
             ..Info::default()
         };
         info.security_options = security_options(&info.drivers, rootless);
-        if rootless {
+        // Without ranges there is nothing to try: their row says why.
+        if rootless && is_ready(&info.drivers, "id ranges") {
             info.drivers.push(probe::driver("id map", self.try_map()));
         }
         self.add_disk(&mut info);
@@ -146,13 +147,14 @@ fn unfit(failure: &Failure) -> DriverState {
     probe::unfit(failure.message.clone(), failure.hint.as_deref().unwrap_or_default())
 }
 
+fn is_ready(drivers: &[Driver], name: &str) -> bool {
+    drivers.iter().any(|driver| driver.name == name && matches!(driver.state, DriverState::Ready { .. }))
+}
+
 /// What is on by default in a container, in docker's words.
 fn security_options(drivers: &[Driver], rootless: bool) -> Vec<String> {
-    let is_ready = |name: &str| {
-        drivers.iter().any(|driver| driver.name == name && matches!(driver.state, DriverState::Ready { .. }))
-    };
     let mut options = Vec::new();
-    if is_ready("seccomp") {
+    if is_ready(drivers, "seccomp") {
         options.push("name=seccomp,profile=builtin".to_owned());
     }
     if rootless {

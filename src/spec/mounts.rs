@@ -175,8 +175,7 @@ fn asked(mount: &Mount, of: &Composition<'_>) -> Result<OciMount, SpecError> {
     oci(&mount.target, kind, &source, options)
 }
 
-const PROPAGATION: [&str; 8] =
-    ["private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"];
+const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 fn volume(mount: &Mount, of: &Composition<'_>) -> Result<PathBuf, SpecError> {
     let place = of.volumes.iter().find(|place| place.target == mount.target);

@@ -145,13 +145,12 @@ fn directory(request: &ContainerRequest, config: Option<&Config>) -> Result<Path
     Ok(path.into())
 }
 
-/// The default limits below the request's. Above the own hard limit there is
-/// nothing to give, but for root of the host.
+/// The default limits below the request's. Above what the host can give there is
+/// nothing to give.
 fn rlimits(request: &ContainerRequest, host: &HostFacts) -> Result<Vec<PosixRlimit>, SpecError> {
     let own = |name: &str| {
-        let may_raise = host.uid == 0 && !host.user_namespace;
         let limit = host.hard_limits.iter().find(|(known, _)| known == name).map(|(_, limit)| *limit);
-        limit.filter(|_| !may_raise).unwrap_or(u64::MAX)
+        limit.unwrap_or(u64::MAX)
     };
     let mut chosen: Vec<(&str, u64, u64)> = limits::DEFAULT_RLIMITS
         .iter()

@@ -8,6 +8,7 @@ mod evil_tar;
 mod accepted;
 mod bench;
 mod differential;
+mod import;
 mod refused;
 mod whiteouts;
 mod worker;

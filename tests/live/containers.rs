@@ -69,7 +69,7 @@ fn rm_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_container_whose_processes_were_killed_is_seen_as_ended() {
+fn a_container_outlives_a_killed_command_line_and_can_be_removed() {
     let Some(live) = Live::new() else { return };
     let ready = live.directory("ready");
     let volume = format!("{}:/ready", ready.display());
@@ -78,21 +78,37 @@ fn a_container_whose_processes_were_killed_is_seen_as_ended() {
         ["run", "--rm", "--name", "doomed", "-v", &volume, &image, "sh", "-c", "touch /ready/yes; sleep 300"];
     let mut running = live.pybox(arguments).start();
     live.awaits(&ready.join("yes"), &mut running);
-    // Command line and monitor at once, as an out-of-memory killer or a closed session would.
+    // The command line dies without a word; the container's monitor goes on, as it would under a daemon.
     nix::sys::signal::killpg(running.pid(), nix::sys::signal::Signal::SIGKILL).expect("kill");
-    live.pybox(["ps", "-a"]).ok();
+    assert_eq!(names(&live, &[]), ["doomed"]);
+    live.pybox(["rm", "-f", "doomed"]).ok();
     running.wait();
-    for _ in 0..100 {
-        if names(&live, &[]).is_empty() {
-            break;
-        }
-        live.pybox(["rm", "-f", "doomed"]).run();
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    live.pybox(["rm", "-f", "doomed"]).run();
     assert_eq!(names(&live, &["-a"]), Vec::<String>::new());
     // The name is free again.
     live.pybox(["run", "--rm", "--name", "doomed", &image, "true"]).ok();
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_container_whose_monitor_was_killed_is_seen_as_ended() {
+    let Some(live) = Live::new() else { return };
+    let ready = live.directory("ready");
+    let volume = format!("{}:/ready", ready.display());
+    let image = live.image("busybox");
+    let arguments = ["run", "--name", "orphan", "-v", &volume, &image, "sh", "-c", "touch /ready/yes; sleep 300"];
+    let mut running = live.pybox(arguments).start();
+    live.awaits(&ready.join("yes"), &mut running);
+    // As an out-of-memory killer would: the container's parent first, the command line never notices.
+    let shown: Value = serde_json::from_str(&live.pybox(["inspect", "orphan"]).ok()).expect("JSON");
+    let init = shown[0]["State"]["Pid"].as_u64().expect("a pid");
+    let stat = std::fs::read_to_string(format!("/proc/{init}/stat")).expect("read stat");
+    let monitor = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok()).expect("a parent");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(monitor), nix::sys::signal::Signal::SIGKILL).expect("kill");
+    let end = running.wait();
+    assert!(matches!(end.code, Some(125 | 137)), "{end}");
+    assert_eq!(names(&live, &[]), Vec::<String>::new());
+    assert_ne!(live.pybox(["inspect", "--format", "{{.State.ExitCode}}", "orphan"]).ok(), "0");
+    live.pybox(["rm", "orphan"]).ok();
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
 

@@ -61,7 +61,6 @@ fn a_named_volume_outlives_the_container() {
     live.sh(&["-v", "data:/data"], "echo kept > /data/file").ok();
     assert_eq!(live.sh(&["-v", "data:/data"], "cat /data/file").ok(), "kept");
     live.sh(&["-v", "bad/name:/data"], "true").run().refuses(125, "bad/name");
-    live.sh(&["-v", "../up:/data"], "true").run().refuses(125, "../up");
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn a_digest_names_an_image() {
     assert!(release_of(&live, &image).contains("ID=busybox"));
 
     let wrong = format!("{tagged}@sha256:{}", "0".repeat(64));
-    live.pybox(["pull", &wrong]).run().refuses(1, "not");
+    live.pybox(["pull", &wrong]).run().refuses(1, "no image");
 }
 
 #[test]

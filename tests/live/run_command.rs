@@ -10,8 +10,8 @@ fn exit_codes_are_those_of_docker() {
         (vec!["true"], 0),
         (vec!["sh", "-c", "exit 3"], 3),
         (vec!["sh", "-c", "exit 125"], 125),
-        (vec!["sh", "-c", "kill -KILL $$ & wait; kill -KILL $!; sh -c 'kill -TERM $$'"], 143),
-        (vec!["sh", "-c", "sh -c 'kill -KILL $$'"], 137),
+        (vec!["sh", "-c", "sh -c 'kill -TERM $$'; exit $?"], 143),
+        (vec!["sh", "-c", "sh -c 'kill -KILL $$'; exit $?"], 137),
         (vec!["/etc/passwd"], 126),
         (vec!["/etc"], 126),
         (vec!["/no/such/program"], 127),
@@ -97,7 +97,7 @@ fn the_environment_is_the_images_and_the_users_and_nobody_elses() {
     let run = live.sh(&flags, "env | sort").env("FROM_HOST", "x").env("FROM_HOST2", "y").env("SECRET_X", "1");
     let lines = run.ok();
     let mut expected =
-        vec!["A=b c", "BOTH=flag", "FROM_FILE=1", "FROM_HOST=x", "FROM_HOST2=y", "HOME=/root", "HOSTNAME=h"];
+        vec!["A=b c", "BOTH=flag", "FROM_FILE=1", "FROM_HOST2=y", "FROM_HOST=x", "HOME=/root", "HOSTNAME=h"];
     expected.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     // The shell itself adds these.
     let lines: Vec<_> =

@@ -166,7 +166,7 @@ fn the_terminal_is_the_containers_own() {
     let Some(live) = Live::new() else { return };
     let image = live.image("busybox");
     live.pybox(["pull", &image]).ok();
-    let script = "stat -c '%t' $(tty) /dev/console; ls /dev/pts; cut -d' ' -f 5,6,8 /proc/1/stat; echo do''ne";
+    let script = "stat -c '%t' $(tty) /dev/console; ls -1 /dev/pts; cut -d' ' -f 5,6,8 /proc/1/stat; echo do''ne";
     let mut person = Person::runs(&live, &["run", "--rm", "-it", &image, "sh", "-c", script]);
     let shown = person.sees("done").replace('\r', "");
     // Major 136 (0x88) is a pty; process 1 leads its session and is in the foreground of it.

@@ -213,16 +213,59 @@ mod tests {
         }
     }
 
+    fn image(names: &[&str]) -> ImageSummary {
+        let name = |name: &&str| ImageName { reference: name.parse().expect("reference"), digest: None };
+        ImageSummary {
+            id: Digest::sha256(&[0xab; 32]),
+            names: names.iter().map(name).collect(),
+            created: Some(0),
+            size: 77_800_000,
+            containers: 2,
+            labels: [("k".to_owned(), "v".to_owned())].into(),
+        }
+    }
+
+    #[test]
+    fn rows_are_dockers() {
+        let args = Args {
+            repository: None,
+            all: false,
+            filters: vec![],
+            format: None,
+            digests: false,
+            no_trunc: false,
+            quiet: false,
+        };
+        let row = |name: &[&str], field: &str| {
+            let image = image(name);
+            let row = args.row(&image, image.names.first(), 3 * 86_400_000);
+            row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        for (name, field, shown) in [
+            (&["debian:12"][..], "Repository", "debian"),
+            (&["debian:12"], "Tag", "12"),
+            (&["127.0.0.1:5000/a/b"], "Repository", "127.0.0.1:5000/a/b"),
+            (&["127.0.0.1:5000/a/b"], "Tag", "latest"),
+            (&[], "Repository", "<none>"),
+            (&[], "Tag", "<none>"),
+            (&[], "ID", "abababababab"),
+            (&[], "Digest", "<none>"),
+            (&[], "CreatedSince", "3 days ago"),
+            (&[], "Size", "77.8MB"),
+            (&[], "Containers", "2"),
+        ] {
+            assert_eq!(row(name, field), shown, "{name:?} {field}");
+        }
+        // What a template may name is what rows have.
+        let image = image(&[]);
+        let row = args.row(&image, None, 0);
+        assert!(TITLES.iter().all(|(field, _)| row.get(field).is_some()));
+        assert_eq!(row.as_object().map(serde_json::Map::len), Some(TITLES.len()));
+    }
+
     #[test]
     fn filters() {
-        let image = ImageSummary {
-            id: Digest::sha256(&[1; 32]),
-            names: vec![ImageName { reference: "127.0.0.1:5000/a/b:v1".parse().expect("reference"), digest: None }],
-            created: None,
-            size: 0,
-            containers: 0,
-            labels: [("k".to_owned(), "v".to_owned())].into(),
-        };
+        let image = image(&["127.0.0.1:5000/a/b:v1"]);
         let accepts = |text: &str| {
             let filter = Filter::parse(text).map_err(|problem| problem.to_string())?;
             Ok::<_, String>(filter.accepts(&image, image.names.first()))

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::for_each;
+use super::{SHOW_CONTAINERS, SHOW_IMAGES, for_each};
 use crate::cli::error::Problem;
 use crate::cli::render::listing::{Format, write_object};
 use crate::cli::session::Session;
@@ -47,7 +47,13 @@ impl Args {
         }));
         let mut found = Vec::new();
         let done = for_each(&self.names, session, |name, session| {
-            let object = session.call(Inspect { name: name.to_owned(), kind })?;
+            let hint = match kind {
+                Some(ObjectKind::Container) => SHOW_CONTAINERS,
+                Some(ObjectKind::Image) => SHOW_IMAGES,
+                None => "pybox ps --all, or pybox images",
+            };
+            let object = session.call(Inspect { name: name.to_owned(), kind });
+            let object = object.map_err(|problem| problem.hint_if_missing(hint))?;
             match format {
                 Format::Own => found.push(object),
                 _ => write_object(&object, &format, String::new, session.output())?,

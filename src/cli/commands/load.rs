@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::{DONE, source};
 use crate::cli::error::Problem;
+use crate::cli::render::human::familiar;
 use crate::cli::render::progress::Manner;
 use crate::cli::session::{Session, progress_manner};
 use crate::engine::api::{Load, Source};
@@ -38,7 +39,7 @@ impl Args {
         let manner = if self.quiet { Manner::Quiet } else { progress_manner() };
         for image in session.call_with(Load { source, force: self.force }, manner)? {
             for name in &image.references {
-                writeln!(session.output(), "Loaded image: {name}")?;
+                writeln!(session.output(), "Loaded image: {}", familiar(name))?;
             }
             if image.references.is_empty() {
                 writeln!(session.output(), "Loaded image ID: {}", image.id)?;

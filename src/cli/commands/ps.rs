@@ -182,6 +182,51 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_dockers() {
+        let args = |no_trunc| Args {
+            all: false,
+            filters: vec![],
+            format: None,
+            last: None,
+            latest: false,
+            no_trunc,
+            quiet: false,
+        };
+        let container = ContainerSummary {
+            id: crate::model::id::ContainerId::from_random(&[0xcd; 32]),
+            name: "web".parse().expect("name"),
+            image: "debian:12".into(),
+            image_id: crate::model::digest::Digest::sha256(&[1; 32]),
+            command: vec!["sh".into(), "-c".into(), "echo \"hello world\"".into()],
+            created: 0,
+            lifecycle: Lifecycle::Created,
+            labels: [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into(),
+            mounts: vec!["data".into(), "/a/rather/long/path/of/the/host".into()],
+            networks: vec!["none".into()],
+        };
+        let row = args(false).row(&container, 60_000);
+        for (field, shown) in [
+            ("ID", "cdcdcdcdcdcd"),
+            ("Command", "\"sh -c echo \\\"hello w…\""),
+            ("RunningFor", "About a minute ago"),
+            ("Status", "Created"),
+            ("State", "created"),
+            ("Names", "web"),
+            ("Labels", "a=1,b=2"),
+            ("Mounts", "data,/a/rather/long/path…"),
+            ("LocalVolumes", "1"),
+            ("Networks", "none"),
+        ] {
+            assert_eq!(row.get(field).and_then(Value::as_str), Some(shown), "{field}");
+        }
+        assert!(TITLES.iter().all(|(field, _)| row.get(field).is_some()));
+        assert_eq!(row.as_object().map(serde_json::Map::len), Some(TITLES.len()));
+        let full = args(true).row(&container, 0);
+        assert_eq!(full.get("ID").and_then(Value::as_str).map(str::len), Some(64));
+        assert_eq!(full.get("Command"), Some(&Value::from("\"sh -c echo \\\"hello world\\\"\"")));
+    }
+
+    #[test]
     fn filters_are_read() {
         let read = |text: &str| filter(text).map_err(|problem| problem.to_string());
         assert_eq!(read("name=web"), Ok(ContainerFilter::Name("web".into())));

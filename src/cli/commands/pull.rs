@@ -18,7 +18,8 @@ use crate::model::container::PullPolicy;
     pybox pull debian@sha256:…                exactly this one\n  \
     pybox pull --platform linux/arm64 alpine  for another architecture")]
 pub(crate) struct Args {
-    /// The image: [REGISTRY/]REPOSITORY[:TAG][@DIGEST]
+    // No doc comment: rustdoc would take the brackets for links.
+    #[arg(help = "The image: [REGISTRY/]REPOSITORY[:TAG][@DIGEST]")]
     image: String,
 
     /// Take the image for this platform, as in linux/arm64

@@ -1,6 +1,6 @@
 //! `pybox rm`.
 
-use super::for_each;
+use super::{SHOW_CONTAINERS, for_each};
 use crate::cli::error::Problem;
 use crate::cli::session::Session;
 use crate::engine::api::RemoveContainer;
@@ -26,7 +26,10 @@ impl Args {
         let Self { force, volumes, .. } = self;
         for_each(&self.containers, session, |name, session| {
             let done = session.call(RemoveContainer { name: name.to_owned(), force, volumes });
-            if Problem::forgive_missing(done, force)?.is_some() {
+            if Problem::forgive_missing(done, force)
+                .map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?
+                .is_some()
+            {
                 writeln!(session.output(), "{name}")?;
             }
             Ok(())

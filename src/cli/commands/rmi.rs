@@ -1,7 +1,8 @@
 //! `pybox rmi`.
 
-use super::for_each;
+use super::{SHOW_IMAGES, for_each};
 use crate::cli::error::Problem;
+use crate::cli::render::human::familiar;
 use crate::cli::session::Session;
 use crate::engine::api::{ImageRemoval, RemoveImage};
 
@@ -23,9 +24,12 @@ impl Args {
         let force = self.force;
         for_each(&self.images, session, |name, session| {
             let done = session.call(RemoveImage { name: name.to_owned(), force });
-            for step in Problem::forgive_missing(done, force)?.unwrap_or_default() {
+            for step in Problem::forgive_missing(done, force)
+                .map_err(|problem| problem.hint_if_missing(SHOW_IMAGES))?
+                .unwrap_or_default()
+            {
                 match step {
-                    ImageRemoval::Untagged(name) => writeln!(session.output(), "Untagged: {name}")?,
+                    ImageRemoval::Untagged(name) => writeln!(session.output(), "Untagged: {}", familiar(&name))?,
                     ImageRemoval::Deleted(id) => writeln!(session.output(), "Deleted: {id}")?,
                 }
             }

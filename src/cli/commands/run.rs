@@ -72,6 +72,10 @@ pub(crate) struct Args {
     #[arg(short, long)]
     quiet: bool,
 
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+
     #[command(flatten)]
     process: Process,
 
@@ -86,10 +90,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     security: Security,
-
-    /// Print help
-    #[arg(long, action = clap::ArgAction::Help)]
-    help: Option<bool>,
 }
 
 impl Args {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::{DONE, source};
+use super::{DONE, SHOW_IMAGES, source};
 use crate::cli::error::Problem;
 use crate::cli::session::Session;
 use crate::engine::api::{ArchiveFormat, Save, Source};
@@ -48,7 +48,9 @@ impl Args {
             Kind::DockerArchive => ArchiveFormat::DockerArchive,
             Kind::OciArchive => ArchiveFormat::OciArchive,
         };
-        session.call(Save { images: self.images, format, target })?;
+        session
+            .call(Save { images: self.images, format, target })
+            .map_err(|problem| problem.hint_if_missing(SHOW_IMAGES))?;
         Ok(DONE)
     }
 }

@@ -1,6 +1,6 @@
 //! `pybox tag`.
 
-use super::{DONE, reference};
+use super::{DONE, SHOW_IMAGES, reference};
 use crate::cli::error::Problem;
 use crate::cli::session::Session;
 use crate::engine::api::Tag;
@@ -27,7 +27,7 @@ impl Args {
             ))
             .hint("pybox tag --help"));
         }
-        session.call(Tag { image: self.image, reference })?;
+        session.call(Tag { image: self.image, reference }).map_err(|problem| problem.hint_if_missing(SHOW_IMAGES))?;
         Ok(DONE)
     }
 }

@@ -1,5 +1,14 @@
 //! Sizes, ages and dates as docker writes them. Pure: the time of day comes in.
 
+use crate::model::reference::Reference;
+
+/// A name as people type it: `debian:12`, without what is docker's default.
+pub(crate) fn familiar(reference: &Reference) -> String {
+    let tag = reference.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
+    let digest = reference.digest().map(|digest| format!("@{digest}")).unwrap_or_default();
+    format!("{}{tag}{digest}", reference.familiar_name())
+}
+
 /// A size in decimal units with three significant digits, as `77.8MB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
@@ -79,6 +88,15 @@ pub(crate) fn ellipsis(text: &str, length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_familiar() {
+        let shown = |text: &str| text.parse().map(|reference| familiar(&reference));
+        assert_eq!(shown("docker.io/library/debian:12").as_deref(), Ok("debian:12"));
+        assert_eq!(shown("a/b").as_deref(), Ok("a/b:latest"));
+        let digest = format!("127.0.0.1:5000/x@sha256:{}", "0".repeat(64));
+        assert_eq!(shown(&digest), Ok(digest));
+    }
 
     #[test]
     fn sizes_have_three_digits() {

@@ -9,10 +9,9 @@ use crate::model::host::HostFacts;
 use crate::model::lifecycle::Lifecycle;
 use crate::monitor::client::{Idle, Session};
 use crate::monitor::protocol::{self, Mapping, Start};
-use crate::monitor::record;
+use crate::monitor::{program, record};
 use crate::store::{Access, Store, StoreError};
 use crate::sys::idmap::Helpers;
-use crate::sys::seal;
 
 impl Engine {
     pub(in crate::engine) fn run(
@@ -38,9 +37,9 @@ impl Engine {
 
 fn spawn_monitor() -> Result<Idle, Failure> {
     use std::os::fd::AsFd as _;
-    let program = seal::own_program()
-        .map_err(|error| Failure::say(FailureKind::Host, format!("copy pybox into memory: {error}")))?;
-    Ok(Idle::spawn(program.as_fd())?)
+    let sealed = program::sealed()
+        .map_err(|error| Failure::say(FailureKind::Host, format!("copy the monitor into memory: {error}")))?;
+    Ok(Idle::spawn(sealed.as_fd())?)
 }
 
 /// Starts the container and stays with it; its exit code.

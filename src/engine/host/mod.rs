@@ -33,7 +33,7 @@ pub fn facts(request: &ContainerRequest) -> Result<HostFacts, HostError> {
         user_namespace: ids.is_some(),
         id_map: ids.map_or_else(ids::own_map, Ok)?,
         kernel: kernel_version(&uname.release().to_string_lossy()),
-        hard_limits: hard_limits(),
+        hard_limits: if may_raise_limits() { Vec::new() } else { hard_limits() },
         resolv_conf: read_small("/etc/resolv.conf"),
         hosts: if request.network == NetworkMode::Host { read_small("/etc/hosts") } else { String::new() },
         hostname: uname.nodename().to_string_lossy().into_owned(),
@@ -57,6 +57,13 @@ fn read_small(path: &str) -> String {
 fn kernel_version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Root may have limits above its own, unless it is the root of a container or
+/// lost the capability otherwise; what a new user namespace gives does not count.
+fn may_raise_limits() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    geteuid().is_root() && capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_RESOURCE))
 }
 
 fn hard_limits() -> Vec<(String, u64)> {

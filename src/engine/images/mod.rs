@@ -5,6 +5,8 @@
 //! worker.
 
 mod archive;
+mod changes;
+mod import;
 mod inspect;
 mod list;
 mod load;

@@ -7,6 +7,7 @@ use super::number;
 use super::pax;
 use super::reader::Archive;
 use super::stream::Supply;
+use super::writer::{Meta, Writer, Written};
 use crate::snapshot::failure::Failure;
 
 /// Bytes in memory, handed out in chunks of a given size.
@@ -128,5 +129,39 @@ proptest! {
     #[test]
     fn fields_of_any_bytes_are_numbers_or_nothing(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
         let _ = (number::field(&bytes), number::time_field(&bytes), number::decimal(&bytes), number::pax_time(&bytes));
+    }
+}
+
+fn written() -> impl Strategy<Value = (Vec<u8>, u64, u32, Vec<u8>)> {
+    let name = prop_oneof!["[a-z]{1,5}", "[a-z]{1,8}(/[a-z]{60,80}){1,4}", "[a-z]{90,99}"];
+    (name, any::<u64>(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..1100))
+        .prop_map(|(name, mtime, id, value)| (name.into_bytes(), mtime % (1 << 33), id.min(u32::MAX - 1), value))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_we_write_we_read(files in prop::collection::vec(written(), 1..5)) {
+        let mut writer = Writer::new(Vec::new());
+        for (name, mtime, id, value) in &files {
+            let attributes = [(b"user.a=b".to_vec(), value.clone())];
+            let attributes = if value.is_empty() { &[][..] } else { &attributes };
+            let meta = Meta { path: name, kind: Written::File(3), mode: 0o640, uid: *id, gid: 0, mtime: *mtime, attributes };
+            writer.entry(&meta, &mut &b"abc"[..]).expect("in memory");
+            let link = Meta { kind: Written::Hardlink(name), path: b"link", ..meta };
+            writer.entry(&Meta { attributes: &[], ..link }, &mut &b""[..]).expect("in memory");
+        }
+        let entries = read(&writer.finish().expect("in memory"), 512).expect("accepted");
+        for (pair, (name, mtime, id, value)) in entries.chunks(2).zip(&files) {
+            let [(file, data), (link, _)] = pair else { panic!("two entries a file") };
+            prop_assert_eq!((file.path.as_bytes(), &data[..]), (&name[..], &b"abc"[..]));
+            prop_assert_eq!((file.uid, file.gid, file.mode), (*id, 0, 0o640));
+            prop_assert_eq!(file.mtime.seconds.cast_unsigned(), *mtime);
+            // A record's key ends at the first equals sign.
+            let expected = (!value.is_empty()).then(|| (b"user.a".to_vec(), [b"b=", &value[..]].concat()));
+            prop_assert_eq!(&file.attributes, &expected.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(&link.kind, &Kind::Hardlink(file.path.clone()));
+        }
     }
 }

@@ -1,3 +1,5 @@
+//! Arguments, environment, limits and capabilities of the first process.
+
 use super::*;
 use crate::model::container::{Security, Ulimit};
 use crate::spec::fixtures::{composed, composed_on, host};
@@ -124,7 +126,7 @@ fn limits_of_processes() {
     let error = limits_of(&host(), &[("RLIMIT_NPROC", 1, u64::MAX)]).unwrap_err();
     assert_eq!(error, SpecError::Ulimit { name: "RLIMIT_NPROC".into(), asked: u64::MAX, limit: 5000 });
     assert!(error.hint().unwrap().contains("limits.conf"));
-    let root = HostFacts { uid: 0, user_namespace: false, ..host() };
+    let root = HostFacts { uid: 0, user_namespace: false, hard_limits: Vec::new(), ..host() };
     assert!(limits_of(&root, &[("RLIMIT_NPROC", 1, u64::MAX)]).is_ok());
     assert!(limits_of(&host(), &[("RLIMIT_NPROC", 1, 1), ("RLIMIT_NPROC", 2, 2)]).is_err());
     assert!(limits_of(&host(), &[("RLIMIT_WAT", 1, 1)]).is_err());

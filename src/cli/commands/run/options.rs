@@ -19,7 +19,7 @@ pub(super) struct Process {
     pub(super) workdir: Option<String>,
 
     /// Run as this user, by name or number
-    #[arg(short, long, value_name = "USER[:GROUP]")]
+    #[arg(short, long, value_name = "USER[:GROUP]", allow_negative_numbers = true)]
     pub(super) user: Option<String>,
 
     /// Be in this group too
@@ -48,15 +48,15 @@ pub(super) struct Process {
 #[command(next_help_heading = "Files")]
 pub(super) struct Files {
     /// Mount a directory, a file or a named volume
-    #[arg(short, long = "volume", value_name = "[SOURCE:]TARGET[:OPTIONS]")]
+    #[arg(short, long = "volume", value_name = "[SRC:]DST[:OPTIONS]")]
     pub(super) volumes: Vec<String>,
 
-    /// Mount, as in type=bind,source=/data,target=/data,readonly
+    /// Mount, as in type=bind,src=/data,dst=/data,ro
     #[arg(long = "mount", value_name = "KEY=VALUE,...")]
     pub(super) mounts: Vec<String>,
 
     /// Mount an empty file system in memory
-    #[arg(long, value_name = "TARGET[:OPTIONS]")]
+    #[arg(long, value_name = "DST[:OPTIONS]")]
     pub(super) tmpfs: Vec<String>,
 
     /// Make the root file system read-only
@@ -68,7 +68,7 @@ pub(super) struct Files {
     pub(super) shm_size: Option<String>,
 
     /// Show a device of the host
-    #[arg(long = "device", value_name = "HOST[:CONTAINER[:rwm]]")]
+    #[arg(long = "device", value_name = "SRC[:DST[:rwm]]")]
     pub(super) devices: Vec<String>,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Files {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct Network {
-    /// none or host
+    /// Use this network: none or host
     #[arg(long, alias = "net", value_name = "MODE", default_value = "none")]
     pub(super) network: String,
 
