@@ -47,7 +47,7 @@ pub(super) fn create(
     image: &Image,
     events: &mut dyn FnMut(Event),
 ) -> Result<Created, Failure> {
-    limits::check(&request.limits, &host::cgroup_version())?;
+    limits::check(&request.limits, host::cgroup_version())?;
     let config = read_config(store, image)?;
     let facts = host::facts(&request)?;
     let id = new_id()?;
