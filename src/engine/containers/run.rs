@@ -12,6 +12,7 @@ use crate::monitor::protocol::{self, Mapping, Start};
 use crate::monitor::{program, record};
 use crate::store::{Access, Store, StoreError};
 use crate::sys::idmap::Helpers;
+use crate::sys::startup;
 
 impl Engine {
     pub(in crate::engine) fn run(
@@ -26,6 +27,7 @@ impl Engine {
         let image = self.image_for(&store, request, events)?;
         // From here on signals are for the container; before, they end us as they always do.
         let signals = Signals::block()?;
+        startup::forget_code();
         // It starts up while we compose; told nothing, it would go away.
         let monitor = spawn_monitor()?;
         let created = create::create(&store, request.clone(), &image, events)?;
@@ -53,6 +55,8 @@ fn supervise(store: &Store, created: &Created, monitor: Idle, signals: &Signals)
     let bundle = std::os::fd::AsFd::as_fd(&created.bundle);
     let fds: Vec<_> = [bundle].into_iter().chain(created.filter.iter().map(std::os::fd::AsFd::as_fd)).collect();
     let session = monitor.start(&start, &fds)?;
+    // All that is left is to wait: the code that parsed and composed need not stay in memory.
+    startup::forget_code();
     let code = follow(store, created, &session, signals)?;
     session.finish().map_err(|error| Failure::say(FailureKind::Internal, format!("wait for the monitor: {error}")))?;
     Ok(code)
