@@ -113,11 +113,11 @@ def layout(name, archives, compression="gzip"):
 
 
 def archive(name, make, *arguments):
-    path = f"{place}/archives/{name}.tar"
+    path, new = f"{place}/archives/{name}.tar", f"{place}/archives/{name}.new.tar"
     if not os.path.exists(path):
-        run(["rm", "-rf", path + ".new", path + ".new.tree"])
-        make(*arguments, path + ".new")
-        os.rename(path + ".new", path)
+        run(["rm", "-rf", new, new + ".tree"])
+        make(*arguments, new)
+        os.rename(new, path)
     return path
 
 
