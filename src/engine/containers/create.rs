@@ -48,13 +48,11 @@ pub(super) fn create(
     events: &mut dyn FnMut(Event),
 ) -> Result<Created, Failure> {
     limits::check(&request.limits, host::cgroup_version())?;
-    let config = read_config(store, image)?;
+    volumes::check_devices(&request.devices)?;
+    let config = without_volumes(read_config(store, image)?);
     let facts = host::facts(&request)?;
     let id = new_id()?;
-    let bundle = store.create_bundle(&id)?;
-    // Before there is a row: whoever finds one without a lock takes its maker for dead.
-    rustix::fs::flock(&bundle, rustix::fs::FlockOperation::LockExclusive)
-        .map_err(|error| Failure::say(FailureKind::Store, format!("lock {}: {error}", bundle.path().display())))?;
+    let bundle = new_bundle(store, &id)?;
     let made = fill(store, &bundle, (&id, &request, image), (&config, &facts), events)
         .and_then(|filter| insert(store, (&id, request), image).map(|container| (filter, container)));
     match made {
@@ -67,12 +65,36 @@ pub(super) fn create(
     }
 }
 
+/// A new bundle, locked before there is a row: whoever finds either without a lock
+/// takes its maker for dead. One who looked between the two steps has removed it.
+fn new_bundle(store: &Store, id: &ContainerId) -> Result<Bundle, Failure> {
+    loop {
+        let bundle = store.create_bundle(id)?;
+        rustix::fs::flock(&bundle, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|error| Failure::say(FailureKind::Store, format!("lock {}: {error}", bundle.path().display())))?;
+        if bundle.path().exists() {
+            return Ok(bundle);
+        }
+    }
+}
+
 fn read_config(store: &Store, image: &Image) -> Result<ImageConfiguration, Failure> {
     let text = store.read_blob(&image.id, CONFIG_LIMIT)?;
     serde_json::from_slice(&text).map_err(|error| {
         Failure::say(FailureKind::Corrupt, format!("read the configuration of image {}: {error}", image.id.short()))
             .hint("pull or load the image again".to_owned())
     })
+}
+
+/// A volume of the image starts with what the image has in its place; volumes are
+/// not filled yet, so the place itself serves, which goes with the container as an
+/// anonymous volume would.
+fn without_volumes(mut image: ImageConfiguration) -> ImageConfiguration {
+    if let Some(mut config) = image.config().clone() {
+        config.set_volumes(None);
+        image.set_config(Some(config));
+    }
+    image
 }
 
 /// 32 bytes of the kernel's randomness.

@@ -85,6 +85,10 @@ pub(super) fn kill(process: &ProcessIdentity) {
     // Opened first, compared after: the pidfd stays with the process it was opened on.
     if identity::started_ticks(process.pid) == Ok(process.started_ticks) {
         let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+        // Readable when it has ended, and with it all of its pid namespace.
+        let mut ended = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+        let patience = rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 };
+        let _ = rustix::event::poll(&mut ended, Some(&patience));
     }
 }
 

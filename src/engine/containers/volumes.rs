@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Mode;
 
 use crate::engine::api::{Failure, FailureKind};
-use crate::model::container::{Mount, MountSource};
+use crate::model::container::{Device, Mount, MountSource};
 use crate::model::id::{ContainerId, ContainerName};
 use crate::spec::VolumePlace;
 use crate::store::Store;
@@ -34,6 +34,20 @@ pub(super) fn places(store: &Store, id: &ContainerId, mounts: &[Mount]) -> Resul
         places.push(VolumePlace { target: mount.target.clone(), path: directory });
     }
     Ok(places)
+}
+
+/// Refuses devices that the host does not have.
+///
+/// # Errors
+/// With the path.
+pub(super) fn check_devices(devices: &[Device]) -> Result<(), Failure> {
+    let Some((device, error)) =
+        devices.iter().find_map(|device| std::fs::metadata(&device.host).err().map(|error| (device, error)))
+    else {
+        return Ok(());
+    };
+    let failure = Failure::say(FailureKind::Invalid, format!("device {}: {error}", device.host));
+    Err(failure.hint("`ls /dev` lists what the host has".to_owned()))
 }
 
 fn anonymous(store: &Store, id: &ContainerId, target: &str) -> PathBuf {
