@@ -30,16 +30,17 @@ pub use info::{Disk, Driver, DriverState, Info};
 impl Source {
     /// Says which source it was whose bytes are no good.
     pub(super) fn blame(&self, mut failure: Failure) -> Failure {
-        if failure.kind == FailureKind::Corrupt {
-            let name = match self {
-                Self::Path(path) => path.display().to_string(),
-                Self::Standard => "standard input".to_owned(),
-            };
+        let name = match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Standard => "standard input".to_owned(),
+        };
+        if failure.kind == FailureKind::Corrupt && !failure.message.contains(&name) {
             failure.message = format!("{name}: {}", failure.message);
-            failure = failure
-                .hint("`file` tells what it is; an archive comes from docker save, podman save or tar".to_owned());
         }
-        failure
+        if failure.hint.is_some() && failure.kind != FailureKind::Corrupt {
+            return failure;
+        }
+        failure.hint("`file` tells what it is; an archive comes from docker save, podman save or tar".to_owned())
     }
 }
 

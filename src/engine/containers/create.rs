@@ -49,7 +49,10 @@ pub(super) fn create(
 ) -> Result<Created, Failure> {
     limits::check(&request.limits, host::cgroup_version())?;
     volumes::check_devices(&request.devices)?;
-    let config = without_volumes(read_config(store, image)?);
+    let config = read_config(store, image)?;
+    // A volume in a reserved place is refused, used or not.
+    mounts::wanted(&request, &config)?;
+    let config = without_volumes(config);
     let facts = host::facts(&request)?;
     let id = new_id()?;
     let bundle = new_bundle(store, &id)?;

@@ -69,6 +69,15 @@ fn is_owned(bundle: &Bundle) -> bool {
     }
 }
 
+/// The end of a container that started and whose monitor wrote no end; it is killed.
+pub(super) fn orphaned(bundle: &Bundle) -> Option<Lifecycle> {
+    let bundle = std::os::fd::AsFd::as_fd(bundle);
+    match record::read::<Exit>(bundle, record::EXIT) {
+        Ok(None) => record::read::<Run>(bundle, record::RUN).ok().flatten().map(|run| lost(&run)),
+        _ => None,
+    }
+}
+
 /// The monitor was killed: its container has nobody to speak to, and is killed too.
 fn lost(run: &Run) -> Lifecycle {
     if identity::boot_id().is_ok_and(|boot| boot != run.init.boot_id) {

@@ -2,6 +2,7 @@
 
 use super::attach::{self, Signals};
 use super::create::{self, Created};
+use super::reconcile;
 use crate::engine::Engine;
 use crate::engine::api::{Event, Exit, Failure, FailureKind};
 use crate::model::container::ContainerRequest;
@@ -101,14 +102,19 @@ impl Engine {
     fn finish(&self, store: &Store, created: &Created, outcome: &Result<i32, Failure>) -> Result<(), Failure> {
         let container = &created.container;
         let durability = create::durability(&container.request);
+        // A monitor that was killed leaves its container to us.
+        let lost = outcome.is_err().then(|| reconcile::orphaned(&created.bundle)).flatten();
         if container.auto_remove {
             return self.discard_container(store, &container.id, durability);
         }
-        let (exit_code, reason) = match outcome {
-            Ok(code) => (*code, None),
-            Err(failure) => (start_code(failure), Some(failure.message.clone())),
+        let lifecycle = match (outcome, &lost) {
+            (Ok(code), _) => Lifecycle::Stopped { exit_code: *code, at: record::now(), reason: None },
+            (Err(_), Some(lost)) => lost.clone(),
+            (Err(failure), None) => {
+                let reason = Some(failure.message.clone());
+                Lifecycle::Stopped { exit_code: start_code(failure), at: record::now(), reason }
+            }
         };
-        let lifecycle = Lifecycle::Stopped { exit_code, at: record::now(), reason };
         match store.change_lifecycle(&container.id, durability, |_| Some(lifecycle)) {
             // Somebody has removed it meanwhile, with force.
             Ok(_) | Err(StoreError::NoSuchContainer(_)) => Ok(()),

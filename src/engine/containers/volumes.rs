@@ -1,5 +1,6 @@
 //! Directories for the volumes that a container mounts.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
@@ -36,18 +37,21 @@ pub(super) fn places(store: &Store, id: &ContainerId, mounts: &[Mount]) -> Resul
     Ok(places)
 }
 
-/// Refuses devices that the host does not have.
+/// Refuses devices that the host does not have, and files that are none.
 ///
 /// # Errors
 /// With the path.
 pub(super) fn check_devices(devices: &[Device]) -> Result<(), Failure> {
-    let Some((device, error)) =
-        devices.iter().find_map(|device| std::fs::metadata(&device.host).err().map(|error| (device, error)))
-    else {
-        return Ok(());
-    };
-    let failure = Failure::say(FailureKind::Invalid, format!("device {}: {error}", device.host));
-    Err(failure.hint("`ls /dev` lists what the host has".to_owned()))
+    for device in devices {
+        let why = match std::fs::metadata(&device.host).map(|facts| facts.file_type()) {
+            Ok(kind) if kind.is_char_device() || kind.is_block_device() => continue,
+            Ok(_) => "it is no device".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let failure = Failure::say(FailureKind::Invalid, format!("--device {}: {why}", device.host));
+        return Err(failure.hint("`ls /dev` lists what the host has; -v passes files and directories".to_owned()));
+    }
+    Ok(())
 }
 
 fn anonymous(store: &Store, id: &ContainerId, target: &str) -> PathBuf {
