@@ -5,7 +5,7 @@ use crate::launch::step::{Node, RootSource, Source};
 use serde_json::{Value, json};
 
 /// The smallest document that can be launched, changed by `change`.
-fn document(change: impl FnOnce(&mut Value)) -> Spec {
+fn document(change: impl FnOnce(&mut Value)) -> Document {
     let mut spec = json!({
         "ociVersion": "1.2.0",
         "root": { "path": "rootfs" },
