@@ -1,17 +1,16 @@
-//! The program: chooses a persona, nothing else.
+//! The program: makes the process safe to be in, then chooses a persona. No logic.
 
 use std::process::ExitCode;
 
 use pybox::snapshot::worker;
 
 fn main() -> ExitCode {
+    pybox::sys::startup::harden();
+    // Personas come before any parser, runtime or thread.
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == worker::PERSONA) {
-        return worker::main(words.next().as_deref());
-    }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.split_first() {
-        Some((persona, rest)) if persona == "__monitor" => ExitCode::from(pybox::monitor::main(rest)),
-        _ => ExitCode::from(125),
+    match words.next().as_deref().and_then(|word| word.to_str()) {
+        Some("__monitor") => ExitCode::from(pybox::monitor::main(words.next().as_deref())),
+        Some(worker::PERSONA) => worker::main(words.next().as_deref()),
+        _ => pybox::cli::main(),
     }
 }

@@ -14,6 +14,7 @@ mod parser;
 
 use serde_json::Value;
 
+pub(crate) use functions::json as one_line_json;
 use parser::Node;
 
 /// Fields that only take an argument (`.Label "key"`), and that `json` leaves out.
@@ -21,14 +22,14 @@ pub(super) const METHODS: [&str; 1] = ["Label"];
 
 /// A template that has been read.
 #[derive(Debug)]
-pub struct Template {
+pub(crate) struct Template {
     nodes: Vec<Node>,
 }
 
 /// Why a template cannot be read, or cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid template: {0}")]
-pub struct TemplateError(String);
+pub(crate) struct TemplateError(String);
 
 impl TemplateError {
     fn new(why: impl Into<String>) -> Self {
@@ -38,7 +39,7 @@ impl TemplateError {
 
 /// Whether a template makes a line of values, or the line above them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// Values.
     Row,
     /// Column titles: functions hand them on as they are.
@@ -50,7 +51,7 @@ impl Template {
     ///
     /// # Errors
     /// If an action is not closed, or holds what is no expression.
-    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
         let text = text.replace("\\t", "\t").replace("\\n", "\n");
         Ok(Self { nodes: parser::parse(&lexer::split(&text)?)? })
     }
@@ -59,7 +60,7 @@ impl Template {
     ///
     /// # Errors
     /// If it names a field that is not there, or a function cannot take its arguments.
-    pub fn render(&self, value: &Value, purpose: Purpose) -> Result<String, TemplateError> {
+    pub(crate) fn render(&self, value: &Value, purpose: Purpose) -> Result<String, TemplateError> {
         evaluate::render(&self.nodes, value, purpose)
     }
 }

@@ -27,6 +27,23 @@ pub use events::{Event, LayerProgress, LayerSize};
 pub use failure::{Failure, FailureKind};
 pub use info::{Disk, Driver, DriverState, Info};
 
+impl Source {
+    /// Says which source it was whose bytes are no good.
+    pub(super) fn blame(&self, mut failure: Failure) -> Failure {
+        let name = match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Standard => "standard input".to_owned(),
+        };
+        if failure.kind == FailureKind::Corrupt && !failure.message.contains(&name) {
+            failure.message = format!("{name}: {}", failure.message);
+        }
+        if failure.hint.is_some() && failure.kind != FailureKind::Corrupt {
+            return failure;
+        }
+        failure.hint("`file` tells what it is; an archive comes from docker save, podman save or tar".to_owned())
+    }
+}
+
 /// What the engine has to know of its surroundings. The front end reads the
 /// environment; nothing below it does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +58,30 @@ pub struct Settings {
     pub registries_conf: Vec<PathBuf>,
     /// Directories with one directory of certificates a registry host.
     pub certs_dirs: Vec<PathBuf>,
+    /// The directories of `PATH`, where credential helpers are looked for.
+    pub helper_dirs: Vec<PathBuf>,
+    /// Hosts of token servers that may have the credentials of any registry.
+    pub allow_realms: Vec<String>,
+    /// Proxies for registries.
+    pub proxies: ProxySettings,
+}
+
+/// `https_proxy`, `http_proxy` and `no_proxy`, as they stand in the environment.
+/// They may have passwords in them, so they are not shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxySettings {
+    /// For https.
+    pub https: Option<String>,
+    /// For http.
+    pub http: Option<String>,
+    /// Hosts that are reached directly.
+    pub except: Option<String>,
+}
+
+impl std::fmt::Debug for ProxySettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProxySettings").finish_non_exhaustive()
+    }
 }
 
 /// Runs a container in the foreground and waits for it.

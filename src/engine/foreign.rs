@@ -9,7 +9,7 @@ use super::Engine;
 use super::api::{Failure, FailureKind};
 use crate::engine::host;
 use crate::model::container::UserNamespace;
-use crate::snapshot::failure::SnapshotError;
+use crate::snapshot::failure::{Failure as Job, SnapshotError};
 use crate::snapshot::worker::{Ids, WorkerProgram};
 use crate::sys::idmap::Helpers;
 
@@ -49,6 +49,15 @@ impl Engine {
 
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
-        Self::new(FailureKind::Store, &error)
+        let kind = match &error {
+            SnapshotError::Job(Job::NoSpace { .. }) => FailureKind::NoSpace,
+            SnapshotError::Job(Job::Io { .. }) | SnapshotError::Io { .. } => FailureKind::Store,
+            SnapshotError::Job(_) | SnapshotError::TooManyLayers(_) => FailureKind::Corrupt,
+            SnapshotError::Spawn(_) | SnapshotError::Namespaces(_) | SnapshotError::Map(_) => FailureKind::Host,
+            SnapshotError::Lost(_) | SnapshotError::Wire(_) => FailureKind::Internal,
+        };
+        let hint = (kind == FailureKind::Corrupt)
+            .then(|| "do not use this image; ask its publisher for one whose layers are sound".to_owned());
+        Self::new(kind, &error).hint(hint)
     }
 }

@@ -8,8 +8,9 @@ mod containers;
 mod failures;
 mod foreign;
 mod images;
+mod info;
 
-use api::{Event, Failure, FailureKind, Reply, Request, Settings};
+use api::{Event, Failure, FailureKind, Inspect, ObjectKind, Reply, Request, Settings};
 
 use crate::store::{Access, Store};
 
@@ -35,15 +36,39 @@ impl Engine {
     pub fn call(&self, request: Request, events: &mut dyn FnMut(Event)) -> Result<Reply, Failure> {
         match request {
             Request::Run(run) => self.run(&run.request, events).map(Into::into),
+            Request::Pull(pull) => self.pull(&pull, events).map(Into::into),
             Request::ListContainers(list) => self.list_containers(&list).map(Into::into),
             Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),
+            Request::GetInfo(_) => Ok(self.info().into()),
             Request::ListImages(_) => self.list_images().map(Into::into),
             Request::RemoveImage(remove) => self.remove_image(&remove, events).map(Into::into),
             Request::Tag(tag) => self.tag_image(&tag).map(Into::into),
-            Request::Load(load) => self.load_images(&load, events).map(Into::into),
+            Request::Import(import) => {
+                self.import_image(&import, events).map_err(|failure| import.source.blame(failure)).map(Into::into)
+            }
+            Request::Load(load) => {
+                self.load_images(&load, events).map_err(|failure| load.source.blame(failure)).map(Into::into)
+            }
             Request::Save(save) => self.save_images(&save).map(Into::into),
-            Request::Inspect(inspect) => self.inspect_image(&inspect.name).map(Into::into),
-            _ => Err(Failure::say(FailureKind::Internal, "this verb is being written")),
+            Request::Inspect(inspect) => self.inspect(&inspect).map(Into::into),
+        }
+    }
+
+    /// A container before an image, as docker has it.
+    fn inspect(&self, inspect: &Inspect) -> Result<serde_json::Value, Failure> {
+        if inspect.kind == Some(ObjectKind::Image) {
+            return self.inspect_image(&inspect.name);
+        }
+        match self.inspect_container(&self.store(Access::Read)?, &inspect.name) {
+            Err(failure) if failure.kind == FailureKind::NotFound && inspect.kind.is_none() => {
+                self.inspect_image(&inspect.name).map_err(|failure| match failure.kind {
+                    FailureKind::NotFound => {
+                        Failure::say(FailureKind::NotFound, format!("no such container or image: {}", inspect.name))
+                    }
+                    _ => failure,
+                })
+            }
+            other => other,
         }
     }
 

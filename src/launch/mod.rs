@@ -28,6 +28,7 @@
 //! document and a set of descriptors.
 
 pub mod child;
+pub mod document;
 pub mod parent;
 pub mod plan;
 pub mod step;

@@ -56,7 +56,7 @@ pub struct HostFacts {
     /// `uname -r` as (major, minor).
     pub kernel: (u32, u32),
     /// Our own hard limits, by name as in `RLIMIT_NOFILE`; soft and hard limits
-    /// above them cannot be given to a container.
+    /// above them cannot be given to a container. What is not named has none.
     pub hard_limits: Vec<(String, u64)>,
     /// The host's `/etc/resolv.conf`.
     pub resolv_conf: String,

@@ -1,5 +1,6 @@
 //! The monitor's life: told what to do, launch, poll until the end, write it down.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -33,11 +34,9 @@ enum MonitorError {
 
 /// The persona `__monitor NUMBER`: NUMBER is the inherited socket to the engine.
 /// Returns the exit code of the process.
-pub fn main(arguments: &[String]) -> u8 {
-    let control = match arguments.first().and_then(|number| number.parse().ok()).and_then(exec::inherited) {
-        Some(control) => control,
-        None => return 125,
-    };
+pub fn main(number: Option<&OsStr>) -> u8 {
+    let number = number.and_then(OsStr::to_str).and_then(|number| number.parse().ok());
+    let Some(control) = number.and_then(exec::inherited) else { return 125 };
     match serve(&control) {
         Ok(()) => 0,
         // Whoever made us went away before saying what for.

@@ -24,6 +24,20 @@ pub const PROGRESS: u64 = 1024;
 /// How many bytes of one connection make up for a failure before it.
 const RECOVERED: u64 = 256 << 10;
 
+/// What [`BlobStream::next`] has to tell.
+#[derive(Debug)]
+pub enum Step {
+    /// The next bytes; never empty.
+    Bytes(Bytes),
+    /// The connection failed; the call after this one waits and asks again.
+    Retrying {
+        /// Which attempt it is going to be, from 2.
+        attempt: u32,
+        /// What went wrong.
+        why: RegistryError,
+    },
+}
+
 /// A blob on its way.
 #[derive(Debug)]
 pub struct BlobStream<'c> {
@@ -34,6 +48,8 @@ pub struct BlobStream<'c> {
     body: Option<Body>,
     /// Set where the server was caught sending other ranges than asked for.
     ranges: Ranges,
+    /// How long to wait before anything else.
+    pause: Option<Duration>,
     ended: bool,
 }
 
@@ -61,7 +77,7 @@ struct Body {
 impl<'c> BlobStream<'c> {
     pub(crate) fn new(client: &'c Client, endpoint: Endpoint, verifier: Verifier) -> Self {
         let attempts = attempts(client);
-        Self { client, endpoint, verifier, attempts, body: None, ranges: Ranges::Ask, ended: false }
+        Self { client, endpoint, verifier, attempts, body: None, ranges: Ranges::Ask, pause: None, ended: false }
     }
 
     /// How many bytes of the blob went by, those before the stream began included.
@@ -69,13 +85,16 @@ impl<'c> BlobStream<'c> {
         self.verifier.seen()
     }
 
-    /// The next bytes; none when all came and were found to be right.
+    /// The next bytes or the next try; none when all came and were found to be right.
     ///
     /// # Errors
     /// [`RegistryError`] after all retries. What came before
     /// [`RegistryError::WrongDigest`] and [`RegistryError::TooLarge`] is to be
     /// thrown away; with other errors it may be kept and gone on from.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
+    pub async fn next(&mut self) -> Result<Option<Step>, RegistryError> {
+        if let Some(pause) = self.pause.take() {
+            tokio::time::sleep(pause).await;
+        }
         loop {
             if self.ended {
                 return Ok(None);
@@ -86,7 +105,7 @@ impl<'c> BlobStream<'c> {
                 return Ok(None);
             }
             let failure = match self.step().await {
-                Ok(Some(bytes)) => return Ok(Some(bytes)),
+                Ok(Some(bytes)) => return Ok(Some(Step::Bytes(bytes))),
                 Ok(None) => continue,
                 Err(failure) => failure,
             };
@@ -100,7 +119,22 @@ impl<'c> BlobStream<'c> {
             }
             let Some(pause) = self.attempts.next_pause(failure.again) else { return Err(failure.error) };
             tracing::debug!(error = %failure.error, ?pause, at = self.verifier.seen(), "downloading on");
-            tokio::time::sleep(pause).await;
+            self.pause = Some(pause);
+            return Ok(Some(Step::Retrying { attempt: self.attempts.number(), why: failure.error }));
+        }
+    }
+
+    /// The next bytes alone, retries passed over.
+    ///
+    /// # Errors
+    /// As [`BlobStream::next`].
+    pub async fn next_bytes(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        loop {
+            match self.next().await? {
+                Some(Step::Bytes(bytes)) => return Ok(Some(bytes)),
+                Some(Step::Retrying { .. }) => {}
+                None => return Ok(None),
+            }
         }
     }
 

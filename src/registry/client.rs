@@ -42,8 +42,9 @@ pub struct Options {
     pub timing: Timing,
 }
 
-/// Proxy settings as they stand in the environment.
-#[derive(Clone, Debug, Default)]
+/// Proxy settings as they stand in the environment. They may have passwords in
+/// them, so they are not shown.
+#[derive(Clone, Default)]
 pub struct Proxies {
     /// `https_proxy`: the proxy for https registries.
     pub https: Option<String>,
@@ -80,7 +81,23 @@ impl Default for Timing {
     }
 }
 
+impl std::fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxies").finish_non_exhaustive()
+    }
+}
+
 impl Proxies {
+    /// The names of the proxies' own hosts.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        let urls = [&self.https, &self.http].into_iter().flatten();
+        // A proxy may stand without scheme, as in `proxy.example:3128`.
+        let parse = |text: &String| {
+            Url::parse(text).ok().filter(Url::has_host).or_else(|| Url::parse(&format!("http://{text}")).ok())
+        };
+        urls.filter_map(|text| parse(text)?.host_str().map(str::to_owned)).collect()
+    }
+
     pub(crate) fn make(&self) -> Result<Vec<reqwest::Proxy>, reqwest::Error> {
         let except = self.except.as_deref().and_then(reqwest::NoProxy::from_string);
         let https = self.https.as_deref().filter(|url| !url.is_empty()).map(reqwest::Proxy::https);
@@ -191,7 +208,7 @@ impl Client {
         }
         let mut stream = self.blob(&resolved.source, Verifier::new(digest.clone(), *size));
         let mut bytes = Vec::new();
-        while let Some(chunk) = stream.next().await? {
+        while let Some(chunk) = stream.next_bytes().await? {
             bytes.extend_from_slice(&chunk);
         }
         document::check_config(&bytes, platform, &resolved.reference.to_string())?;
@@ -272,5 +289,26 @@ impl Client {
             from: 0,
         };
         self.ask_for_all(&question, MAX_MANIFEST).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_known_by_their_hosts() {
+        let proxies = |https: &str| Proxies { https: Some(https.into()), ..Proxies::default() };
+        for (text, host) in [
+            ("http://proxy.example:3128", "proxy.example"),
+            ("http://user:password@proxy.example:3128/", "proxy.example"),
+            ("proxy.example:3128", "proxy.example"),
+            ("localhost:3128", "localhost"),
+        ] {
+            assert_eq!(proxies(text).hosts(), [host], "{text}");
+            assert_eq!(proxies(text).make().unwrap().len(), 1, "{text}");
+        }
+        assert!(proxies("").make().unwrap().is_empty());
+        assert!(Proxies::default().hosts().is_empty());
     }
 }

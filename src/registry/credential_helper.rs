@@ -47,8 +47,17 @@ struct Answer {
 /// # Errors
 /// [`HelperError`]; a helper that knows no such server is no error but none.
 pub(crate) async fn get(name: &str, server: &str, directories: &[PathBuf]) -> Result<Option<Credentials>, HelperError> {
+    get_within(PATIENCE, name, server, directories).await
+}
+
+async fn get_within(
+    patience: Duration,
+    name: &str,
+    server: &str,
+    directories: &[PathBuf],
+) -> Result<Option<Credentials>, HelperError> {
     let program = find(name, directories)?;
-    let outcome = tokio::time::timeout(PATIENCE, run(&program, name, server)).await;
+    let outcome = tokio::time::timeout(patience, run(&program, name, server)).await;
     let (succeeded, output) = outcome.map_err(|_| HelperError::Timeout(name.to_owned()))??;
     let refuse = |why: &str| HelperError::Refused { name: name.to_owned(), why: excerpt(why) };
     if !succeeded {
@@ -161,9 +170,10 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_helper_that_hangs_is_given_up() {
         let (_dir, path) = helper("exec sleep 60");
-        assert_eq!(get("test", "r", &path).await, Err(HelperError::Timeout("test".into())));
+        let outcome = get_within(Duration::from_millis(200), "test", "r", &path).await;
+        assert_eq!(outcome, Err(HelperError::Timeout("test".into())));
     }
 }

@@ -257,22 +257,27 @@ impl RawDescriptor {
         if elsewhere || self.media_type.contains("nondistributable") || self.media_type.contains(".foreign.") {
             return Err(RegistryError::NonDistributable { image: image.to_owned(), layer: self.digest });
         }
-        let compression = match self.media_type.as_str() {
-            "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
-                Compression::None
-            }
-            "application/vnd.oci.image.layer.v1.tar+gzip" | "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
-                Compression::Gzip
-            }
-            "application/vnd.oci.image.layer.v1.tar+zstd" | "application/vnd.docker.image.rootfs.diff.tar.zstd" => {
-                Compression::Zstd
-            }
-            other => {
-                let why = format!("a layer has the media type {:?}, which is not known", excerpt(other));
-                return Err(RegistryError::InvalidManifest { image: image.to_owned(), why });
-            }
-        };
+        let compression = compression(&self.media_type).ok_or_else(|| {
+            let why = format!("a layer has the media type {:?}, which is not known", excerpt(&self.media_type));
+            RegistryError::InvalidManifest { image: image.to_owned(), why }
+        })?;
         Ok(LayerDescriptor { digest: self.digest, size: self.size, compression, media_type: self.media_type })
+    }
+}
+
+/// How a layer of this media type is packed; none for what is no layer of ours.
+pub fn compression(media_type: &str) -> Option<Compression> {
+    match media_type {
+        "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
+            Some(Compression::None)
+        }
+        "application/vnd.oci.image.layer.v1.tar+gzip" | "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
+            Some(Compression::Gzip)
+        }
+        "application/vnd.oci.image.layer.v1.tar+zstd" | "application/vnd.docker.image.rootfs.diff.tar.zstd" => {
+            Some(Compression::Zstd)
+        }
+        _ => None,
     }
 }
 

@@ -149,8 +149,8 @@ impl Client {
         }
     }
 
-    /// How `endpoint` is spoken to: https, or http for loopback without
-    /// certificates; for an insecure host whatever answers, https first.
+    /// How `endpoint` is spoken to: https; for an insecure host whatever answers,
+    /// https first; http for loopback. Certificates in certs.d mean https in any case.
     async fn base(&self, endpoint: &Endpoint) -> Result<(Url, Trust), Failure> {
         let authority = &endpoint.authority;
         if let Some(known) = self.bases.lock().unwrap_or_else(PoisonError::into_inner).get(authority) {
@@ -162,8 +162,6 @@ impl Client {
         };
         let base = if self.transport.has_certificates(authority)? {
             (url("https")?, Trust::Authorities)
-        } else if is_loopback_host(endpoint.host()) {
-            (url("http")?, Trust::Nobody)
         } else if endpoint.security == Security::Insecure {
             let (https, http) = (url("https")?, url("http")?);
             let request = Request::new(reqwest::Method::GET, https.clone());
@@ -172,6 +170,8 @@ impl Client {
                 Err(NoResponse::NotConnected(_)) => (http, Trust::Nobody),
                 Err(other) => return Err(Failure::soon(other.into_error())),
             }
+        } else if is_loopback_host(endpoint.host()) {
+            (url("http")?, Trust::Nobody)
         } else {
             (url("https")?, Trust::Authorities)
         };

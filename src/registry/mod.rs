@@ -36,7 +36,7 @@ mod tls;
 pub mod transport;
 pub mod verify;
 
-pub use blob::BlobStream;
+pub use blob::{BlobStream, Step};
 pub use client::{Client, Options, Proxies, Resolved, Source, Timing};
 pub use document::{Compression, Descriptor, LayerDescriptor};
 pub use error::RegistryError;

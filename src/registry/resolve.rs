@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::net::NetError;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::OnceCell;
 
@@ -30,6 +31,14 @@ pub struct RefusedAddress {
     host: String,
     address: IpAddr,
     class: &'static str,
+}
+
+/// A name without address.
+#[derive(Debug, thiserror::Error)]
+#[error("the name {host} has no address: {why}")]
+struct Unresolved {
+    host: String,
+    why: String,
 }
 
 impl Reach {
@@ -130,18 +139,21 @@ fn is_localhost(host: &str) -> bool {
 pub struct Names {
     resolver: Arc<OnceCell<TokioResolver>>,
     reach: Reach,
+    /// Hosts that the user named, wherever they are: proxies.
+    named: Arc<[String]>,
 }
 
 impl Names {
-    /// A resolver that nothing has asked yet and that answers for any address.
-    pub fn new() -> Self {
-        Self { resolver: Arc::new(OnceCell::new()), reach: Reach::Any }
+    /// A resolver that nothing has asked yet and that answers with any address.
+    /// With those of the hosts `named` it always will.
+    pub fn new(named: Vec<String>) -> Self {
+        Self { resolver: Arc::new(OnceCell::new()), reach: Reach::Any, named: named.into() }
     }
 
     /// The same resolver, answering only with addresses within `reach`.
     #[must_use]
     pub fn within(&self, reach: Reach) -> Self {
-        Self { resolver: Arc::clone(&self.resolver), reach }
+        Self { reach, ..self.clone() }
     }
 
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Box<dyn std::error::Error + Send + Sync>> {
@@ -149,19 +161,20 @@ impl Names {
             vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
         } else {
             let make = || async { TokioResolver::builder_tokio()?.build() };
-            self.resolver.get_or_try_init(make).await?.lookup_ip(host).await?.iter().collect()
+            let lookup = async { self.resolver.get_or_try_init(make).await?.lookup_ip(host).await };
+            let why = |error: NetError| match error.is_no_records_found() {
+                true => "no name server knows it".to_owned(),
+                false => error.to_string(),
+            };
+            let found = lookup.await.map_err(|error| Unresolved { host: host.to_owned(), why: why(error) })?;
+            found.iter().collect()
         };
         // One bad address spoils the name: who mixes them is trying something.
+        let reach = if self.named.iter().any(|named| named == host) { Reach::Any } else { self.reach };
         for address in &found {
-            self.reach.check(host, *address)?;
+            reach.check(host, *address)?;
         }
         Ok(found)
-    }
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -235,9 +248,11 @@ mod tests {
 
     #[tokio::test]
     async fn localhost_asks_no_name_server() {
-        let names = Names::new().within(Reach::WithLoopback);
+        let names = Names::new(Vec::new()).within(Reach::WithLoopback);
         assert_eq!(names.addresses("localhost").await.unwrap().len(), 2);
         let refused = names.within(Reach::Outside).addresses("localhost").await.expect_err("loopback");
         assert!(refused.downcast_ref::<RefusedAddress>().is_some(), "{refused}");
+        let proxy = Names::new(vec!["localhost".into()]).within(Reach::Outside);
+        assert!(proxy.addresses("localhost").await.is_ok());
     }
 }

@@ -19,6 +19,7 @@ pub(crate) enum Again {
 /// Counts the tries of one request and spreads them.
 #[derive(Debug)]
 pub(crate) struct Attempts {
+    made: u32,
     left: u32,
     pause: Duration,
     longest: Duration,
@@ -28,7 +29,12 @@ impl Attempts {
     /// `retries` further tries, the first after about `pause`, each pause
     /// twice the one before, none longer than `longest`.
     pub(crate) fn new(retries: u32, pause: Duration, longest: Duration) -> Self {
-        Self { left: retries, pause, longest }
+        Self { made: 1, left: retries, pause, longest }
+    }
+
+    /// Which try is under way or about to be made, from 1.
+    pub(crate) fn number(&self) -> u32 {
+        self.made
     }
 
     /// How long to wait before the next try; none if this was the last one,
@@ -38,6 +44,7 @@ impl Attempts {
             return None;
         }
         self.left = self.left.checked_sub(1)?;
+        self.made += 1;
         let own = self.pause.min(self.longest);
         self.pause = self.pause.saturating_mul(2);
         match again {

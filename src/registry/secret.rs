@@ -33,6 +33,6 @@ mod tests {
     fn debug_output_shows_nothing() {
         let secret = Some(Secret::new("hunter2".to_owned()));
         assert_eq!(format!("{secret:?}"), "Some([secret])");
-        assert_eq!(format!("{secret:#?}").contains("hunter2"), false);
+        assert!(!format!("{secret:#?}").contains("hunter2"));
     }
 }

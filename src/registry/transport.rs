@@ -77,8 +77,8 @@ impl NoResponse {
 impl Transport {
     /// A transport without connections.
     pub(crate) fn new(certs_dirs: Vec<PathBuf>, user_agent: String, proxies: Proxies, timing: Timing) -> Self {
-        let clients = Mutex::new(HashMap::new());
-        Self { certs_dirs, user_agent, proxies, timing, names: Names::new(), clients }
+        let (names, clients) = (Names::new(proxies.hosts()), Mutex::default());
+        Self { certs_dirs, user_agent, proxies, timing, names, clients }
     }
 
     /// GETs `ask` and follows redirects; the response may have any status but
@@ -130,8 +130,8 @@ impl Transport {
                 let error = error.without_url();
                 match refused_address(&error) {
                     Some(why) => Err(refused(registry, why)),
-                    None if error.is_connect() => Err(NoResponse::NotConnected(unreachable(error.into()))),
-                    None => Err(NoResponse::Broken(unreachable(error.into()))),
+                    None if error.is_connect() => Err(NoResponse::NotConnected(unreachable(root_cause(&error)))),
+                    None => Err(NoResponse::Broken(unreachable(root_cause(&error)))),
                 }
             }
             Err(_) => {
@@ -188,6 +188,18 @@ fn refused(registry: &str, why: String) -> NoResponse {
     NoResponse::Refused(RegistryError::RedirectRefused { registry: registry.to_owned(), why })
 }
 
+/// What is at the bottom of `error`: "connection refused", where the layers above
+/// it say that they could not send a request.
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> Cause {
+    let bottom = std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error);
+    match bottom.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+        Some(kind @ (std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::ConnectionReset)) => {
+            kind.to_string().into()
+        }
+        _ => bottom.to_string().into(),
+    }
+}
+
 /// The message of a [`RefusedAddress`] in the chain of causes.
 fn refused_address(error: &reqwest::Error) -> Option<String> {
     let first: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -232,6 +244,19 @@ fn check_hop(from: &Url, to: &Url, start: &Url) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_the_resolver_refuses_is_a_refusal() {
+        let transport = Transport::new(Vec::new(), "test".into(), Proxies::default(), Timing::default());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let url = Url::parse(&format!("http://localhost:{port}/")).unwrap();
+        let outcome = transport.send("r", Request::new(Method::GET, url), Reach::Outside, Trust::Nobody).await;
+        let Err(NoResponse::Refused(error)) = outcome else { panic!("{outcome:?}") };
+        assert!(error.to_string().contains("127.0.0.1, which is a loopback address"), "{error}");
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "nobody has connected");
+    }
 
     #[test]
     fn hops_that_are_followed_and_not() {

@@ -206,7 +206,7 @@ mod tests {
         let dir = tempfile::tempdir_in("/var/tmp").expect("a temporary directory");
         let work = dir.path().join("tree/work");
         std::fs::create_dir_all(work.join("inner")).expect("mkdir");
-        std::fs::set_permissions(&work, std::fs::Permissions::from_mode(0)).expect("chmod");
+        std::fs::set_permissions(&work, std::fs::Permissions::from_mode(0o0)).expect("chmod");
         remove_plain(&dir.path().join("tree")).expect("removed");
         assert!(!dir.path().join("tree").exists());
     }

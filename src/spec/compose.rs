@@ -16,8 +16,9 @@ use super::error::{SpecError, wrong};
 use super::user::ResolvedUser;
 use super::{limits, masks, mounts, process, seccomp, validate};
 
-/// The version of runtime-spec that the documents follow.
-const VERSION: &str = "1.2.0";
+/// The least version of runtime-spec that has all that the documents use. (Every 1.2
+/// runtime takes it; Debian 12's crun refuses documents that call themselves 1.2.0.)
+const VERSION: &str = "1.1.0";
 
 /// All that a specification is made of.
 #[derive(Clone, Copy, Debug)]

@@ -46,9 +46,9 @@ pub(super) fn compose(request: &ContainerRequest, host: &HostFacts, processors: 
     let mut masks = Masks { masked: own(&MASKED), read_only: own(&READ_ONLY) };
     masks.masked.extend((0..processors.min(MOST_PROCESSORS)).map(thermal));
     if host.user_namespace {
-        masks.masked.push(SYSRQ.into())
+        masks.masked.push(SYSRQ.into());
     } else {
-        masks.read_only.push(SYSRQ.into())
+        masks.read_only.push(SYSRQ.into());
     }
     for list in [&mut masks.masked, &mut masks.read_only] {
         list.retain(|path| !request.privileged && !is_unmasked(path, &request.security.unmask));

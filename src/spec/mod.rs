@@ -1,7 +1,7 @@
 //! From a request, an image's config and facts about the host to one OCI document.
 //!
 //! Pure: nothing here reads a file, the environment, a clock or a process, and
-//! nothing is decided twice. [`compose`] gives the `config.json` that the launcher
+//! nothing is decided twice. [`compose()`] gives the `config.json` that the launcher
 //! and any other OCI runtime can run; the rules it follows are the hardening
 //! baseline of docs/SECURITY.md. An image's labels, annotations and history change
 //! nothing here: they are data.

@@ -104,15 +104,21 @@ fn kernel(request: &ContainerRequest, host: &HostFacts) -> Vec<Plain> {
     } else {
         ("/sys", "sysfs", "sysfs".into(), with(&[access]))
     };
-    vec![
+    // A tree of ours already has this very file system there, on which the kernel would
+    // not mount it a second time: something else comes between.
+    let cover = (sys.1 == "bind")
+        .then(|| ("/sys/fs/cgroup", "tmpfs", "tmpfs".into(), with(&["mode=755", "size=4096", access])));
+    let mut all = vec![
         proc,
         ("/dev", "tmpfs", "tmpfs".into(), words(&["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"])),
         ("/dev/pts", "devpts", "devpts".into(), words(&pts)),
         ("/dev/shm", "tmpfs", "shm".into(), with(&["mode=1777", &shm])),
         ("/dev/mqueue", "mqueue", "mqueue".into(), with(&[])),
         sys,
-        ("/sys/fs/cgroup", "cgroup2", "cgroup".into(), with(&[access])),
-    ]
+    ];
+    all.extend(cover);
+    all.push(("/sys/fs/cgroup", "cgroup2", "cgroup".into(), with(&[access])));
+    all
 }
 
 /// Device nodes are bound from the host: no one can make them in a user namespace,
@@ -169,8 +175,7 @@ fn asked(mount: &Mount, of: &Composition<'_>) -> Result<OciMount, SpecError> {
     oci(&mount.target, kind, &source, options)
 }
 
-const PROPAGATION: [&str; 8] =
-    ["private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"];
+const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 fn volume(mount: &Mount, of: &Composition<'_>) -> Result<PathBuf, SpecError> {
     let place = of.volumes.iter().find(|place| place.target == mount.target);

@@ -22,6 +22,7 @@ const MOST_WORDS: usize = 64 << 10;
 pub(super) fn compose(of: &Composition<'_>, warnings: &mut Vec<String>) -> Result<Process, SpecError> {
     let config = of.image.config().as_ref();
     let request = of.request;
+    selinux(request)?;
     let mut process = ProcessBuilder::default()
         .terminal(request.tty)
         .user(user(of, warnings)?)
@@ -30,7 +31,7 @@ pub(super) fn compose(of: &Composition<'_>, warnings: &mut Vec<String>) -> Resul
         .cwd(directory(request, config)?)
         .capabilities(capabilities::sets(request, of.host, of.user.uid)?)
         .rlimits(rlimits(request, of.host)?)
-        .no_new_privileges(request.security.no_new_privileges)
+        .no_new_privileges(no_new_privileges(request))
         .build()
         .map_err(wrong)?;
     process.set_oom_score_adj(of.oom_score_adj);
@@ -144,13 +145,12 @@ fn directory(request: &ContainerRequest, config: Option<&Config>) -> Result<Path
     Ok(path.into())
 }
 
-/// The default limits below the request's. Above the own hard limit there is
-/// nothing to give, but for root of the host.
+/// The default limits below the request's. Above what the host can give there is
+/// nothing to give.
 fn rlimits(request: &ContainerRequest, host: &HostFacts) -> Result<Vec<PosixRlimit>, SpecError> {
     let own = |name: &str| {
-        let may_raise = host.uid == 0 && !host.user_namespace;
         let limit = host.hard_limits.iter().find(|(known, _)| known == name).map(|(_, limit)| *limit);
-        limit.filter(|_| !may_raise).unwrap_or(u64::MAX)
+        limit.unwrap_or(u64::MAX)
     };
     let mut chosen: Vec<(&str, u64, u64)> = limits::DEFAULT_RLIMITS
         .iter()
@@ -174,6 +174,23 @@ fn rlimit(name: &str, soft: u64, hard: u64) -> Result<PosixRlimit, SpecError> {
     let kind: PosixRlimitType =
         name.parse().map_err(|_| SpecError::Document(format!("{name} is no resource limit")))?;
     PosixRlimitBuilder::default().typ(kind).soft(soft).hard(hard).build().map_err(wrong)
+}
+
+/// Off by default, as setuid programs of images reach mapped ids only; a container that
+/// is to change nothing gains none.
+fn no_new_privileges(request: &ContainerRequest) -> bool {
+    request.security.no_new_privileges || request.read_only
+}
+
+/// `label=disable` asks for what is so anyway; the others would need SELinux support.
+fn selinux(request: &ContainerRequest) -> Result<(), SpecError> {
+    match request.security.labels.iter().find(|label| label.as_str() != "disable") {
+        None => Ok(()),
+        Some(label) => Err(SpecError::Unsupported {
+            what: format!("--security-opt label={label}"),
+            reason: "SELinux labels cannot be set yet".into(),
+        }),
+    }
 }
 
 fn apparmor(request: &ContainerRequest, host: &HostFacts) -> Result<Option<String>, SpecError> {

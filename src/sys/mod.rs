@@ -15,4 +15,5 @@ pub mod mount;
 pub mod path;
 pub mod seal;
 pub mod seccomp;
+pub mod startup;
 pub mod worker_limits;

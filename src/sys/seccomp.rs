@@ -8,7 +8,7 @@ use std::io::{Read, Seek};
 
 use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall, ScmpVersion};
 use oci_spec::runtime::{
-    Arch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompOperator as Operator, LinuxSyscall,
+    Arch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompOperator as Operator,
 };
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -68,6 +68,9 @@ const NEWER: [(&str, i32); 22] = [
     ("listns", 470),
 ];
 
+/// The same for calls of x86_64 alone. A process that a probe is set in dies if these are denied.
+const NEWER_X86_64: [(&str, i32); 2] = [("uretprobe", 335), ("uprobe", 336)];
+
 /// The compiler and its version, as a part of a cache's key.
 pub fn compiler() -> String {
     let version = ScmpVersion::current().map_or((0, 0, 0), |v| (v.major, v.minor, v.micro));
@@ -88,29 +91,56 @@ pub fn compiler() -> String {
 /// refuses a rule.
 pub fn compile(filter: &LinuxSeccomp) -> Result<Compiled, SeccompError> {
     let default = action(filter.default_action(), filter.default_errno_ret())?;
+    let architectures = architectures(filter)?;
+    let (own, others): (Vec<_>, Vec<_>) = architectures.into_iter().partition(|arch| *arch == ScmpArch::native());
+    // A call that libseccomp has no name for can be told to the native architecture
+    // only, so the others get a filter of their own, merged at the end.
+    let mut contexts = Vec::new();
+    if !own.is_empty() || others.is_empty() {
+        contexts.push((context(default, &[ScmpArch::native()])?, true));
+    }
+    if !others.is_empty() {
+        contexts.push((context(default, &others)?, false));
+    }
+    let mut unknown = Vec::new();
+    for rule in filter.syscalls().iter().flatten() {
+        let action = action(rule.action(), rule.errno_ret())?;
+        let alternatives = alternatives(rule.args().as_deref().unwrap_or_default())?;
+        for name in rule.names() {
+            let Some(call) = Call::find(name) else {
+                unknown.push(name.clone());
+                continue;
+            };
+            for (context, native) in contexts.iter_mut().filter(|_| action != default) {
+                call.add(context, *native, action, &alternatives).map_err(failed(format!("add a rule for {name}")))?;
+            }
+        }
+    }
+    unknown.sort();
+    unknown.dedup();
+    let mut contexts = contexts.into_iter().map(|(context, _)| context);
+    let mut whole = contexts.next().ok_or_else(|| SeccompError::Unsupported("a filter without architecture".into()))?;
+    for other in contexts {
+        whole.merge(other).map_err(failed("merge the architectures"))?;
+    }
+    Ok(Compiled { program: export(&whole)?, unknown })
+}
+
+/// An empty filter for `architectures` alone.
+fn context(default: ScmpAction, architectures: &[ScmpArch]) -> Result<ScmpFilterContext, SeccompError> {
     let mut context = ScmpFilterContext::new(default).map_err(failed("make a filter"))?;
     context
         .set_act_badarch(ScmpAction::Errno(libc::ENOSYS))
         .map_err(failed("set the answer to other architectures"))?;
     // A binary tree over the numbers; without it the last call of 400 pays for 400 comparisons.
     context.set_ctl_optimize(2).map_err(failed("set the optimisation"))?;
-    let architectures = architectures(filter)?;
-    for arch in &architectures {
+    for arch in architectures {
         context.add_arch(*arch).map_err(failed(format!("add {arch:?}")))?;
     }
-    if !architectures.is_empty() && !architectures.contains(&ScmpArch::native()) {
-        context.remove_arch(ScmpArch::Native).map_err(failed("remove the native architecture"))?;
+    if !architectures.contains(&ScmpArch::native()) {
+        context.remove_arch(ScmpArch::native()).map_err(failed("remove the native architecture"))?;
     }
-    let mut unknown = Vec::new();
-    for rule in filter.syscalls().iter().flatten() {
-        let action = action(rule.action(), rule.errno_ret())?;
-        if action != default {
-            add(&mut context, rule, action, &mut unknown)?;
-        }
-    }
-    unknown.sort();
-    unknown.dedup();
-    Ok(Compiled { program: export(&context)?, unknown })
+    Ok(context)
 }
 
 fn failed(what: impl Into<String>) -> impl FnOnce(libseccomp::error::SeccompError) -> SeccompError {
@@ -118,34 +148,44 @@ fn failed(what: impl Into<String>) -> impl FnOnce(libseccomp::error::SeccompErro
     move |source| SeccompError::Compile { what, source }
 }
 
-fn add(
-    context: &mut ScmpFilterContext,
-    rule: &LinuxSyscall,
-    action: ScmpAction,
-    unknown: &mut Vec<String>,
-) -> Result<(), SeccompError> {
-    let alternatives = alternatives(rule.args().as_deref().unwrap_or_default())?;
-    for name in rule.names() {
-        let Some(call) = number(name) else {
-            unknown.push(name.clone());
-            continue;
-        };
-        for conditions in &alternatives {
-            context.add_rule_conditional(action, call, conditions).map_err(failed(format!("add a rule for {name}")))?;
-        }
-    }
-    Ok(())
+/// A system call of a rule.
+#[derive(Clone, Copy)]
+enum Call {
+    /// One that libseccomp finds on every architecture. (Where the native one lacks
+    /// it, the number is negative and stands for the name.)
+    Named(ScmpSyscall),
+    /// A number of the native architecture.
+    Numbered(ScmpSyscall),
 }
 
-/// A name that the native architecture lacks still has a (negative) number in
-/// libseccomp, by which it finds the call on the others.
-fn number(name: &str) -> Option<ScmpSyscall> {
-    let known = ScmpSyscall::from_name(name).ok().filter(|call| !call.is_error());
-    let newer = || {
-        let numbered_alike = !std::env::consts::ARCH.starts_with("mips");
-        NEWER.iter().find(|(newer, _)| numbered_alike && *newer == name).map(|(_, number)| (*number).into())
-    };
-    known.or_else(newer)
+impl Call {
+    fn find(name: &str) -> Option<Self> {
+        if let Some(call) = ScmpSyscall::from_name(name).ok().filter(|call| !call.is_error()) {
+            return Some(Self::Named(call));
+        }
+        let arch = std::env::consts::ARCH;
+        let alike = NEWER.iter().filter(|_| !arch.starts_with("mips"));
+        let x86 = NEWER_X86_64.iter().filter(|_| arch == "x86_64");
+        let (_, number) = alike.chain(x86).find(|(newer, _)| *newer == name)?;
+        Some(Self::Numbered(ScmpSyscall::from(*number)))
+    }
+
+    fn add(
+        self,
+        context: &mut ScmpFilterContext,
+        native: bool,
+        action: ScmpAction,
+        alternatives: &[Vec<ScmpArgCompare>],
+    ) -> Result<(), libseccomp::error::SeccompError> {
+        let call = match self {
+            Self::Numbered(_) if !native => return Ok(()),
+            Self::Named(call) | Self::Numbered(call) => call,
+        };
+        for conditions in alternatives {
+            context.add_rule_conditional(action, call, conditions)?;
+        }
+        Ok(())
+    }
 }
 
 fn alternatives(args: &[LinuxSeccompArg]) -> Result<Vec<Vec<ScmpArgCompare>>, SeccompError> {
@@ -216,5 +256,7 @@ fn export(context: &ScmpFilterContext) -> Result<Vec<u8>, SeccompError> {
     Ok(program)
 }
 
+#[cfg(test)]
+pub(crate) mod kernel;
 #[cfg(test)]
 mod tests;

@@ -114,7 +114,7 @@ pub(crate) fn long_files(tree: &Tree) -> Vec<String> {
 }
 
 pub(crate) fn silent_modules(tree: &Tree) -> Vec<String> {
-    let silent = tree.files.iter().filter(|file| !file.text.starts_with("//!"));
+    let silent = tree.files.iter().filter(|file| !file.is_test() && !file.text.starts_with("//!"));
     silent.map(|file| format!("src/{}", file.path.display())).collect()
 }
 

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use crate::fixture::cache::{at, lock, reachable};
 use crate::fixture::user::User;
-use crate::fixture::{Result, registry, skip};
+use crate::fixture::{Result, debian, registry, skip};
 
 /// The world of one test; removed when dropped.
 pub(crate) struct Live {
@@ -63,6 +63,12 @@ impl Live {
         format!("{}/{name}", self.registry)
     }
 
+    /// The Debian image of the version that this machine has.
+    pub(crate) fn debian(&self) -> String {
+        let (_, version) = debian::archive().expect("made before the registry was filled");
+        self.image(&format!("debian:{version}"))
+    }
+
     /// A command of the test user in an environment that has nothing else in it.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -72,6 +78,13 @@ impl Live {
         command.env("XDG_RUNTIME_DIR", self.dir.join("run")).env("TMPDIR", self.dir.join("tmp"));
         command.env("PYBOX_ROOT", self.root());
         self.user.runs(&mut command);
+        command
+    }
+
+    /// The same with the rights of the tests themselves: for scripts that mount something and then become the test user.
+    pub(crate) fn privileged(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.command(program);
+        command.uid(nix::unistd::getuid().as_raw()).gid(nix::unistd::getgid().as_raw());
         command
     }
 
@@ -103,6 +116,17 @@ impl Live {
         fs::write(&path, content).expect("write a file of the test");
         self.user.owns(&path, 0o644).expect("give it to the test user");
         path
+    }
+
+    /// Waits until a container has made `path`.
+    pub(crate) fn awaits(&self, path: &Path, running: &mut Running) {
+        let started = Instant::now();
+        while !path.exists() {
+            let ended = running.child.try_wait().expect("wait for a child");
+            let late = started.elapsed() > Duration::from_secs(20);
+            assert!(ended.is_none() && !late, "{} does not come: {}\n  {ended:?}", path.display(), running.line);
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// What of this test is still there: processes, mounts, containers' directories.
@@ -148,11 +172,6 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
-        self
-    }
-
-    pub(crate) fn without_env(mut self, name: &str) -> Self {
-        self.command.env_remove(name);
         self
     }
 

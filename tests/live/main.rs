@@ -1,9 +1,21 @@
 //! Ring (c): the program as a user runs it, in real namespaces, against a real
 //! registry. What a machine lacks for a test is said aloud and skips it; with
-//! `CI=true` nothing may be skipped. docs: CONTRIBUTING.md, "Three rings".
+//! `CI=true` nothing may be skipped. CONTRIBUTING.md has the three rings.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "all of this is test code")]
 
 mod fixture;
 mod harness;
 
+mod bad_input;
+mod containers;
+mod hostile_images;
+mod identity;
+mod images;
+mod isolation;
+mod mounts;
+mod network;
+mod oracle;
 mod pull;
+mod run_command;
+mod storms;
+mod terminal;

@@ -60,6 +60,8 @@ impl Walk {
             Value::Array(items) => items.into_iter().enumerate().map(|(key, item)| (Value::from(key), item)).collect(),
             Value::Object(map) => map.into_iter().map(|(key, item)| (Value::String(key), item)).collect(),
             Value::Null => Vec::new(),
+            // A column's title stands for the list that the rows have.
+            Value::String(_) if self.purpose == Purpose::Header => return Ok(()),
             other => return Err(TemplateError::new(format!("range cannot go over {}", print(&other)))),
         };
         if items.is_empty() {

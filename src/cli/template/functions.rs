@@ -78,7 +78,7 @@ pub(super) fn truth(value: &Value) -> bool {
 }
 
 /// A value in one line of JSON, without the fields that only take an argument.
-pub(in crate::cli) fn json(value: &Value) -> String {
+pub(crate) fn json(value: &Value) -> String {
     match value {
         Value::Object(map) if METHODS.iter().any(|method| map.contains_key(*method)) => {
             let shown: serde_json::Map<_, _> = map

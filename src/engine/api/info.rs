@@ -72,7 +72,7 @@ pub struct Info {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Disk {
-    /// What our root holds; 0 if it was not measured.
+    /// What the blobs of our root take: the layers as they were pulled, and what describes them.
     pub used: u64,
     /// What an unprivileged user can still write.
     pub available: u64,

@@ -1,18 +1,37 @@
 //! The image of a new container: here already, or pulled first.
 
 use crate::engine::Engine;
-use crate::engine::api::{Event, Failure};
-use crate::model::container::ContainerRequest;
-use crate::store::Store;
+use crate::engine::api::{Event, Failure, Pull};
+use crate::model::container::{ContainerRequest, PullPolicy};
+use crate::model::reference::Reference;
 use crate::store::image::Image;
+use crate::store::{Store, StoreError};
 
 impl Engine {
+    /// The image that `request` names: an id, a prefix of one, or a reference,
+    /// which is pulled as the request's policy says.
+    ///
+    /// # Errors
+    /// If it is not here and cannot be pulled, or must not.
     pub(super) fn image_for(
         &self,
         store: &Store,
         request: &ContainerRequest,
-        _events: &mut dyn FnMut(Event),
+        events: &mut dyn FnMut(Event),
     ) -> Result<Image, Failure> {
-        Ok(store.find_image(&request.image)?)
+        let here = store.find_image(&request.image);
+        let ask = match (&here, request.pull) {
+            (Ok(_), PullPolicy::Always | PullPolicy::Newer) => true,
+            (Ok(image), PullPolicy::Missing) => {
+                request.platform.as_ref().is_some_and(|platform| !platform.accepts(&image.platform))
+            }
+            (Err(StoreError::NoSuchImage(_)), policy) => policy != PullPolicy::Never,
+            _ => false,
+        };
+        // An id, or the beginning of one, is nothing that a registry knows.
+        let Some(reference) = request.image.parse::<Reference>().ok().filter(|_| ask) else { return Ok(here?) };
+        let (platform, policy) = (request.platform.clone(), request.pull);
+        self.pull(&Pull { reference: reference.clone(), platform, policy }, events)?;
+        Ok(store.find_image(&reference.to_string())?)
     }
 }

@@ -8,6 +8,7 @@ mod attach;
 mod create;
 mod filter;
 mod image;
+mod inspect;
 mod limits;
 mod list;
 mod reconcile;

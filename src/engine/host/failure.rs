@@ -113,10 +113,7 @@ impl From<HostError> for Failure {
 
 /// The command that installs newuidmap, going by the text of os-release(5).
 pub(super) fn install_helpers(os_release: &str) -> String {
-    let value = |key: &str| {
-        let line = os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-        line.unwrap_or_default().trim_matches(['"', '\'']).to_owned()
-    };
+    let value = |key| super::os_release(os_release, key);
     let family = format!("{} {}", value("ID"), value("ID_LIKE"));
     let command = family.split_whitespace().find_map(|id| match id {
         "debian" | "ubuntu" => Some("sudo apt install uidmap"),

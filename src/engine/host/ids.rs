@@ -124,14 +124,23 @@ fn ask_getsubids(option: &[&str], name: Option<&str>, uid: u32) -> Vec<Subids> {
 
 /// The login name of `uid`, if it has one.
 pub fn user_name(uid: u32) -> Option<String> {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    name_in(&passwd, uid).or_else(|| name_in(&ask("getent", &["passwd", &uid.to_string()])?, uid))
+    passwd_field(uid, 0)
 }
 
-fn name_in(passwd: &str, uid: u32) -> Option<String> {
+/// The home directory of `uid`, if it has an absolute one.
+pub fn home_directory(uid: u32) -> Option<PathBuf> {
+    passwd_field(uid, 5).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+fn passwd_field(uid: u32, field: usize) -> Option<String> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    find_field(&passwd, uid, field).or_else(|| find_field(&ask("getent", &["passwd", &uid.to_string()])?, uid, field))
+}
+
+fn find_field(passwd: &str, uid: u32, field: usize) -> Option<String> {
     let matches = |line: &&str| line.split(':').nth(2).and_then(|field| field.parse().ok()) == Some(uid);
-    let name = passwd.lines().find(matches)?.split(':').next()?;
-    (!name.is_empty()).then(|| name.to_owned())
+    let text = passwd.lines().find(matches)?.split(':').nth(field)?;
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// What a program of the system prints; none if it is missing or finds nothing.
@@ -151,10 +160,12 @@ mod tests {
     #[test]
     fn names_are_found_by_id() {
         let passwd = "root:x:0:0::/root:/bin/sh\n+nis\nann:x:1000:1000::/home/ann:/bin/sh\nalias:x:1000:1::/:/\n";
-        assert_eq!(name_in(passwd, 1000).as_deref(), Some("ann"));
-        assert_eq!(name_in(passwd, 0).as_deref(), Some("root"));
-        assert_eq!(name_in(passwd, 7), None);
+        assert_eq!(find_field(passwd, 1000, 0).as_deref(), Some("ann"));
+        assert_eq!(find_field(passwd, 0, 0).as_deref(), Some("root"));
+        assert_eq!(find_field(passwd, 7, 0), None);
+        assert_eq!(find_field(passwd, 1000, 5).as_deref(), Some("/home/ann"));
         assert_eq!(user_name(0).as_deref(), Some("root"));
+        assert_eq!(home_directory(4_123_456_789), None);
         assert_eq!(user_name(4_123_456_789), None);
     }
 

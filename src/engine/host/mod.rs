@@ -15,7 +15,7 @@ use std::fs;
 use rustix::process::{Resource, getegid, geteuid, getrlimit};
 
 pub use failure::HostError;
-pub use ids::{id_map, user_name};
+pub use ids::{home_directory, id_map, user_name};
 
 use crate::model::container::{ContainerRequest, NetworkMode};
 use crate::model::host::HostFacts;
@@ -33,7 +33,7 @@ pub fn facts(request: &ContainerRequest) -> Result<HostFacts, HostError> {
         user_namespace: ids.is_some(),
         id_map: ids.map_or_else(ids::own_map, Ok)?,
         kernel: kernel_version(&uname.release().to_string_lossy()),
-        hard_limits: hard_limits(),
+        hard_limits: if may_raise_limits() { Vec::new() } else { hard_limits() },
         resolv_conf: read_small("/etc/resolv.conf"),
         hosts: if request.network == NetworkMode::Host { read_small("/etc/hosts") } else { String::new() },
         hostname: uname.nodename().to_string_lossy().into_owned(),
@@ -57,6 +57,13 @@ fn read_small(path: &str) -> String {
 fn kernel_version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Root may have limits above its own, unless it is the root of a container or
+/// lost the capability otherwise; what a new user namespace gives does not count.
+fn may_raise_limits() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    geteuid().is_root() && capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_RESOURCE))
 }
 
 fn hard_limits() -> Vec<(String, u64)> {
@@ -88,6 +95,29 @@ fn proc_is_whole(mountinfo: &str) -> bool {
     let made_for_mounts = ["/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd", "/proc/openprom"];
     let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
     points.filter(|point| point.starts_with("/proc/")).all(|point| made_for_mounts.contains(&point))
+}
+
+/// `2` for the unified hierarchy of cgroups, `1` for the old one, empty without any.
+pub fn cgroup_version() -> &'static str {
+    let mounted = std::path::Path::new("/sys/fs/cgroup");
+    if mounted.join("cgroup.controllers").exists() {
+        "2"
+    } else if mounted.join("memory").exists() || mounted.join("cpu").exists() {
+        "1"
+    } else {
+        ""
+    }
+}
+
+/// A field of os-release(5), without its quotes; empty if there is none.
+fn os_release(text: &str, key: &str) -> String {
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    value.unwrap_or_default().trim_matches(['"', '\'']).to_owned()
+}
+
+/// `PRETTY_NAME` of this system.
+pub fn operating_system() -> String {
+    os_release(&read_small("/etc/os-release"), "PRETTY_NAME")
 }
 
 fn apparmor_is_on() -> bool {

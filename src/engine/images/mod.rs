@@ -5,9 +5,12 @@
 //! worker.
 
 mod archive;
+mod changes;
+mod import;
 mod inspect;
 mod list;
 mod load;
+mod pull;
 mod remove;
 mod save;
 mod tag;

@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, LayerProgress, LayerSize};
+use crate::model::digest::Digest;
 use crate::snapshot::worker::{Compression, Limits, Unpack, Unpacked, Warning, WarningKind, Worker, WorkerProgram};
 use crate::store::image::ImageLayer;
 use crate::store::layers::{LayerIngest, LayerStats, Settle};
@@ -106,7 +107,7 @@ impl Unpacking<'_> {
         match worker.wait() {
             Ok(unpacked) => {
                 self.store.commit_layer(ingest, &stats(&unpacked), Settle::Later)?;
-                unpacked.warnings.iter().for_each(|warning| events(Event::Warning(sentence(&layer, warning))));
+                unpacked.warnings.iter().for_each(|warning| events(Event::Warning(sentence(&layer.blob, warning))));
                 events(progress(&layer, LayerProgress::Done));
                 Ok(())
             }
@@ -142,18 +143,19 @@ fn stats(unpacked: &Unpacked) -> LayerStats {
     LayerStats { bytes: unpacked.bytes, entries: unpacked.entries }
 }
 
-fn sentence(layer: &ImageLayer, warning: &Warning) -> String {
+/// What was not kept of the layer with this blob, for people.
+pub(super) fn sentence(blob: &Digest, warning: &Warning) -> String {
     let what = match warning.kind {
         WarningKind::UnmappedOwner => "owners that no id here is mapped to were kept as a note",
         WarningKind::DevicePlaceholder => "devices are empty files, as only root can make devices",
         WarningKind::AttributeRefused => "extended attributes were refused by the file system",
     };
     let Warning { count, example, .. } = warning;
-    format!("layer {}: {what} ({count}, as of {example})", layer.blob.short())
+    format!("layer {}: {what} ({count}, as of {example})", blob.short())
 }
 
 /// How the blob is packed, by its first bytes: docker calls every layer gzip.
-fn compression(blob: &File) -> std::io::Result<Compression> {
+pub(super) fn compression(blob: &File) -> std::io::Result<Compression> {
     use std::os::unix::fs::FileExt as _;
     let mut magic = [0; 4];
     let length = blob.read_at(&mut magic, 0)?;

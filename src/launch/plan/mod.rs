@@ -5,8 +5,7 @@
 
 use std::ffi::CString;
 
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
-
+use super::document::{Document, IdMapping, Linux, Process};
 use super::step::{Setting, Step, Target, Terminal};
 use crate::sys::clone::Namespaces;
 use crate::sys::exec::CStringArray;
@@ -87,18 +86,19 @@ impl Plan {
     ///
     /// # Errors
     /// With the field that is missing, invalid or not supported.
-    pub fn compile(spec: &Spec, extras: Extras) -> Result<Self, PlanError> {
-        let process = spec.process().as_ref().ok_or(PlanError::Missing("process"))?;
-        let linux = spec.linux().as_ref().ok_or(PlanError::Missing("linux section"))?;
-        if spec.hooks().is_some() {
+    pub fn compile(spec: &Document, extras: Extras) -> Result<Self, PlanError> {
+        let process = spec.process.as_ref().ok_or(PlanError::Missing("process"))?;
+        let linux = spec.linux.as_ref().ok_or(PlanError::Missing("linux section"))?;
+        if spec.hooks.is_some() {
             return Err(PlanError::Unsupported("hooks"));
         }
         let namespaces = namespaces(linux)?;
-        let args = process.args().as_deref().unwrap_or_default();
+        let args = process.args.as_slice();
         let program_name = args.first().filter(|name| !name.is_empty()).ok_or(PlanError::Missing("process.args"))?;
-        let env = process.env().as_deref().unwrap_or_default();
-        let no_new_privileges = process.no_new_privileges().unwrap_or(false);
+        let env = process.env.as_slice();
 
+        let argv = CStringArray::new(args.iter().map(String::as_str)).map_err(|_| PlanError::Nul("process.args"))?;
+        let envp = CStringArray::new(env.iter().map(String::as_str)).map_err(|_| PlanError::Nul("process.env"))?;
         let mut steps = enter(process, namespaces)?;
         steps.push(Step::IsolateMounts(Propagation::Slave));
         steps.push(Step::MountRoot(root::source(spec)?));
@@ -108,45 +108,45 @@ impl Plan {
         steps.extend(mounts::covers(linux)?);
         steps.extend(inside(spec, linux, process)?);
         let filter = (!extras.filter.is_empty()).then_some(Step::LoadFilter);
-        steps.extend(last(process, &extras, filter, no_new_privileges)?);
-        if spec.annotations().as_ref().is_some_and(|all| all.contains_key(INIT_ANNOTATION)) {
+        steps.extend(last((process, linux), &extras, filter)?);
+        if spec.annotations.contains_key(INIT_ANNOTATION) {
             // Before the report: the reaper lets go of the wire, its child keeps it until the execution.
             let at = steps.len().saturating_sub(1);
             steps.insert(at, Step::Reaper);
         }
         Ok(Self {
             namespaces: namespaces.difference(Namespaces::CGROUP),
-            uid_map: id_lines(linux.uid_mappings().as_deref()),
-            gid_map: id_lines(linux.gid_mappings().as_deref()),
+            uid_map: id_lines(&linux.uid_mappings),
+            gid_map: id_lines(&linux.gid_mappings),
             steps,
             programs: candidates(program_name, env)?,
-            argv: CStringArray::new(args.iter().map(String::as_str)).map_err(|_| PlanError::Nul("process.args"))?,
-            envp: CStringArray::new(env.iter().map(String::as_str)).map_err(|_| PlanError::Nul("process.env"))?,
+            argv,
+            envp,
             filter: extras.filter,
             program_name: program_name.clone(),
-            terminal: process.terminal().unwrap_or(false),
-            stdio_owner: (process.user().uid(), process.user().gid()),
+            terminal: process.terminal,
+            stdio_owner: (process.user.uid, process.user.gid),
         })
     }
 }
 
 /// The namespaces to make. Joining existing ones is `exec`'s business.
 fn namespaces(linux: &Linux) -> Result<Namespaces, PlanError> {
-    let listed = linux.namespaces().as_deref().unwrap_or_default();
     let mut flags = Namespaces::empty();
-    for namespace in listed {
-        if namespace.path().is_some() {
+    for namespace in &linux.namespaces {
+        if namespace.path.is_some() {
             return Err(PlanError::Unsupported("joining a namespace by path"));
         }
-        flags |= match namespace.typ() {
-            LinuxNamespaceType::Mount => Namespaces::MOUNT,
-            LinuxNamespaceType::Cgroup => Namespaces::CGROUP,
-            LinuxNamespaceType::Uts => Namespaces::UTS,
-            LinuxNamespaceType::Ipc => Namespaces::IPC,
-            LinuxNamespaceType::User => Namespaces::USER,
-            LinuxNamespaceType::Pid => Namespaces::PID,
-            LinuxNamespaceType::Network => Namespaces::NETWORK,
-            LinuxNamespaceType::Time => return Err(PlanError::Unsupported("a time namespace")),
+        flags |= match namespace.kind.as_str() {
+            "mount" => Namespaces::MOUNT,
+            "cgroup" => Namespaces::CGROUP,
+            "uts" => Namespaces::UTS,
+            "ipc" => Namespaces::IPC,
+            "user" => Namespaces::USER,
+            "pid" => Namespaces::PID,
+            "network" => Namespaces::NETWORK,
+            "time" => return Err(PlanError::Unsupported("a time namespace")),
+            other => return Err(PlanError::Invalid { field: "linux.namespaces.type", value: other.to_owned() }),
         };
     }
     for (flag, name) in [(Namespaces::MOUNT, "mount namespace"), (Namespaces::PID, "pid namespace")] {
@@ -160,11 +160,11 @@ fn namespaces(linux: &Linux) -> Result<Namespaces, PlanError> {
 /// Stage 1: mapped, root inside, and out of the reach of others.
 fn enter(process: &Process, namespaces: Namespaces) -> Result<Vec<Step>, PlanError> {
     let mut steps = vec![Step::AwaitMapped];
+    // While /proc/self still belongs to us, and nothing of the image is mounted (rule R2).
+    steps.extend(identity::own_files(process)?);
     if namespaces.contains(Namespaces::USER) {
         steps.push(Step::BecomeRoot);
     }
-    // While /proc/self still belongs to us, and nothing of the image is mounted (rule R2).
-    steps.extend(identity::own_files(process)?);
     steps.extend([Step::HideFromTracers, Step::NewSession]);
     if namespaces.contains(Namespaces::CGROUP) {
         steps.push(Step::UnshareCgroup);
@@ -174,44 +174,38 @@ fn enter(process: &Process, namespaces: Namespaces) -> Result<Vec<Step>, PlanErr
 
 /// The sysctls, in the order of their names.
 fn sysctls(linux: &Linux) -> Result<Vec<Step>, PlanError> {
-    let mut sysctls: Vec<_> = linux.sysctl().iter().flatten().collect();
-    sysctls.sort();
     let step = |(name, value): (&String, &String)| {
         Ok(Step::Sysctl(Setting {
             path: c_string(format!("sys/{}", name.replace('.', "/")), "linux.sysctl")?,
             value: c_string(value.as_str(), "linux.sysctl")?,
         }))
     };
-    sysctls.into_iter().map(step).collect()
+    linux.sysctl.iter().map(step).collect()
 }
 
 /// Stage 4: what is set up while the old root is still there, then the pivot.
-fn inside(spec: &Spec, linux: &Linux, process: &Process) -> Result<Vec<Step>, PlanError> {
+fn inside(spec: &Document, linux: &Linux, process: &Process) -> Result<Vec<Step>, PlanError> {
     let mut steps = Vec::new();
-    if let Some(name) = spec.hostname() {
+    if let Some(name) = &spec.hostname {
         steps.push(Step::HostName(c_string(name.as_str(), "hostname")?));
     }
-    if let Some(name) = spec.domainname() {
+    if let Some(name) = &spec.domainname {
         steps.push(Step::DomainName(c_string(name.as_str(), "domainname")?));
     }
     if namespaces(linux)?.contains(Namespaces::NETWORK) {
         steps.push(Step::LoopbackUp);
     }
-    let cwd = process.cwd().to_str().filter(|cwd| cwd.starts_with('/')).ok_or_else(|| PlanError::Invalid {
-        field: "process.cwd",
-        value: process.cwd().to_string_lossy().into_owned(),
-    })?;
-    steps.push(Step::OpenWorkdir(target(cwd, "process.cwd")?));
-    if process.terminal().unwrap_or(false) {
-        let size = process.console_size().map(|size| (size.height() as u16, size.width() as u16));
+    steps.push(Step::OpenWorkdir(target(&process.cwd, "process.cwd")?));
+    if process.terminal {
+        let size = process.console_size.map(|size| (size.height, size.width));
         let console = target("/dev/console", "process.terminal")?;
-        steps.push(Step::OpenTerminal(Terminal { size, uid: process.user().uid(), console }));
+        steps.push(Step::OpenTerminal(Terminal { size, uid: process.user.uid, console }));
     }
-    if spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
+    if spec.root.as_ref().is_some_and(|root| root.readonly) {
         steps.push(Step::SealRoot);
     }
     steps.push(Step::AwaitGo);
-    let propagation = linux.rootfs_propagation().as_deref();
+    let propagation = linux.rootfs_propagation.as_deref();
     steps.push(Step::PivotRoot(propagation.map_or(Ok(Propagation::Private), mounts::propagation)?));
     steps.extend([Step::EnterWorkdir, Step::TakeStdio]);
     Ok(steps)
@@ -219,18 +213,13 @@ fn inside(spec: &Spec, linux: &Linux, process: &Process) -> Result<Vec<Step>, Pl
 
 /// Stage 5. Without `no_new_privs` the filter needs CAP_SYS_ADMIN, so it comes
 /// before the capabilities go; with it, it comes last and sees fewer calls.
-fn last(
-    process: &Process,
-    extras: &Extras,
-    filter: Option<Step>,
-    no_new_privileges: bool,
-) -> Result<Vec<Step>, PlanError> {
+fn last((process, linux): (&Process, &Linux), extras: &Extras, filter: Option<Step>) -> Result<Vec<Step>, PlanError> {
     let mut steps = identity::limits(process)?;
     if let Some(name) = &extras.keyring {
         steps.push(Step::JoinKeyring(c_string(name.as_str(), "the keyring's name")?));
     }
-    let identity = Step::Identity(identity::identity(process));
-    if no_new_privileges {
+    let identity = Step::Identity(identity::identity(process, &linux.gid_mappings)?);
+    if process.no_new_privileges {
         steps.extend([identity, Step::NoNewPrivileges]);
         steps.extend(filter);
     } else {
@@ -241,9 +230,8 @@ fn last(
     Ok(steps)
 }
 
-fn id_lines(mappings: Option<&[oci_spec::runtime::LinuxIdMapping]>) -> Vec<(u32, u32, u32)> {
-    let line = |map: &oci_spec::runtime::LinuxIdMapping| (map.container_id(), map.host_id(), map.size());
-    mappings.unwrap_or_default().iter().map(line).collect()
+fn id_lines(mappings: &[IdMapping]) -> Vec<(u32, u32, u32)> {
+    mappings.iter().map(|map| (map.container_id, map.host_id, map.size)).collect()
 }
 
 /// The paths that execvp(3) would try, in the PATH of the container.

@@ -2,11 +2,11 @@
 
 use std::ffi::CString;
 
-use oci_spec::runtime::{Linux, LinuxDeviceType, Mount as SpecMount, Spec};
 use rustix::fs::makedev;
 use rustix::mount::MountAttrFlags;
 
 use super::{PlanError, c_string, target};
+use crate::launch::document::{Document, Linux, Mount as Listed};
 use crate::launch::step::{Mount, Node, Source, Step};
 use crate::sys::mount::{Propagation, Reach};
 
@@ -25,14 +25,13 @@ const DEV_LINKS: [(&str, &str); 5] = [
 ];
 
 /// Everything that is mounted inside the root, in order.
-pub(super) fn steps(spec: &Spec, linux: &Linux) -> Result<Vec<Step>, PlanError> {
+pub(super) fn steps(spec: &Document, linux: &Linux) -> Result<Vec<Step>, PlanError> {
     let mut steps = Vec::new();
-    let listed = spec.mounts().as_deref().unwrap_or_default();
-    for mount in listed {
+    for mount in &spec.mounts {
         steps.push(Step::Mount(compile(mount)?));
     }
-    let own_dev = |mount: &SpecMount| mount.destination().as_os_str() == "/dev" && is_new(mount);
-    if !listed.iter().any(own_dev) {
+    let own_dev = |mount: &Listed| mount.destination == "/dev" && is_new(mount);
+    if !spec.mounts.iter().any(own_dev) {
         // Rule R4: a /dev of the image is never used.
         return Err(PlanError::Missing("mount of a new file system on /dev"));
     }
@@ -43,40 +42,38 @@ pub(super) fn steps(spec: &Spec, linux: &Linux) -> Result<Vec<Step>, PlanError> 
 /// What is hidden or made read-only once all mounts are there.
 pub(super) fn covers(linux: &Linux) -> Result<Vec<Step>, PlanError> {
     let mut steps = Vec::new();
-    for path in linux.masked_paths().iter().flatten() {
+    for path in &linux.masked_paths {
         steps.push(Step::Mask(target(path, "linux.maskedPaths")?));
     }
-    for path in linux.readonly_paths().iter().flatten() {
+    for path in &linux.readonly_paths {
         steps.push(Step::ReadOnly(target(path, "linux.readonlyPaths")?));
     }
     Ok(steps)
 }
 
-fn is_new(mount: &SpecMount) -> bool {
-    let kind = mount.typ().as_deref();
-    let bind_option = mount.options().iter().flatten().any(|option| option == "bind" || option == "rbind");
+fn is_new(mount: &Listed) -> bool {
+    let kind = mount.kind.as_deref();
+    let bind_option = mount.options.iter().any(|option| option == "bind" || option == "rbind");
     !bind_option && !matches!(kind, None | Some("bind" | "none"))
 }
 
-fn compile(mount: &SpecMount) -> Result<Mount, PlanError> {
-    let options = Options::parse(mount.options().as_deref().unwrap_or_default())?;
-    let destination = mount.destination().to_str().ok_or(PlanError::Nul("mounts.destination"))?;
+fn compile(mount: &Listed) -> Result<Mount, PlanError> {
+    let options = Options::parse(&mount.options)?;
     let source = if is_new(mount) {
-        let kind = mount.typ().as_deref().unwrap_or_default();
+        let kind = mount.kind.as_deref().unwrap_or_default();
         let mut settings = options.settings;
         // What /proc/mounts and df(1) show in place of a device.
-        if let Some(name) = mount.source().as_ref().and_then(|name| name.to_str()) {
-            settings.push((c_string("source", "mounts.source")?, c_string(name, "mounts.source")?));
+        if let Some(name) = &mount.source {
+            settings.push((c_string("source", "mounts.source")?, c_string(name.as_str(), "mounts.source")?));
         }
         Source::New { kind: c_string(kind, "mounts.type")?, settings }
     } else {
-        let path = mount.source().as_ref().and_then(|path| path.to_str());
-        let path = path.ok_or(PlanError::Missing("source of a bind mount"))?;
+        let path = mount.source.as_deref().ok_or(PlanError::Missing("source of a bind mount"))?;
         Source::Host { path: c_string(path, "mounts.source")?, reach: options.bind, device: None }
     };
     let reach = if is_new(mount) { Reach::One } else { options.bind };
     Ok(Mount {
-        target: target(destination, "mounts.destination")?,
+        target: target(&mount.destination, "mounts.destination")?,
         source,
         attributes: options.attributes,
         reach,
@@ -151,15 +148,15 @@ fn nodes(linux: &Linux) -> Result<Vec<Node>, PlanError> {
         let path = format!("/dev/{name}");
         nodes.push(Node::Device(target(&path, "/dev")?, c_string(path.as_str(), "/dev")?, makedev(major, minor)));
     }
-    for device in linux.devices().iter().flatten() {
-        let path = device.path().to_str().ok_or(PlanError::Nul("linux.devices"))?;
-        if !matches!(device.typ(), LinuxDeviceType::C | LinuxDeviceType::B | LinuxDeviceType::U) {
+    for device in &linux.devices {
+        let path = device.path.as_str();
+        if !matches!(device.kind.as_str(), "c" | "b" | "u") {
             return Err(PlanError::Unsupported("a device that is neither character nor block device"));
         }
         if DEFAULT_DEVICES.iter().any(|(name, ..)| path.strip_prefix("/dev/") == Some(name)) {
             continue;
         }
-        let number = makedev(device.major() as u32, device.minor() as u32);
+        let number = makedev(device.major, device.minor);
         nodes.push(Node::Device(target(path, "linux.devices")?, c_string(path, "linux.devices")?, number));
     }
     for (name, content) in DEV_LINKS {

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
 use serde::Deserialize;
 
 use super::{PlanError, ROOTFS_ANNOTATION, c_string};
+use crate::launch::document::Document;
 use crate::launch::step::{Overlay, RootSource};
 
 /// The annotation's content. The shape is the snapshotter's recipe; it is read
@@ -31,10 +31,9 @@ enum Recipe {
 const MOST_LAYERS: usize = 500;
 
 /// Where the root comes from.
-pub(super) fn source(spec: &Spec) -> Result<RootSource, PlanError> {
-    let place = spec.root().as_ref().map(|root| root.path().clone()).ok_or(PlanError::Missing("root"))?;
-    let annotation = spec.annotations().as_ref().and_then(|all| all.get(ROOTFS_ANNOTATION));
-    let Some(text) = annotation else {
+pub(super) fn source(spec: &Document) -> Result<RootSource, PlanError> {
+    let place = spec.root.as_ref().map(|root| PathBuf::from(&root.path)).ok_or(PlanError::Missing("root"))?;
+    let Some(text) = spec.annotations.get(ROOTFS_ANNOTATION) else {
         return Ok(RootSource::Directory(path(&place)?));
     };
     match serde_json::from_str(text).map_err(PlanError::Recipe)? {

@@ -3,8 +3,7 @@
 use super::{InvalidFlag, size};
 
 /// Propagation of a bind mount, mount_namespaces(7).
-const PROPAGATION: [&str; 8] =
-    ["private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"];
+const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 /// Options of which a mount has at most one each.
 const PAIRS: [(&str, &str); 4] = [("exec", "noexec"), ("suid", "nosuid"), ("dev", "nodev"), ("bind", "rbind")];
@@ -108,9 +107,7 @@ impl Options {
 
 fn known(kind: Kind) -> &'static str {
     match kind {
-        Kind::Bind => {
-            "ro, rw, z, Z, bind, rbind, [r]private, [r]shared, [r]slave, [r]unbindable, [no]exec, [no]suid, [no]dev"
-        }
+        Kind::Bind => "ro, rw, z, Z, bind, rbind, [r]private, [r]shared, [r]slave, [no]exec, [no]suid, [no]dev",
         Kind::Volume => "ro, rw, z, Z, nocopy, [no]exec, [no]suid, [no]dev",
         Kind::Tmpfs => "ro, rw, size=, mode=, uid=, gid=, nr_inodes=, [no]exec, [no]suid, [no]dev",
     }

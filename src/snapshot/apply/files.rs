@@ -107,13 +107,25 @@ impl Layer<'_> {
 
     pub(super) fn symlink(&mut self, name: &[u8], target: &[u8], entry: &Entry) -> Result<(), Failure> {
         self.replacing(name, &entry.path, |here| rustix::fs::symlinkat(target, here, name))?;
-        self.own_and_date(name, entry)
+        if !is_root(entry) {
+            self.own_name(name, entry)?;
+        }
+        self.date_name(name, entry)
     }
 
     pub(super) fn fifo(&mut self, name: &[u8], entry: &Entry) -> Result<(), Failure> {
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
         self.replacing(name, &entry.path, |here| rustix::fs::mknodat(here, name, FileType::Fifo, mode, 0))?;
-        self.own_and_date(name, entry)
+        let owner = if is_root(entry) { Owner::Mapped } else { self.own_name(name, entry)? };
+        if granted(entry, owner) & 0o7000 != 0 {
+            // Nobody writes to it, and O_NONBLOCK does not wait for one who does.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mode = Mode::from_raw_mode(granted(entry, owner));
+            rustix::fs::openat(self.walk.here(), name, flags, Mode::empty())
+                .and_then(|fifo| rustix::fs::fchmod(&fifo, mode))
+                .map_err(|error| failed("set the mode of", &entry.path, error))?;
+        }
+        self.date_name(name, entry)
     }
 
     pub(super) fn hardlink(&mut self, name: &[u8], target: &EntryPath, entry: &Entry) -> Result<(), Failure> {
@@ -230,11 +242,8 @@ impl Layer<'_> {
             .map_err(|error| failed("set the time of", &entry.path, error))
     }
 
-    /// Owner and time of what has no descriptor to set them by.
-    fn own_and_date(&mut self, name: &[u8], entry: &Entry) -> Result<(), Failure> {
-        if !is_root(entry) {
-            self.own_name(name, entry)?;
-        }
+    /// The time of what has no descriptor to set it by.
+    fn date_name(&mut self, name: &[u8], entry: &Entry) -> Result<(), Failure> {
         let here: BorrowedFd<'_> = self.walk.here();
         rustix::fs::utimensat(here, name, &timestamps(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| failed("set the time of", &entry.path, error))

@@ -12,9 +12,6 @@ mod walk;
 mod warnings;
 mod whiteout;
 
-#[cfg(test)]
-mod tests;
-
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};

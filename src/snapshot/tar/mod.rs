@@ -12,6 +12,7 @@ pub(crate) mod pax;
 pub(crate) mod reader;
 pub(crate) mod sparse;
 pub(crate) mod stream;
+pub(crate) mod writer;
 
 #[cfg(test)]
 mod tests;

@@ -104,7 +104,8 @@ mod tests {
         for bad in [&b""[..], b"18446744073709551616", b"-1", b"+1", b" 1", b"1 ", b"0x1", b"1\n"] {
             assert_eq!(decimal(bad), None, "{}", bad.escape_ascii());
         }
-        let cases: [(&[u8], Option<(u64, u32)>); 8] = [
+        type Time = Option<(u64, u32)>;
+        let cases: [(&[u8], Time); 8] = [
             (b"1350244992.023960108", Some((1_350_244_992, 23_960_108))),
             (b"1350244992", Some((1_350_244_992, 0))),
             (b"1.5", Some((1, 500_000_000))),

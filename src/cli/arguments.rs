@@ -1,0 +1,115 @@
+//! The tree of the command line. Each verb's own options stand in its file.
+
+use clap::{Args, Parser, Subcommand};
+
+use super::commands::{images, import, info, inspect, load, ps, pull, rm, rmi, run, save, tag, version};
+use super::environment::Wishes;
+
+/// Run containers as yourself: no daemon, no root.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pybox",
+    version,
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    override_usage = "pybox [OPTIONS] COMMAND",
+    after_help = "Help on a command: pybox COMMAND --help\n\n\
+        Examples:\n  \
+        pybox run --rm -it debian:12 bash\n  \
+        pybox run --rm --image alpine -- cat /etc/os-release\n  \
+        pybox images"
+)]
+pub(crate) struct Arguments {
+    /// Print the version and exit
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+
+    #[command(flatten)]
+    global: Global,
+
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// Keep everything below DIR [env: PYBOX_ROOT]
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<std::path::PathBuf>,
+
+    /// Say how things are done, on standard error
+    #[arg(short = 'D', long, global = true)]
+    debug: bool,
+
+    /// How much to say: off, error, warn, info, debug or trace [env: PYBOX_LOG_LEVEL]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+impl Arguments {
+    /// The global options.
+    pub(crate) fn wishes(&self) -> Wishes {
+        let Global { root, debug, log_level } = &self.global;
+        Wishes { root: root.clone(), debug: *debug, log_level: log_level.clone() }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Run(Box<run::Args>),
+    Pull(pull::Args),
+    Images(images::Args),
+    Rmi(rmi::Args),
+    Import(import::Args),
+    Load(load::Args),
+    Save(save::Args),
+    Tag(tag::Args),
+    Inspect(inspect::Args),
+    Ps(ps::Args),
+    Rm(rm::Args),
+    Info(info::Args),
+    Version(version::Args),
+
+    /// Docker's grouped names of the same verbs
+    #[command(hide = true, subcommand)]
+    Image(Image),
+    /// Docker's grouped names of the same verbs
+    #[command(hide = true, subcommand)]
+    Container(Container),
+    /// Docker's grouped names of the same verbs
+    #[command(hide = true, subcommand)]
+    System(System),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Image {
+    #[command(alias = "list")]
+    Ls(images::Args),
+    #[command(alias = "remove")]
+    Rm(rmi::Args),
+    Pull(pull::Args),
+    Import(import::Args),
+    Load(load::Args),
+    Save(save::Args),
+    Tag(tag::Args),
+    Inspect(inspect::Args),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Container {
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(ps::Args),
+    #[command(alias = "remove")]
+    Rm(rm::Args),
+    Run(Box<run::Args>),
+    Inspect(inspect::Args),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum System {
+    Info(info::Args),
+}

@@ -1,0 +1,97 @@
+//! The verbs: one file each, with its options, its help and a short function.
+
+pub(super) mod images;
+pub(super) mod import;
+pub(super) mod info;
+pub(super) mod inspect;
+pub(super) mod load;
+pub(super) mod ps;
+pub(super) mod pull;
+pub(super) mod rm;
+pub(super) mod rmi;
+pub(super) mod run;
+pub(super) mod save;
+pub(super) mod tag;
+pub(super) mod version;
+
+use super::arguments::{Command, Container, Image, System};
+use super::error::{Fallback, Problem};
+use super::session::Session;
+use crate::engine::api::{ObjectKind, Source};
+
+/// The exit code of success.
+const DONE: u8 = 0;
+
+/// The commands that show which names there are.
+const SHOW_IMAGES: &str = "pybox images";
+const SHOW_CONTAINERS: &str = "pybox ps --all";
+
+impl Command {
+    /// Which exit code a failure gives.
+    pub(super) fn fallback(&self) -> Fallback {
+        match self {
+            Self::Run(_) | Self::Container(Container::Run(_)) => Fallback::Run,
+            _ => Fallback::Other,
+        }
+    }
+
+    /// Does what was asked, and returns the exit code.
+    pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
+        match self {
+            Self::Run(args) | Self::Container(Container::Run(args)) => args.execute(session),
+            Self::Pull(args) | Self::Image(Image::Pull(args)) => args.execute(session),
+            Self::Images(args) | Self::Image(Image::Ls(args)) => args.execute(session),
+            Self::Rmi(args) | Self::Image(Image::Rm(args)) => args.execute(session),
+            Self::Import(args) | Self::Image(Image::Import(args)) => args.execute(session),
+            Self::Load(args) | Self::Image(Image::Load(args)) => args.execute(session),
+            Self::Save(args) | Self::Image(Image::Save(args)) => args.execute(session),
+            Self::Tag(args) | Self::Image(Image::Tag(args)) => args.execute(session),
+            Self::Inspect(args) => args.execute(None, session),
+            Self::Image(Image::Inspect(args)) => args.execute(Some(ObjectKind::Image), session),
+            Self::Container(Container::Inspect(args)) => args.execute(Some(ObjectKind::Container), session),
+            Self::Ps(args) | Self::Container(Container::Ls(args)) => args.execute(session),
+            Self::Rm(args) | Self::Container(Container::Rm(args)) => args.execute(session),
+            Self::Info(args) | Self::System(System::Info(args)) => args.execute(session),
+            Self::Version(args) => args.execute(session),
+        }
+    }
+}
+
+/// Does `work` for each name, tells what fails as it goes, and fails at the end if any did.
+fn for_each(
+    names: &[String],
+    session: &mut Session,
+    mut work: impl FnMut(&str, &mut Session) -> Result<(), Problem>,
+) -> Result<u8, Problem> {
+    let mut last = None;
+    for name in names {
+        if let Err(problem) = work(name, session) {
+            // A second problem must not hide the first.
+            if let Some(earlier) = last.replace(problem) {
+                session.finish()?;
+                super::report(&earlier, Fallback::Other);
+            }
+        }
+    }
+    last.map_or(Ok(DONE), Err)
+}
+
+/// A path or `-`, as an absolute path or the standard stream.
+fn source(path: &std::path::Path) -> Result<Source, Problem> {
+    if path.as_os_str() == "-" {
+        return Ok(Source::Standard);
+    }
+    let absolute = std::path::absolute(path);
+    absolute.map(Source::Path).map_err(|error| Problem::user(format!("{}: {error}", path.display())))
+}
+
+/// Reads a reference, with the verb's help as hint.
+fn reference(text: &str, help: &str) -> Result<crate::model::reference::Reference, Problem> {
+    text.parse().map_err(|error: crate::model::reference::InvalidReference| Problem::user(error.to_string()).hint(help))
+}
+
+/// Reads `--platform`, with the verb's help as hint.
+fn platform(text: Option<&str>, help: &str) -> Result<Option<crate::model::platform::Platform>, Problem> {
+    let platform = text.map(crate::model::flags::words::platform).transpose();
+    platform.map_err(|error| Problem::user(error.to_string()).hint(help))
+}

@@ -1,0 +1,140 @@
+//! The flags of `run`, as typed.
+
+use clap::Args;
+
+/// What runs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Process")]
+pub(super) struct Process {
+    /// Set a variable, or hand on your own
+    #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
+    pub(super) env: Vec<String>,
+
+    /// Set the variables that a file has, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(super) env_file: Vec<std::path::PathBuf>,
+
+    /// Start in this directory
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) workdir: Option<String>,
+
+    /// Run as this user, by name or number
+    #[arg(short, long, value_name = "USER[:GROUP]", allow_negative_numbers = true)]
+    pub(super) user: Option<String>,
+
+    /// Be in this group too
+    #[arg(long, value_name = "GROUP")]
+    pub(super) group_add: Vec<String>,
+
+    /// Run this program instead of the image's; '' for none
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) entrypoint: Option<String>,
+
+    /// Run a small init that reaps processes and hands on signals
+    #[arg(long)]
+    pub(super) init: bool,
+
+    /// The signal that asks the container to stop
+    #[arg(long, value_name = "SIGNAL")]
+    pub(super) stop_signal: Option<String>,
+
+    /// Set a resource limit, as in nofile=1024:4096
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
+    pub(super) ulimits: Vec<String>,
+}
+
+/// What it sees.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Files")]
+pub(super) struct Files {
+    /// Mount a directory, a file or a named volume
+    #[arg(short, long = "volume", value_name = "[SRC:]DST[:OPTIONS]")]
+    pub(super) volumes: Vec<String>,
+
+    /// Mount, as in type=bind,src=/data,dst=/data,ro
+    #[arg(long = "mount", value_name = "KEY=VALUE,...")]
+    pub(super) mounts: Vec<String>,
+
+    /// Mount an empty file system in memory
+    #[arg(long, value_name = "DST[:OPTIONS]")]
+    pub(super) tmpfs: Vec<String>,
+
+    /// Make the root file system read-only
+    #[arg(long)]
+    pub(super) read_only: bool,
+
+    /// Size of /dev/shm, as in 64m
+    #[arg(long, value_name = "SIZE")]
+    pub(super) shm_size: Option<String>,
+
+    /// Show a device of the host
+    #[arg(long = "device", value_name = "SRC[:DST[:rwm]]")]
+    pub(super) devices: Vec<String>,
+}
+
+/// Whom it speaks to.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(super) struct Network {
+    /// Use this network: none or host
+    #[arg(long, alias = "net", value_name = "MODE", default_value = "none")]
+    pub(super) network: String,
+
+    /// Name the host
+    #[arg(short = 'h', long, value_name = "NAME")]
+    pub(super) hostname: Option<String>,
+
+    /// Add a line to /etc/hosts
+    #[arg(long = "add-host", value_name = "NAME:ADDRESS")]
+    pub(super) add_hosts: Vec<String>,
+
+    /// Ask this name server
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) dns: Vec<String>,
+}
+
+/// How much it may use.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(super) struct Limits {
+    /// Memory, as in 256m
+    #[arg(short, long, value_name = "SIZE")]
+    pub(super) memory: Option<String>,
+
+    /// Processors, as in 0.5
+    #[arg(long, alias = "cpu", value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(super) cpus: Option<String>,
+
+    /// Processes; -1 for no limit
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(super) pids_limit: Option<String>,
+}
+
+/// What it may do.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Security")]
+pub(super) struct Security {
+    /// Add a capability, or ALL
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(super) cap_add: Vec<String>,
+
+    /// Drop a capability, or ALL
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(super) cap_drop: Vec<String>,
+
+    /// no-new-privileges, seccomp=FILE|unconfined, apparmor=PROFILE, mask=PATH, unmask=PATH|ALL
+    #[arg(long, value_name = "OPTION")]
+    pub(super) security_opt: Vec<String>,
+
+    /// Lift all that pybox can lift: capabilities, seccomp, masked paths
+    #[arg(long)]
+    pub(super) privileged: bool,
+
+    /// keep-id[:uid=UID,gid=GID] to have your own id inside, or host
+    #[arg(long, value_name = "MODE")]
+    pub(super) userns: Option<String>,
+
+    /// Set a kernel parameter of the container, as in net.ipv4.ip_forward=1
+    #[arg(long = "sysctl", value_name = "NAME=VALUE")]
+    pub(super) sysctls: Vec<String>,
+}

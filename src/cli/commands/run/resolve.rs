@@ -1,0 +1,169 @@
+//! From what was typed to what is meant.
+
+use std::path::{Path, PathBuf};
+
+use super::Args;
+use super::options::{Files, Limits, Network, Process, Security};
+use crate::cli::error::{OURS, Problem};
+use crate::cli::session::with_environment;
+use crate::model::container::{self, ContainerRequest};
+use crate::model::flags::{
+    InvalidFlag, account, capability, device, env, label, limits, mount, names, security, signal, size, sysctl, tmpfs,
+    ulimit, userns, volume, words,
+};
+use crate::model::id::ContainerName;
+
+/// More than any env file or seccomp profile has.
+const FILE_LIMIT: u64 = 4 << 20;
+
+/// Makes the request of `run`.
+///
+/// # Errors
+/// With the first flag that makes no sense, or file that cannot be read.
+pub(super) fn request(args: Args) -> Result<ContainerRequest, Problem> {
+    let (image, command) = image_and_command(args.image, args.words)?;
+    let mut request = ContainerRequest {
+        image,
+        command,
+        name: args.name.as_deref().map(name).transpose()?,
+        remove: args.rm,
+        interactive: args.interactive,
+        tty: args.tty,
+        labels: each(&args.labels, label::parse)?.into_iter().collect(),
+        pull: words::pull(&args.pull)?,
+        platform: args.platform.as_deref().map(words::platform).transpose()?,
+        ..ContainerRequest::default()
+    };
+    process(args.process, &mut request)?;
+    files(&args.files, &mut request)?;
+    network(&args.network, &mut request)?;
+    request.limits = resource_limits(&args.limits)?;
+    privileges(&args.security, &mut request)?;
+    Ok(request)
+}
+
+fn image_and_command(image: Option<String>, mut words: Vec<String>) -> Result<(String, Vec<String>), Problem> {
+    match image {
+        Some(image) if !image.is_empty() => Ok((image, words)),
+        None if words.first().is_some_and(|word| !word.is_empty()) => {
+            let command = words.split_off(1);
+            Ok((words.pop().unwrap_or_default(), command))
+        }
+        _ => Err(Problem::user("no image is given").hint("pybox run --rm -it debian:12 bash").code(OURS)),
+    }
+}
+
+/// Parses each value of a flag that can be given many times.
+fn each<T>(values: &[String], parse: impl Fn(&str) -> Result<T, InvalidFlag>) -> Result<Vec<T>, InvalidFlag> {
+    values.iter().map(|value| parse(value)).collect()
+}
+
+fn name(text: &str) -> Result<ContainerName, Problem> {
+    let invalid =
+        |error: crate::model::id::InvalidId| Problem::user(error.to_string()).hint("pybox run --name web-1 …");
+    text.parse().map_err(invalid)
+}
+
+fn process(flags: Process, request: &mut ContainerRequest) -> Result<(), Problem> {
+    let lookup = |name: &str| with_environment(|environment| environment.variable(name));
+    // As docker: files first, so that -e wins wherever it stands.
+    for path in &flags.env_file {
+        let text = read(path).map_err(|why| {
+            Problem::user(format!("--env-file {}: {why}", path.display())).hint(format!("ls -l {}", path.display()))
+        })?;
+        request.env.extend(env::parse_file(&text, lookup)?);
+    }
+    request.env.extend(each(&flags.env, |text| env::parse(text, lookup))?.into_iter().flatten());
+    if let Some(user) = &flags.user {
+        account::parse_user(user)?;
+    }
+    each(&flags.group_add, account::parse_group)?;
+    request.entrypoint = flags.entrypoint.as_deref().map(entrypoint).transpose()?;
+    request.stop_signal = flags.stop_signal.map(|text| signal::parse("--stop-signal", &text)).transpose()?;
+    request.ulimits = each(&flags.ulimits, ulimit::parse)?;
+    request.workdir = flags.workdir.as_deref().map(workdir).transpose()?;
+    request.user = flags.user;
+    request.groups = flags.group_add;
+    request.init = flags.init;
+    Ok(())
+}
+
+/// One program, nothing, or a list in JSON as podman takes it.
+fn entrypoint(text: &str) -> Result<Vec<String>, InvalidFlag> {
+    if text.starts_with('[') {
+        let expected = "expected a program, or a JSON list as in [\"sh\", \"-c\"]";
+        return serde_json::from_str(text).map_err(|_| InvalidFlag::new("--entrypoint", text, expected));
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()).map(ToOwned::to_owned).into_iter().collect())
+}
+
+fn workdir(text: &str) -> Result<String, InvalidFlag> {
+    if text.starts_with('/') && !text.contains('\0') {
+        Ok(text.to_owned())
+    } else {
+        Err(InvalidFlag::new("--workdir", text, "expected an absolute path"))
+    }
+}
+
+fn files(flags: &Files, request: &mut ContainerRequest) -> Result<(), Problem> {
+    // Asked for only where a path may be relative to it: it can be gone.
+    let cwd = if flags.volumes.is_empty() && flags.mounts.is_empty() { PathBuf::from("/") } else { working_dir()? };
+    request.mounts.extend(each(&flags.volumes, |text| volume::parse(text, &cwd))?);
+    request.mounts.extend(each(&flags.mounts, |text| mount::parse(text, &cwd))?);
+    request.mounts.extend(each(&flags.tmpfs, tmpfs::parse)?);
+    request.read_only = flags.read_only;
+    request.shm_size = flags.shm_size.as_deref().map(size::shm_size).transpose()?;
+    request.devices = each(&flags.devices, device::parse)?;
+    let mut targets: Vec<&str> = request.mounts.iter().map(|mount| mount.target.as_str()).collect();
+    targets.sort_unstable();
+    match targets.windows(2).find(|pair| pair.first() == pair.last()).and_then(|pair| pair.first()) {
+        Some(target) => Err(Problem::user(format!("two mounts have the target {target}")).hint("pybox run --help")),
+        None => Ok(()),
+    }
+}
+
+fn working_dir() -> Result<PathBuf, Problem> {
+    std::env::current_dir().map_err(|error| {
+        Problem::user(format!("find the working directory: {error}")).hint("cd to a directory that exists")
+    })
+}
+
+fn network(flags: &Network, request: &mut ContainerRequest) -> Result<(), InvalidFlag> {
+    request.network = words::network(&flags.network)?;
+    request.hostname = flags.hostname.as_deref().map(names::hostname).transpose()?;
+    request.add_hosts = each(&flags.add_hosts, names::add_host)?;
+    request.dns = each(&flags.dns, names::dns)?;
+    Ok(())
+}
+
+fn resource_limits(flags: &Limits) -> Result<container::Limits, InvalidFlag> {
+    Ok(container::Limits {
+        memory: flags.memory.as_deref().map(size::memory).transpose()?,
+        cpus: flags.cpus.as_deref().map(limits::cpus).transpose()?,
+        pids: flags.pids_limit.as_deref().map(limits::pids).transpose()?,
+    })
+}
+
+fn privileges(flags: &Security, request: &mut ContainerRequest) -> Result<(), InvalidFlag> {
+    request.cap_add = each(&flags.cap_add, |text| capability::parse("--cap-add", text))?;
+    request.cap_drop = each(&flags.cap_drop, |text| capability::parse("--cap-drop", text))?;
+    for option in &flags.security_opt {
+        security::apply(&mut request.security, option, |path| read(Path::new(path)))?;
+    }
+    request.privileged = flags.privileged;
+    request.userns = flags.userns.as_deref().map(userns::parse).transpose()?.unwrap_or_default();
+    request.sysctls = each(&flags.sysctls, sysctl::parse)?;
+    Ok(())
+}
+
+/// A text file that the user named.
+fn read(path: &Path) -> Result<String, String> {
+    use std::io::Read as _;
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    file.take(FILE_LIMIT + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > FILE_LIMIT { Err(format!("it is larger than {FILE_LIMIT} bytes")) } else { Ok(text) }
+}
+
+#[cfg(test)]
+mod tests;

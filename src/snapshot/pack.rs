@@ -1,0 +1,236 @@
+//! Packs a directory of the user's into an archive that [`super::worker`] unpacks.
+//!
+//! Runs as the user, in no namespace: what the user may not read is an error.
+//! No link is followed and no other file system entered. For a tree that stands
+//! still; one that changes meanwhile gives an archive of what was seen, or an error.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::failure::{SnapshotError, shown};
+use super::tar::entry::Attribute;
+use super::tar::writer::{Meta, Writer, Written};
+use crate::model::host::{IdMap, IdRange};
+use crate::sys::path::lstat_at;
+
+/// Attributes of one file that are looked at.
+const MAX_ATTRIBUTES: usize = 64 << 10;
+
+/// What a finished archive says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Packed {
+    /// Entries written.
+    pub entries: u64,
+    /// Names that are not in the archive, as sockets are not.
+    pub left_out: u64,
+}
+
+/// Writes `directory` and all in it to `output` as an uncompressed archive, names
+/// sorted, so that the same tree gives the same bytes. Owners become what they
+/// are in the namespace that `map` is of; those it does not know (the host's
+/// own root, as a rule) stay what they are outside.
+///
+/// # Errors
+/// With the file that could not be read, or with the error of `output`.
+pub fn pack(directory: &Path, map: Option<&IdMap>, output: impl Write) -> Result<Packed, SnapshotError> {
+    let root = rustix::fs::openat(CWD, directory, DIRECTORY & !OFlags::NOFOLLOW, Mode::empty());
+    let root = root.map_err(|error| failed(b"", error))?;
+    let device = rustix::fs::fstat(&root).map_err(|error| failed(b"", error))?.st_dev;
+    let writer = Writer::new(output);
+    let mut packer = Packer { root, device, map, writer, linked: HashMap::new(), done: Packed::default() };
+    packer.directory(b"")?;
+    // Paths still to be read, the next one last.
+    let mut pending = packer.names(b"")?;
+    while let Some(path) = pending.pop() {
+        if packer.entry(&path)? {
+            pending.extend(packer.names(&path)?);
+        }
+    }
+    packer.writer.finish().map_err(|error| write_failed(b"", error))?;
+    Ok(packer.done)
+}
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+struct Packer<'p, W> {
+    root: OwnedFd,
+    device: u64,
+    map: Option<&'p IdMap>,
+    writer: Writer<W>,
+    /// Files with several names: inode to the first name.
+    linked: HashMap<u64, Vec<u8>>,
+    done: Packed,
+}
+
+impl<W: Write> Packer<'_, W> {
+    fn open(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, SnapshotError> {
+        let path = if path.is_empty() { b"." } else { path };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve).map_err(|error| failed(path, error))
+    }
+
+    /// Paths of all that is in the directory `path`, in reverse order.
+    fn names(&self, path: &[u8]) -> Result<Vec<Vec<u8>>, SnapshotError> {
+        let entries = Dir::new(self.open(path, DIRECTORY)?).map_err(|error| failed(path, error))?;
+        let mut names: Vec<CString> = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(|error| failed(path, error))?.file_name().to_owned();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                names.push(name);
+            }
+        }
+        names.sort_by(|a, b| b.cmp(a));
+        let prefix = if path.is_empty() { Vec::new() } else { [path, b"/"].concat() };
+        Ok(names.into_iter().map(|name| [&prefix[..], name.to_bytes()].concat()).collect())
+    }
+
+    /// Writes the entry of `path`; true for a directory to be entered.
+    fn entry(&mut self, path: &[u8]) -> Result<bool, SnapshotError> {
+        let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (path.get(..slash).unwrap_or_default(), path.get(slash + 1..).unwrap_or_default()),
+            None => (&b""[..], path),
+        };
+        let parent = self.open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
+        let stat = lstat_at(parent.as_fd(), std::ffi::OsStr::from_bytes(name)).map_err(|error| failed(path, error))?;
+        let numbers = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                self.directory(path)?;
+                return Ok(stat.st_dev == self.device);
+            }
+            FileType::RegularFile => return self.file(path, &stat).map(|()| false),
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(&parent, name, Vec::new()).map_err(|error| failed(path, error))?;
+                return self.write(path, &stat, Written::Symlink(target.as_bytes()), &[]).map(|()| false);
+            }
+            FileType::Fifo => Written::Fifo,
+            FileType::CharacterDevice => Written::CharDevice(numbers.0, numbers.1),
+            FileType::BlockDevice => Written::BlockDevice(numbers.0, numbers.1),
+            _ => {
+                self.done.left_out += 1;
+                return Ok(false);
+            }
+        };
+        self.write(path, &stat, kind, &[]).map(|()| false)
+    }
+
+    fn directory(&mut self, path: &[u8]) -> Result<(), SnapshotError> {
+        let directory = self.open(path, DIRECTORY)?;
+        let stat = rustix::fs::fstat(&directory).map_err(|error| failed(path, error))?;
+        let name = if path.is_empty() { b"./".to_vec() } else { [path, b"/"].concat() };
+        self.write(&name, &stat, Written::Directory, &attributes(&directory))
+    }
+
+    fn file(&mut self, path: &[u8], stat: &Stat) -> Result<(), SnapshotError> {
+        if stat.st_nlink > 1 {
+            if let Some(first) = self.linked.get(&stat.st_ino).cloned() {
+                return self.write(path, stat, Written::Hardlink(&first), &[]);
+            }
+            self.linked.insert(stat.st_ino, path.to_vec());
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = self.open(path, flags)?;
+        // Of what was opened, whatever the name meant a moment ago.
+        let stat = rustix::fs::fstat(&file).map_err(|error| failed(path, error))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(failed(path, Errno::INVAL));
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let attributes = attributes(&file);
+        self.write_data(path, &stat, (Written::File(size), &attributes), &mut std::fs::File::from(file))
+    }
+
+    fn write(
+        &mut self,
+        path: &[u8],
+        stat: &Stat,
+        kind: Written<'_>,
+        attributes: &[Attribute],
+    ) -> Result<(), SnapshotError> {
+        self.write_data(path, stat, (kind, attributes), &mut std::io::empty())
+    }
+
+    fn write_data(
+        &mut self,
+        path: &[u8],
+        stat: &Stat,
+        (kind, attributes): (Written<'_>, &[Attribute]),
+        data: &mut dyn std::io::Read,
+    ) -> Result<(), SnapshotError> {
+        let inside = |ranges: fn(&IdMap) -> &[IdRange], id| self.map.map_or(id, |map| inside(ranges(map), id));
+        let meta = Meta {
+            path,
+            kind,
+            mode: stat.st_mode & 0o7777,
+            uid: inside(|map| &map.uids, stat.st_uid),
+            gid: inside(|map| &map.gids, stat.st_gid),
+            mtime: u64::try_from(stat.st_mtime).unwrap_or(0),
+            attributes,
+        };
+        self.writer.entry(&meta, data).map_err(|error| write_failed(path, error))?;
+        self.done.entries += 1;
+        Ok(())
+    }
+}
+
+/// The id inside that `outside` is; itself for one that is not mapped.
+fn inside(ranges: &[IdRange], outside: u32) -> u32 {
+    let find = |range: &IdRange| {
+        let offset = outside.checked_sub(range.outside)?;
+        (offset < range.count).then(|| range.inside.checked_add(offset)).flatten()
+    };
+    ranges.iter().find_map(find).unwrap_or(outside)
+}
+
+/// The attributes of `file` that a layer may have and the user may read.
+fn attributes(file: &OwnedFd) -> Vec<Attribute> {
+    let mut names = vec![0_u8; MAX_ATTRIBUTES];
+    let Ok(length) = rustix::fs::flistxattr(file, &mut names[..]) else { return Vec::new() };
+    let names = names.get(..length).unwrap_or_default().split(|byte| *byte == 0);
+    let kept = names.filter(|name| name.starts_with(b"user.") || *name == b"security.capability");
+    let read = |name: &[u8]| {
+        let mut value = vec![0_u8; MAX_ATTRIBUTES];
+        let length = rustix::fs::fgetxattr(file, name, &mut value[..]).ok()?;
+        value.truncate(length);
+        Some((name.to_vec(), value))
+    };
+    let mut attributes: Vec<Attribute> = kept.filter_map(read).collect();
+    attributes.sort();
+    attributes
+}
+
+fn failed(path: &[u8], error: Errno) -> SnapshotError {
+    SnapshotError::Io { operation: format!("read {:?}", shown(path)), source: error.into() }
+}
+
+fn write_failed(path: &[u8], source: std::io::Error) -> SnapshotError {
+    SnapshotError::Io { operation: format!("pack {:?}", shown(path)), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_become_those_inside() {
+        let ranges =
+            [IdRange { inside: 0, outside: 1000, count: 1 }, IdRange { inside: 1, outside: 100_000, count: 65_536 }];
+        for (outside, expected) in [(1000, 0), (100_000, 1), (165_535, 65_536), (165_536, 165_536), (0, 0), (33, 33)] {
+            assert_eq!(inside(&ranges, outside), expected, "{outside}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let error = pack(Path::new("/nonexistent"), None, &mut Vec::new()).expect_err("nothing there");
+        assert!(matches!(error, SnapshotError::Io { .. }));
+    }
+}

@@ -1,0 +1,93 @@
+//! Help: part of the product, so part of the tests.
+
+use crate::harness::{TestEnvironment, assert_shows};
+
+const VERBS: [&str; 13] =
+    ["run", "pull", "images", "rmi", "import", "load", "save", "tag", "inspect", "ps", "rm", "info", "version"];
+
+#[test]
+fn the_first_page() {
+    let page = "\
+Run containers as yourself: no daemon, no root
+
+Usage: pybox [OPTIONS] COMMAND
+
+Commands:
+  run      Run a command in a new container
+  pull     Download an image from a registry
+  images   List images
+  rmi      Remove images
+  import   Make an image of a root file system
+  load     Load images from an archive
+  save     Save images to an archive
+  tag      Give an image another name
+  inspect  Show all that is known of containers and images
+  ps       List containers
+  rm       Remove containers
+  info     Show what this host can do for containers
+  version  Show the version
+
+Options:
+  -v, --version  Print the version and exit
+  -h, --help     Print help
+
+Global options:
+      --root <DIR>         Keep everything below DIR [env: PYBOX_ROOT]
+  -D, --debug              Say how things are done, on standard error
+      --log-level <LEVEL>  How much to say: off, error, warn, info, debug or trace [env:
+                           PYBOX_LOG_LEVEL]
+
+Help on a command: pybox COMMAND --help
+
+Examples:
+  pybox run --rm -it debian:12 bash
+  pybox run --rm --image alpine -- cat /etc/os-release
+  pybox images
+";
+    assert_shows(&TestEnvironment::new(), &[("--help", page), ("-h", page), ("", page)]);
+}
+
+#[test]
+fn every_verb_explains_itself_in_a_page() {
+    let environment = TestEnvironment::new();
+    for verb in VERBS {
+        let shown = environment.show(&[verb, "--help"]);
+        assert!(shown.contains(&format!("\nUsage: pybox {verb} ")), "{shown}");
+        assert!(!shown.contains("\n! ") && !shown.contains("\nexit "), "{verb}: {shown}");
+        let widest = shown.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(100), "{verb}: {shown}");
+        let lines = shown.lines().count();
+        assert!(lines < if verb == "run" { 90 } else { 40 }, "{verb}: {lines} lines");
+        // Each flag says what it is for.
+        for flag in shown.lines().filter(|line| line.trim_start().starts_with("--")) {
+            let words = flag.split("  ").filter(|part| !part.trim().is_empty()).count();
+            assert!(words > 1, "{verb}: {flag}");
+        }
+    }
+}
+
+#[test]
+fn a_tag_in_full() {
+    let page = "\
+Give an image another name
+
+Usage: pybox tag [OPTIONS] <IMAGE> <NAME[:TAG]>
+
+Arguments:
+  <IMAGE>       The image: a name, or an id or its beginning
+  <NAME[:TAG]>  The new name
+
+Options:
+  -h, --help  Print help
+
+Global options:
+      --root <DIR>         Keep everything below DIR [env: PYBOX_ROOT]
+  -D, --debug              Say how things are done, on standard error
+      --log-level <LEVEL>  How much to say: off, error, warn, info, debug or trace [env:
+                           PYBOX_LOG_LEVEL]
+";
+    assert_shows(
+        &TestEnvironment::new(),
+        &[("tag --help", page), ("image tag --help", &page.replace("box tag", "box image tag"))],
+    );
+}

@@ -1,0 +1,118 @@
+//! Mistakes that are seen before anything is touched: a sentence, a hint, the code.
+
+use crate::harness::{TestEnvironment, assert_shows};
+
+#[test]
+fn mistakes_on_the_command_line() {
+    let environment = TestEnvironment::new();
+    // What was typed, the hint, the exit code, the sentence.
+    let cases = [
+        ("bogus", "pybox --help", 125, "unrecognized subcommand 'bogus'"),
+        ("images --bogus", "pybox images --help", 125, "unexpected argument '--bogus' found"),
+        ("rmi", "pybox rmi --help", 125, "the following required arguments were not provided: <IMAGE>..."),
+        ("pull", "pybox pull --help", 125, "the following required arguments were not provided: <IMAGE>"),
+        ("tag a", "pybox tag --help", 125, "the following required arguments were not provided: <NAME[:TAG]>"),
+        ("inspect", "pybox inspect --help", 125, "the following required arguments were not provided: <NAME>..."),
+        ("rm", "pybox rm --help", 125, "the following required arguments were not provided: <CONTAINER>..."),
+        ("save", "pybox save --help", 125, "the following required arguments were not provided: <IMAGE>..."),
+        ("ps -n", "pybox ps --help", 125, "a value is required for '--last <N>' but none was supplied"),
+        ("ps -n x", "pybox ps --help", 125, "invalid value 'x' for '--last <N>': invalid digit found in string"),
+        (
+            "--log-level loud ps",
+            "pybox --help",
+            125,
+            "invalid value \"loud\" for --log-level: expected one of off, error, warn, info, debug, trace",
+        ),
+        (
+            "inspect --type volume x",
+            "pybox inspect --help",
+            125,
+            "invalid value 'volume' for '--type <TYPE>' [possible values: container, image]",
+        ),
+        (
+            "save --format zip x",
+            "pybox save --help",
+            125,
+            "invalid value 'zip' for '--format <FORMAT>' [possible values: docker-archive, oci-archive]",
+        ),
+        ("pull a b", "pybox pull --help", 125, "unexpected argument 'b' found"),
+        ("image frobnicate", "pybox image --help", 125, "unrecognized subcommand 'frobnicate'"),
+        ("-x", "pybox --help", 125, "unexpected argument '-x' found"),
+        (
+            "ps --filter colour=red",
+            "pybox ps --help",
+            1,
+            "invalid value \"colour=red\" for --filter: expected id=, name=, status=, label=, ancestor= or exited=",
+        ),
+        (
+            "ps --filter status=dead",
+            "pybox ps --help",
+            1,
+            "invalid value \"status=dead\" for --filter: expected status= with created, running, paused or exited",
+        ),
+        (
+            "images --filter size=1",
+            "pybox images --help",
+            1,
+            "invalid value \"size=1\" for --filter: expected dangling=true, dangling=false, reference=PATTERN or label=KEY[=VALUE]",
+        ),
+        (
+            "pull Debian",
+            "pybox pull --help",
+            1,
+            "invalid image reference \"Debian\": a repository has lower-case letters and digits, separated by '/', '.', '_', '__' or '-'",
+        ),
+        (
+            "pull a/../b",
+            "pybox pull --help",
+            1,
+            "invalid image reference \"a/../b\": a repository has lower-case letters and digits, separated by '/', '.', '_', '__' or '-'",
+        ),
+        (
+            "pull --platform linux/ debian",
+            "pybox pull --help",
+            1,
+            "invalid value \"linux/\" for --platform: expected os/architecture[/variant], as in linux/arm64",
+        ),
+        (
+            "tag a B",
+            "pybox tag --help",
+            1,
+            "invalid image reference \"B\": a repository has lower-case letters and digits, separated by '/', '.', '_', '__' or '-'",
+        ),
+        (
+            "tag a b@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "pybox tag --help",
+            1,
+            "invalid name \"b@sha256:0000000000000000000000000000000000000000000000000000000000000000\": a name that is given cannot have a digest",
+        ),
+        (
+            "import - Bad",
+            "pybox import --help",
+            1,
+            "invalid image reference \"Bad\": a repository has lower-case letters and digits, separated by '/', '.', '_', '__' or '-'",
+        ),
+    ];
+    for (line, hint, code, sentence) in cases {
+        assert_shows(&environment, &[(line, &format!("! pybox: {sentence}\n! hint: {hint}\nexit {code}\n"))]);
+    }
+    assert!(!environment.path().join("root").exists(), "a mistake makes no store");
+}
+
+#[test]
+fn near_misses_are_guessed() {
+    assert_shows(
+        &TestEnvironment::new(),
+        &[
+            (
+                "run --nmae x debian",
+                "! pybox: unexpected argument '--nmae' found\n! hint: did you mean --name? see: pybox run --help\nexit 125\n",
+            ),
+            (
+                "runn debian",
+                "! pybox: unrecognized subcommand 'runn'\n! hint: did you mean run? see: pybox --help\nexit 125\n",
+            ),
+            ("images --format {{.ID", "! pybox: --format: invalid template: {{ without }}\nexit 1\n"),
+        ],
+    );
+}
