@@ -82,6 +82,45 @@ impl Digest {
     }
 }
 
+/// A digest in the making, of bytes that come in pieces.
+#[derive(Clone, Debug)]
+pub struct Hasher(State);
+
+#[derive(Clone, Debug)]
+enum State {
+    Sha256(sha2::Sha256),
+    Sha512(sha2::Sha512),
+}
+
+impl Hasher {
+    /// Of no bytes yet.
+    pub fn new(algorithm: Algorithm) -> Self {
+        use sha2::Digest as _;
+        Self(match algorithm {
+            Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
+            Algorithm::Sha512 => State::Sha512(sha2::Sha512::new()),
+        })
+    }
+
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        use sha2::Digest as _;
+        match &mut self.0 {
+            State::Sha256(hasher) => hasher.update(bytes),
+            State::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// The digest of all bytes.
+    pub fn finish(self) -> Digest {
+        use sha2::Digest as _;
+        match self.0 {
+            State::Sha256(hasher) => Digest::sha256(&hasher.finalize().into()),
+            State::Sha512(hasher) => Digest::sha512(&hasher.finalize().into()),
+        }
+    }
+}
+
 /// Lower-case hexadecimal digits of `bytes`.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;

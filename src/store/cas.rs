@@ -11,12 +11,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, OFlags};
-use sha2::Digest as _;
 
 use super::error::StoreError;
 use super::lock::{Lock, Wait};
 use super::{Durability, Store, atomic};
-use crate::model::digest::{Algorithm, Digest};
+use crate::model::digest::{Algorithm, Digest, Hasher};
 
 /// After so many bytes the kernel is asked to start writing them out: the sync
 /// at the end then has little left to wait for.
@@ -43,36 +42,7 @@ pub struct Spool {
     path: PathBuf,
     blobs: PathBuf,
     length: u64,
-    hasher: sha2::Sha256,
-}
-
-#[derive(Clone, Debug)]
-enum Hasher {
-    Sha256(sha2::Sha256),
-    Sha512(sha2::Sha512),
-}
-
-impl Hasher {
-    fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Sha256 => Self::Sha256(sha2::Sha256::new()),
-            Algorithm::Sha512 => Self::Sha512(sha2::Sha512::new()),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(hasher) => hasher.update(bytes),
-            Self::Sha512(hasher) => hasher.update(bytes),
-        }
-    }
-
-    fn finish(self) -> Digest {
-        match self {
-            Self::Sha256(hasher) => Digest::sha256(&hasher.finalize().into()),
-            Self::Sha512(hasher) => Digest::sha512(&hasher.finalize().into()),
-        }
-    }
+    hasher: Hasher,
 }
 
 /// The digest of `bytes` by the hash function of `like`.
@@ -179,7 +149,7 @@ impl Store {
         let path = atomic::sibling(&self.layout.ingests().join("spool"));
         let file = atomic::create(&path, b"", 0o600)?;
         let blobs = self.layout.blobs(Algorithm::Sha256);
-        Ok(Spool { file, path, blobs, length: 0, hasher: sha2::Sha256::new() })
+        Ok(Spool { file, path, blobs, length: 0, hasher: Hasher::new(Algorithm::Sha256) })
     }
 
     /// Names in the blob directories survive a power cut once this has returned.
@@ -277,7 +247,7 @@ impl Spool {
 
     /// The digest of what has come, for a lease before [`Spool::commit`].
     pub fn digest(&self) -> Digest {
-        Digest::sha256(&self.hasher.clone().finalize().into())
+        self.hasher.clone().finish()
     }
 
     /// How many bytes have come.

@@ -15,6 +15,3 @@ mod remove;
 mod save;
 mod tag;
 mod unpack;
-
-#[cfg(test)]
-mod tests;

@@ -11,14 +11,13 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
-use sha2::Digest as _;
+use serde_json::{Map, Value, json};
 
 use super::archive::{IMAGE_NAME, REF_NAME, TarWriter, blob_name, media};
 use super::inspect::familiar;
 use crate::engine::Engine;
 use crate::engine::api::{ArchiveFormat, Failure, FailureKind, Save, Saved, Source};
-use crate::model::digest::{Algorithm, Digest};
+use crate::model::digest::{Algorithm, Digest, Hasher};
 use crate::model::reference::Reference;
 use crate::store::image::Image;
 use crate::store::{Access, Store, StoreError};
@@ -109,7 +108,7 @@ fn write(
         }
     }
     for (digest, size) in blobs {
-        let mut blob = Checked { input: store.open_blob(digest)?, hasher: Hasher::new(digest) };
+        let mut blob = Checked { input: store.open_blob(digest)?, hasher: Hasher::new(digest.algorithm()) };
         archive.stream(&blob_name(digest), *size, &mut blob).map_err(failed)?;
         if blob.hasher.finish() != *digest {
             return Err(StoreError::DamagedBlob(digest.clone()).into());
@@ -120,19 +119,19 @@ fn write(
 
 fn index(chosen: &[Chosen], blobs: &BTreeMap<Digest, u64>) -> Value {
     let descriptor = |image: &Image, name: Option<&Reference>| {
-        let mut descriptor = json!({
-            "mediaType": image.manifest_type,
-            "digest": image.manifest,
-            "size": blobs.get(&image.manifest),
-            "platform": { "architecture": image.platform.architecture, "os": image.platform.os },
-        });
-        if let Some(variant) = &image.platform.variant {
-            descriptor["platform"]["variant"] = json!(variant);
-        }
-        if let Some(name) = name {
-            descriptor["annotations"] = json!({ REF_NAME: name, IMAGE_NAME: name });
-        }
-        descriptor
+        let platform = &image.platform;
+        let mut runs_on = Map::new();
+        runs_on.insert("architecture".into(), json!(platform.architecture));
+        runs_on.insert("os".into(), json!(platform.os));
+        runs_on.extend(platform.variant.iter().map(|variant| ("variant".to_owned(), json!(variant))));
+        let mut descriptor = Map::new();
+        descriptor.insert("mediaType".into(), json!(image.manifest_type));
+        descriptor.insert("digest".into(), json!(image.manifest));
+        descriptor.insert("size".into(), json!(blobs.get(&image.manifest)));
+        descriptor.insert("platform".into(), Value::Object(runs_on));
+        let annotations = name.map(|name| json!({ REF_NAME: name, IMAGE_NAME: name }));
+        descriptor.extend(annotations.map(|annotations| ("annotations".to_owned(), annotations)));
+        Value::Object(descriptor)
     };
     let mut manifests = Vec::new();
     for Chosen { image, names } in chosen {
@@ -200,33 +199,5 @@ impl Read for Checked {
         let count = self.input.read(buffer)?;
         self.hasher.update(buffer.get(..count).unwrap_or_default());
         Ok(count)
-    }
-}
-
-enum Hasher {
-    Sha256(sha2::Sha256),
-    Sha512(sha2::Sha512),
-}
-
-impl Hasher {
-    fn new(like: &Digest) -> Self {
-        match like.algorithm() {
-            Algorithm::Sha256 => Self::Sha256(sha2::Sha256::new()),
-            Algorithm::Sha512 => Self::Sha512(sha2::Sha512::new()),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(hasher) => hasher.update(bytes),
-            Self::Sha512(hasher) => hasher.update(bytes),
-        }
-    }
-
-    fn finish(self) -> Digest {
-        match self {
-            Self::Sha256(hasher) => Digest::sha256(&hasher.finalize().into()),
-            Self::Sha512(hasher) => Digest::sha512(&hasher.finalize().into()),
-        }
     }
 }
