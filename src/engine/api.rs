@@ -27,6 +27,23 @@ pub use events::{Event, LayerProgress, LayerSize};
 pub use failure::{Failure, FailureKind};
 pub use info::{Disk, Driver, DriverState, Info};
 
+impl Source {
+    /// Says which source it was whose bytes are no good.
+    pub(super) fn blame(&self, mut failure: Failure) -> Failure {
+        let name = match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Standard => "standard input".to_owned(),
+        };
+        if failure.kind == FailureKind::Corrupt && !failure.message.contains(&name) {
+            failure.message = format!("{name}: {}", failure.message);
+        }
+        if failure.hint.is_some() && failure.kind != FailureKind::Corrupt {
+            return failure;
+        }
+        failure.hint("`file` tells what it is; an archive comes from docker save, podman save or tar".to_owned())
+    }
+}
+
 /// What the engine has to know of its surroundings. The front end reads the
 /// environment; nothing below it does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -56,6 +56,8 @@ impl From<SnapshotError> for Failure {
             SnapshotError::Spawn(_) | SnapshotError::Namespaces(_) | SnapshotError::Map(_) => FailureKind::Host,
             SnapshotError::Lost(_) | SnapshotError::Wire(_) => FailureKind::Internal,
         };
-        Self::new(kind, &error)
+        let hint = (kind == FailureKind::Corrupt)
+            .then(|| "do not use this image; ask its publisher for one whose layers are sound".to_owned());
+        Self::new(kind, &error).hint(hint)
     }
 }

@@ -43,8 +43,12 @@ impl Engine {
             Request::ListImages(_) => self.list_images().map(Into::into),
             Request::RemoveImage(remove) => self.remove_image(&remove, events).map(Into::into),
             Request::Tag(tag) => self.tag_image(&tag).map(Into::into),
-            Request::Import(import) => self.import_image(&import, events).map(Into::into),
-            Request::Load(load) => self.load_images(&load, events).map(Into::into),
+            Request::Import(import) => {
+                self.import_image(&import, events).map_err(|failure| import.source.blame(failure)).map(Into::into)
+            }
+            Request::Load(load) => {
+                self.load_images(&load, events).map_err(|failure| load.source.blame(failure)).map(Into::into)
+            }
             Request::Save(save) => self.save_images(&save).map(Into::into),
             Request::Inspect(inspect) => self.inspect(&inspect).map(Into::into),
         }

@@ -79,6 +79,12 @@ impl LaunchError {
             Self::Map(MapError::Refused(..)) => {
                 Some("compare /etc/subuid and /etc/subgid with the ranges that `pybox info` shows".into())
             }
+            Self::NotFound { .. } => Some(
+                "check the name and the PATH that `pybox inspect IMAGE` shows, or choose another --entrypoint".into(),
+            ),
+            Self::NotExecutable { .. } => Some(
+                "the file needs a mode with x, this machine's architecture or a #! line that names a program".into(),
+            ),
             Self::Map(MapError::Start(..)) => Some("install the helpers: sudo apt install uidmap".into()),
             _ => None,
         }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::net::NetError;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::OnceCell;
 
@@ -30,6 +31,14 @@ pub struct RefusedAddress {
     host: String,
     address: IpAddr,
     class: &'static str,
+}
+
+/// A name without address.
+#[derive(Debug, thiserror::Error)]
+#[error("the name {host} has no address: {why}")]
+struct Unresolved {
+    host: String,
+    why: String,
 }
 
 impl Reach {
@@ -152,7 +161,13 @@ impl Names {
             vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
         } else {
             let make = || async { TokioResolver::builder_tokio()?.build() };
-            self.resolver.get_or_try_init(make).await?.lookup_ip(host).await?.iter().collect()
+            let lookup = async { self.resolver.get_or_try_init(make).await?.lookup_ip(host).await };
+            let why = |error: NetError| match error.is_no_records_found() {
+                true => "no name server knows it".to_owned(),
+                false => error.to_string(),
+            };
+            let found = lookup.await.map_err(|error| Unresolved { host: host.to_owned(), why: why(error) })?;
+            found.iter().collect()
         };
         // One bad address spoils the name: who mixes them is trying something.
         let reach = if self.named.iter().any(|named| named == host) { Reach::Any } else { self.reach };

@@ -130,8 +130,8 @@ impl Transport {
                 let error = error.without_url();
                 match refused_address(&error) {
                     Some(why) => Err(refused(registry, why)),
-                    None if error.is_connect() => Err(NoResponse::NotConnected(unreachable(error.into()))),
-                    None => Err(NoResponse::Broken(unreachable(error.into()))),
+                    None if error.is_connect() => Err(NoResponse::NotConnected(unreachable(root_cause(&error)))),
+                    None => Err(NoResponse::Broken(unreachable(root_cause(&error)))),
                 }
             }
             Err(_) => {
@@ -186,6 +186,18 @@ fn authority(url: &Url) -> String {
 
 fn refused(registry: &str, why: String) -> NoResponse {
     NoResponse::Refused(RegistryError::RedirectRefused { registry: registry.to_owned(), why })
+}
+
+/// What is at the bottom of `error`: "connection refused", where the layers above
+/// it say that they could not send a request.
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> Cause {
+    let bottom = std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error);
+    match bottom.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+        Some(kind @ (std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::ConnectionReset)) => {
+            kind.to_string().into()
+        }
+        _ => bottom.to_string().into(),
+    }
 }
 
 /// The message of a [`RefusedAddress`] in the chain of causes.

@@ -71,9 +71,14 @@ pub fn set_domain_name(name: &[u8]) -> Result<(), Errno> {
 /// Gives every signal its default action and unblocks all: what a new program
 /// expects, and what Rust's own ignoring of SIGPIPE would break.
 pub fn reset_signals() {
+    // `struct sigaction` of the kernel: all zeroes are the default action, no flags, an empty mask.
+    let default = [0_u64; 4];
     for number in 1..=64 {
-        // SAFETY: SIG_DFL is no function of ours; numbers the kernel refuses (9, 19) only return an error.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // SAFETY: the structure outlives the call, and the default action is no function of ours. Not by
+        // signal(3): the C library keeps 32 and 33 to itself. What the kernel refuses (9, 19) is an error only.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), std::ptr::null_mut::<u64>(), 8_usize)
+        };
     }
     let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset fills the set it is given.

@@ -15,3 +15,22 @@ pub fn harden() {
         libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
     }
 }
+
+/// Lets go of the pages of our own program that are mapped: they come back, one
+/// by one, where they are needed. For a point where most of what ran before
+/// will not run again, as before a long wait.
+pub fn forget_code() {
+    unsafe extern "C" {
+        /// Set by the linker: the first byte of the program, and the first one after its code.
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    let page = rustix::param::page_size();
+    let start = (&raw const __executable_start) as usize;
+    let end = ((&raw const etext) as usize) / page * page;
+    if start.is_multiple_of(page) && end > start {
+        // SAFETY: from the program's headers to the end of its code all is mapped from the file and
+        // never written, so what is read from it afterwards is the same.
+        let _ = unsafe { rustix::mm::madvise(start as *mut _, end - start, rustix::mm::Advice::LinuxDontNeed) };
+    }
+}

@@ -72,11 +72,12 @@ impl Bench {
         std::fs::write(canary.join("secret"), "nobody's").expect("write");
         std::fs::write(dir.path().join("secret"), "nobody's").expect("write");
         std::fs::create_dir(dir.path().join("layer")).expect("mkdir");
-        let bench = Self { dir, before: BTreeMap::new(), ids, map };
+        let mut bench = Self { dir, before: BTreeMap::new(), ids, map };
         if let (Some(uid), Some(gid)) = (IdMap::outside(&bench.map.uids, 0), IdMap::outside(&bench.map.gids, 0)) {
             chown(bench.layer(), Some(uid), Some(gid)).expect("chown");
         }
-        Self { before: bench.around(), ..bench }
+        bench.before = bench.around();
+        bench
     }
 
     pub(crate) fn layer(&self) -> PathBuf {
@@ -155,6 +156,15 @@ impl Bench {
     pub(crate) fn node(&self, path: &str) -> Node {
         let nodes = self.tree();
         nodes.get(Path::new(path)).unwrap_or_else(|| panic!("{path} is not in {:?}", nodes.keys())).clone()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // Directories of other ids would outlive the temporary directory.
+        if let Ok(layer) = File::open(self.layer()) {
+            let _ = self.program().empty(layer.as_fd());
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+//! Templates of `--format`, with what docker prints for them.
+
 use serde_json::{Value, json};
 
 use super::{Purpose, Template};

@@ -11,7 +11,7 @@ use super::{filter, limits, volumes};
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::host;
 use crate::launch::plan::{INIT_ANNOTATION, ROOTFS_ANNOTATION};
-use crate::model::container::ContainerRequest;
+use crate::model::container::{ContainerRequest, UserNamespace};
 use crate::model::host::HostFacts;
 use crate::model::id::{ContainerId, ContainerName};
 use crate::model::lifecycle::Lifecycle;
@@ -47,14 +47,15 @@ pub(super) fn create(
     image: &Image,
     events: &mut dyn FnMut(Event),
 ) -> Result<Created, Failure> {
-    limits::check(&request.limits, limits::cgroup_version())?;
+    limits::check(&request.limits, host::cgroup_version())?;
+    volumes::check_devices(&request.devices)?;
     let config = read_config(store, image)?;
+    // A volume in a reserved place is refused, used or not.
+    mounts::wanted(&request, &config)?;
+    let config = without_volumes(config);
     let facts = host::facts(&request)?;
     let id = new_id()?;
-    let bundle = store.create_bundle(&id)?;
-    // Before there is a row: whoever finds one without a lock takes its maker for dead.
-    rustix::fs::flock(&bundle, rustix::fs::FlockOperation::LockExclusive)
-        .map_err(|error| Failure::say(FailureKind::Store, format!("lock {}: {error}", bundle.path().display())))?;
+    let bundle = new_bundle(store, &id)?;
     let made = fill(store, &bundle, (&id, &request, image), (&config, &facts), events)
         .and_then(|filter| insert(store, (&id, request), image).map(|container| (filter, container)));
     match made {
@@ -67,12 +68,36 @@ pub(super) fn create(
     }
 }
 
+/// A new bundle, locked before there is a row: whoever finds either without a lock
+/// takes its maker for dead. One who looked between the two steps has removed it.
+fn new_bundle(store: &Store, id: &ContainerId) -> Result<Bundle, Failure> {
+    loop {
+        let bundle = store.create_bundle(id)?;
+        rustix::fs::flock(&bundle, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|error| Failure::say(FailureKind::Store, format!("lock {}: {error}", bundle.path().display())))?;
+        if bundle.path().exists() {
+            return Ok(bundle);
+        }
+    }
+}
+
 fn read_config(store: &Store, image: &Image) -> Result<ImageConfiguration, Failure> {
     let text = store.read_blob(&image.id, CONFIG_LIMIT)?;
     serde_json::from_slice(&text).map_err(|error| {
         Failure::say(FailureKind::Corrupt, format!("read the configuration of image {}: {error}", image.id.short()))
             .hint("pull or load the image again".to_owned())
     })
+}
+
+/// A volume of the image starts with what the image has in its place; volumes are
+/// not filled yet, so the place itself serves, which goes with the container as an
+/// anonymous volume would.
+fn without_volumes(mut image: ImageConfiguration) -> ImageConfiguration {
+    if let Some(mut config) = image.config().clone() {
+        config.set_volumes(None);
+        image.set_config(Some(config));
+    }
+    image
 }
 
 /// 32 bytes of the kernel's randomness.
@@ -97,7 +122,7 @@ fn fill(
     let account = |path: &str| account_file(&layers, path);
     let (passwd, group) = (account("etc/passwd")?, account("etc/group")?);
     let accounts = user::AccountFiles { passwd: &passwd, group: &group };
-    let resolved = user::resolve(user::wanted(request, config), accounts, &request.groups)?;
+    let resolved = user::resolve(&wanted_user(request, config, facts), accounts, &request.groups)?;
     let hostname = files::hostname_of(request, facts, id);
     let bundle_files = BundleFiles {
         hosts: bundle.file(BundleFile::Hosts),
@@ -153,6 +178,16 @@ fn account_file(layers: &[PathBuf], path: &str) -> Result<String, Failure> {
         Failure::new(FailureKind::Invalid, &error).hint("use another image, or a numeric --user".to_owned())
     })?;
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
+}
+
+/// With `--userns=keep-id` the program is the user, as podman's is, unless a user was asked for.
+fn wanted_user(request: &ContainerRequest, config: &ImageConfiguration, facts: &HostFacts) -> String {
+    match (&request.userns, &request.user) {
+        (UserNamespace::KeepId { uid, gid }, None) => {
+            format!("{}:{}", uid.unwrap_or(facts.uid), gid.unwrap_or(facts.gid))
+        }
+        _ => user::wanted(request, config).to_owned(),
+    }
 }
 
 /// What the launcher reads beside the OCI document; never anything of the image.

@@ -43,18 +43,6 @@ pub(super) fn check(limits: &Limits, cgroup_version: &str) -> Result<(), Failure
     Err(Failure::say(FailureKind::Host, message).hint(hint))
 }
 
-/// `2` for the unified hierarchy, `1` for the old one, empty without any.
-pub(super) fn cgroup_version() -> &'static str {
-    let mounted = std::path::Path::new("/sys/fs/cgroup");
-    if mounted.join("cgroup.controllers").exists() {
-        "2"
-    } else if mounted.join("memory").exists() || mounted.join("cpu").exists() {
-        "1"
-    } else {
-        ""
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,8 +5,9 @@ use crate::engine::Engine;
 use crate::engine::api::{ContainerSummary, Failure, ListContainers};
 use crate::model::container::{MountSource, NetworkMode};
 use crate::model::id::ContainerId;
+use crate::store::bundle::Bundle;
 use crate::store::containers::Container;
-use crate::store::{Access, Durability};
+use crate::store::{Access, Durability, Store, StoreError};
 
 impl Engine {
     pub(in crate::engine) fn list_containers(&self, list: &ListContainers) -> Result<Vec<ContainerSummary>, Failure> {
@@ -19,6 +20,9 @@ impl Engine {
                 Look::Over(container) => over.push(container.id),
             }
         }
+        // Their locks are held until they are gone.
+        let ownerless = ownerless(&store, &summaries);
+        over.extend(ownerless.iter().map(|(id, _)| id.clone()));
         self.discard_all(&over);
         Ok(list.select(summaries))
     }
@@ -34,6 +38,22 @@ impl Engine {
             }
         }
     }
+}
+
+/// Bundles of a maker who was killed before there was a row, locked.
+fn ownerless(store: &Store, known: &[ContainerSummary]) -> Vec<(ContainerId, Bundle)> {
+    let Ok(entries) = std::fs::read_dir(store.layout().containers()) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let known: std::collections::HashSet<&str> = known.iter().map(|container| container.id.as_str()).collect();
+    let unknown = names.filter(|name| !known.contains(name.as_str()));
+    unknown.filter_map(|name| name.parse().ok()).filter_map(|id| claim(store, id)).collect()
+}
+
+/// Looked at under its lock: a row may have come since the list was read.
+fn claim(store: &Store, id: ContainerId) -> Option<(ContainerId, Bundle)> {
+    let bundle = store.open_bundle(&id).ok()?;
+    rustix::fs::flock(&bundle, rustix::fs::FlockOperation::NonBlockingLockExclusive).ok()?;
+    matches!(store.find_container(id.as_str()), Err(StoreError::NoSuchContainer(_))).then_some((id, bundle))
 }
 
 fn summary(container: Container) -> ContainerSummary {

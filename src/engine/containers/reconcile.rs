@@ -69,6 +69,15 @@ fn is_owned(bundle: &Bundle) -> bool {
     }
 }
 
+/// The end of a container that started and whose monitor wrote no end; it is killed.
+pub(super) fn orphaned(bundle: &Bundle) -> Option<Lifecycle> {
+    let bundle = std::os::fd::AsFd::as_fd(bundle);
+    match record::read::<Exit>(bundle, record::EXIT) {
+        Ok(None) => record::read::<Run>(bundle, record::RUN).ok().flatten().map(|run| lost(&run)),
+        _ => None,
+    }
+}
+
 /// The monitor was killed: its container has nobody to speak to, and is killed too.
 fn lost(run: &Run) -> Lifecycle {
     if identity::boot_id().is_ok_and(|boot| boot != run.init.boot_id) {
@@ -85,6 +94,10 @@ pub(super) fn kill(process: &ProcessIdentity) {
     // Opened first, compared after: the pidfd stays with the process it was opened on.
     if identity::started_ticks(process.pid) == Ok(process.started_ticks) {
         let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+        // Readable when it has ended, and with it all of its pid namespace.
+        let mut ended = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+        let patience = rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 };
+        let _ = rustix::event::poll(&mut ended, Some(&patience));
     }
 }
 

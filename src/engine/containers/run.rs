@@ -2,6 +2,7 @@
 
 use super::attach::{self, Signals};
 use super::create::{self, Created};
+use super::reconcile;
 use crate::engine::Engine;
 use crate::engine::api::{Event, Exit, Failure, FailureKind};
 use crate::model::container::ContainerRequest;
@@ -12,6 +13,7 @@ use crate::monitor::protocol::{self, Mapping, Start};
 use crate::monitor::{program, record};
 use crate::store::{Access, Store, StoreError};
 use crate::sys::idmap::Helpers;
+use crate::sys::startup;
 
 impl Engine {
     pub(in crate::engine) fn run(
@@ -26,6 +28,7 @@ impl Engine {
         let image = self.image_for(&store, request, events)?;
         // From here on signals are for the container; before, they end us as they always do.
         let signals = Signals::block()?;
+        startup::forget_code();
         // It starts up while we compose; told nothing, it would go away.
         let monitor = spawn_monitor()?;
         let created = create::create(&store, request.clone(), &image, events)?;
@@ -53,6 +56,8 @@ fn supervise(store: &Store, created: &Created, monitor: Idle, signals: &Signals)
     let bundle = std::os::fd::AsFd::as_fd(&created.bundle);
     let fds: Vec<_> = [bundle].into_iter().chain(created.filter.iter().map(std::os::fd::AsFd::as_fd)).collect();
     let session = monitor.start(&start, &fds)?;
+    // All that is left is to wait: the code that parsed and composed need not stay in memory.
+    startup::forget_code();
     let code = follow(store, created, &session, signals)?;
     session.finish().map_err(|error| Failure::say(FailureKind::Internal, format!("wait for the monitor: {error}")))?;
     Ok(code)
@@ -97,14 +102,19 @@ impl Engine {
     fn finish(&self, store: &Store, created: &Created, outcome: &Result<i32, Failure>) -> Result<(), Failure> {
         let container = &created.container;
         let durability = create::durability(&container.request);
+        // A monitor that was killed leaves its container to us.
+        let lost = outcome.is_err().then(|| reconcile::orphaned(&created.bundle)).flatten();
         if container.auto_remove {
             return self.discard_container(store, &container.id, durability);
         }
-        let (exit_code, reason) = match outcome {
-            Ok(code) => (*code, None),
-            Err(failure) => (start_code(failure), Some(failure.message.clone())),
+        let lifecycle = match (outcome, &lost) {
+            (Ok(code), _) => Lifecycle::Stopped { exit_code: *code, at: record::now(), reason: None },
+            (Err(_), Some(lost)) => lost.clone(),
+            (Err(failure), None) => {
+                let reason = Some(failure.message.clone());
+                Lifecycle::Stopped { exit_code: start_code(failure), at: record::now(), reason }
+            }
         };
-        let lifecycle = Lifecycle::Stopped { exit_code, at: record::now(), reason };
         match store.change_lifecycle(&container.id, durability, |_| Some(lifecycle)) {
             // Somebody has removed it meanwhile, with force.
             Ok(_) | Err(StoreError::NoSuchContainer(_)) => Ok(()),

@@ -1,11 +1,12 @@
 //! Directories for the volumes that a container mounts.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 
 use crate::engine::api::{Failure, FailureKind};
-use crate::model::container::{Mount, MountSource};
+use crate::model::container::{Device, Mount, MountSource};
 use crate::model::id::{ContainerId, ContainerName};
 use crate::spec::VolumePlace;
 use crate::store::Store;
@@ -34,6 +35,23 @@ pub(super) fn places(store: &Store, id: &ContainerId, mounts: &[Mount]) -> Resul
         places.push(VolumePlace { target: mount.target.clone(), path: directory });
     }
     Ok(places)
+}
+
+/// Refuses devices that the host does not have, and files that are none.
+///
+/// # Errors
+/// With the path.
+pub(super) fn check_devices(devices: &[Device]) -> Result<(), Failure> {
+    for device in devices {
+        let why = match std::fs::metadata(&device.host).map(|facts| facts.file_type()) {
+            Ok(kind) if kind.is_char_device() || kind.is_block_device() => continue,
+            Ok(_) => "it is no device".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let failure = Failure::say(FailureKind::Invalid, format!("--device {}: {why}", device.host));
+        return Err(failure.hint("`ls /dev` lists what the host has; -v passes files and directories".to_owned()));
+    }
+    Ok(())
 }
 
 fn anonymous(store: &Store, id: &ContainerId, target: &str) -> PathBuf {

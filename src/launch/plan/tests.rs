@@ -153,7 +153,8 @@ fn dev_has_its_six_nodes_and_its_links() {
 
 #[test]
 fn what_cannot_be_launched_is_refused() {
-    let cases: [(fn(&mut Value), &str); 9] = [
+    type Change = fn(&mut Value);
+    let cases: [(Change, &str); 9] = [
         (|spec| spec["process"]["args"] = json!([]), "config.json has no process.args"),
         (|spec| spec["process"]["args"] = json!(["a\0b"]), "config.json: process.args has a NUL byte"),
         (|spec| spec["process"]["cwd"] = json!("relative"), "config.json: process.cwd must not be \"relative\""),

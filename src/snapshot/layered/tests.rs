@@ -1,3 +1,5 @@
+//! Files found through stacks of layers, and what must not be found.
+
 use super::*;
 use std::os::unix::fs::symlink;
 

@@ -1,3 +1,5 @@
+//! Mounts and their options, in their order.
+
 use super::*;
 use crate::model::container::Device;
 use crate::spec::fixtures::{composed, composed_on, host};

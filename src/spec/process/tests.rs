@@ -1,3 +1,5 @@
+//! Arguments, environment, limits and capabilities of the first process.
+
 use super::*;
 use crate::model::container::{Security, Ulimit};
 use crate::spec::fixtures::{composed, composed_on, host};

@@ -1,3 +1,5 @@
+//! Users and groups, as an image's files and the numbers rule name them.
+
 use super::*;
 use crate::spec::fixtures;
 

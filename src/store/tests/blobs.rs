@@ -1,3 +1,5 @@
+//! Blobs: partial, resumed, wrong, and whole.
+
 use super::*;
 
 #[test]

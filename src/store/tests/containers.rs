@@ -1,3 +1,5 @@
+//! Rows and bundles of containers, with many writers at once.
+
 use super::*;
 
 #[test]
@@ -168,7 +170,7 @@ fn bundles_are_cheap_and_go_whole() {
     assert_eq!((mode(bundle.path().to_path_buf()), mode(bundle.upper())), (0o700, 0o755));
     std::fs::create_dir_all(bundle.upper().join("a/b")).expect("files of the container");
     std::fs::create_dir(bundle.work().join("work")).expect("what overlayfs leaves");
-    std::fs::set_permissions(bundle.work().join("work"), std::fs::Permissions::from_mode(0)).expect("chmod");
+    std::fs::set_permissions(bundle.work().join("work"), std::fs::Permissions::from_mode(0o000)).expect("chmod");
     assert_eq!(store.open_bundle(&one.id).expect("it").path(), bundle.path());
     assert_eq!(store.remove_bundle(&one.id).expect("gone"), Vec::<std::path::PathBuf>::new());
     assert!(!bundle.path().exists());

@@ -1,3 +1,5 @@
+//! A file system without room: said, survived, and freed again.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! What garbage collection takes, and what it must leave.
+
 use super::*;
 
 fn old(path: &std::path::Path) {

@@ -1,3 +1,5 @@
+//! Images found, named, renamed and removed.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Unpacked layers: begun, committed, aborted, and found after a kill.
+
 use super::*;
 
 fn begin(store: &Store, diff_id: &Digest) -> super::super::layers::LayerIngest {

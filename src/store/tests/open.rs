@@ -1,3 +1,5 @@
+//! Roots that are missing, foreign, read-only, damaged, or of a later version.
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;

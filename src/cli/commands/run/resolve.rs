@@ -68,7 +68,9 @@ fn process(flags: Process, request: &mut ContainerRequest) -> Result<(), Problem
     let lookup = |name: &str| with_environment(|environment| environment.variable(name));
     // As docker: files first, so that -e wins wherever it stands.
     for path in &flags.env_file {
-        let text = read(path).map_err(|why| Problem::user(format!("--env-file {}: {why}", path.display())))?;
+        let text = read(path).map_err(|why| {
+            Problem::user(format!("--env-file {}: {why}", path.display())).hint(format!("ls -l {}", path.display()))
+        })?;
         request.env.extend(env::parse_file(&text, lookup)?);
     }
     request.env.extend(each(&flags.env, |text| env::parse(text, lookup))?.into_iter().flatten());

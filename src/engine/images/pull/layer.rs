@@ -247,9 +247,13 @@ impl<'p> Puller<'p> {
             _ => FailureKind::Internal,
         };
         let cause = Failure::new(kind, error).message;
-        Failure::say(kind, format!("unpack layer {} of {}: {cause}", job.blob.short(), self.resolved.reference))
+        let said = format!("unpack layer {} of {}: {cause}", job.blob.short(), self.resolved.reference);
+        Failure::say(kind, said).hint((kind == FailureKind::Corrupt).then(|| UNSOUND.to_owned()))
     }
 }
+
+/// What to do about an image with such a layer.
+const UNSOUND: &str = "do not use this image; ask its publisher for one whose layers are sound";
 
 /// Tries until no other process has the lock: it may take as long as a
 /// download, and the user can stop us meanwhile.

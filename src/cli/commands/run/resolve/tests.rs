@@ -1,3 +1,5 @@
+//! What the flags of `run` come to: command lines in, requests or sentences out.
+
 use clap::Parser;
 
 use super::*;
