@@ -162,10 +162,11 @@ def memory():
 def lists():
     import_busybox()
     for number in range(200):
-        once([pybox, "tag", "busybox:latest", f"many/image{number}:latest"])
+        # One layer, and a configuration of its own each.
+        once([pybox, "import", "--message", str(number), f"{place}/busybox.tar", f"many/image{number}:latest"])
     for number in range(100):
         once([pybox, "run", "--name", f"many{number}", "--network", "none", "busybox", "true"])
-    compare("lists: 200 image names, 100 containers",
+    compare("lists: 200 images, 100 containers",
             {"pybox version": [pybox, "version"], "pybox images": [pybox, "images"], "pybox ps -a": [pybox, "ps", "-a"]}, turns(20))
 
 
@@ -212,7 +213,7 @@ def serve():
         program = f"{unpacked}/usr/bin/docker-registry"
         if not os.path.exists(program):
             os.makedirs(unpacked, exist_ok=True)
-            subprocess.run("apt-get download -q docker-registry && dpkg -x docker-registry_*.deb .", shell=True, check=True, cwd=unpacked)
+            subprocess.run("apt-get download -q docker-registry && dpkg -x docker-registry_*.deb .", shell=True, check=True, cwd=unpacked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         address = "127.0.0.1:%d" % listener.getsockname()[1]
