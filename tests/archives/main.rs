@@ -1,5 +1,13 @@
 //! Images in archives: loaded, saved and judged by skopeo and umoci. Layers are
 //! unpacked by the real worker, so these tests need id ranges, or root.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::type_complexity,
+    reason = "all of this is test code"
+)]
 
 mod hostile;
 mod layout;
