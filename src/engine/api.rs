@@ -37,10 +37,12 @@ impl Source {
         if failure.kind == FailureKind::Corrupt && !failure.message.contains(&name) {
             failure.message = format!("{name}: {}", failure.message);
         }
-        if failure.hint.is_some() && failure.kind != FailureKind::Corrupt {
-            return failure;
+        match (failure.kind, self) {
+            (FailureKind::Corrupt, _) => failure
+                .hint("`file` tells what it is; an archive comes from docker save, podman save or tar".to_owned()),
+            (_, Self::Path(_)) if failure.hint.is_none() => failure.hint(format!("ls -l {name}")),
+            _ => failure,
         }
-        failure.hint("`file` tells what it is; an archive comes from docker save, podman save or tar".to_owned())
     }
 }
 

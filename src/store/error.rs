@@ -251,8 +251,6 @@ impl StoreError {
             Self::Io { operation: "open the store" | "create the store", .. } => {
                 "choose a directory that is or can be yours with --root or PYBOX_ROOT".to_owned()
             }
-            Self::NoSuchImage(name) => format!("pybox pull {name}; `pybox images` lists what is here"),
-            Self::NoSuchContainer(_) => "`pybox ps -a` lists what is here".to_owned(),
             Self::WideRoot { path, .. } => format!("chmod 700 {}", path.display()),
             Self::ReadOnly { .. } => "choose a directory that can be written with --root or PYBOX_ROOT".to_owned(),
             Self::NewerSchema { .. } => {

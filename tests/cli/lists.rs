@@ -59,7 +59,10 @@ fn what_is_not_there_is_named() {
                 "inspect --format {{.Id}} none",
                 "! pybox: no such container or image: none\n! hint: pybox ps --all, or pybox images\nexit 1\n",
             ),
-            ("load --input none.tar", "! pybox: open $DIR/none.tar: No such file or directory\nexit 1\n"),
+            (
+                "load --input none.tar",
+                "! pybox: open $DIR/none.tar: No such file or directory\n! hint: ls -l $DIR/none.tar\nexit 1\n",
+            ),
         ],
     );
 }

@@ -136,7 +136,10 @@ fn mistakes_with_a_hint_of_their_own() {
                 "run --name a/b debian",
                 "! pybox: invalid container name \"a/b\": use letters, digits, '_', '.' and '-', starting with a letter or digit\n! hint: pybox run --name web-1 …\nexit 125\n",
             ),
-            ("run --env-file none debian", "! pybox: --env-file none: No such file or directory\nexit 125\n"),
+            (
+                "run --env-file none debian",
+                "! pybox: --env-file none: No such file or directory\n! hint: ls -l none\nexit 125\n",
+            ),
             (
                 "run -t debian",
                 "! pybox: --tty needs a terminal, and standard input is none\n! hint: leave out -t; -i alone hands standard input on\nexit 125\n",

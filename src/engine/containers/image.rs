@@ -29,7 +29,12 @@ impl Engine {
             _ => false,
         };
         // An id, or the beginning of one, is nothing that a registry knows.
-        let Some(reference) = request.image.parse::<Reference>().ok().filter(|_| ask) else { return Ok(here?) };
+        let Some(reference) = request.image.parse::<Reference>().ok().filter(|_| ask) else {
+            return here.map_err(|error| {
+                let hint = matches!(error, StoreError::NoSuchImage(_)).then(|| format!("pybox pull {}", request.image));
+                Failure::from(error).hint(hint)
+            });
+        };
         let (platform, policy) = (request.platform.clone(), request.pull);
         self.pull(&Pull { reference: reference.clone(), platform, policy }, events)?;
         Ok(store.find_image(&reference.to_string())?)
