@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Advice, OFlags};
 
@@ -101,7 +102,11 @@ impl Store {
         if self.has_blob(digest) {
             return Ok(());
         }
-        let temporary = atomic::sibling(&self.layout.ingest(digest));
+        let place = self.layout.ingest(digest);
+        let wait = Wait::Until(Duration::from_secs(30));
+        let _lock = Lock::acquire(&self.layout.ingest_lock(digest), &format!("blob {digest}"), wait)?;
+        remove_siblings(&place);
+        let temporary = atomic::sibling(&place);
         let committed = atomic::create(&temporary, bytes, 0o600)
             .and_then(|file| commit(&file, &temporary, &self.layout.blob(digest)));
         if committed.is_err() {
@@ -288,5 +293,17 @@ pub(super) fn write_marker(path: &Path, bytes: &[u8], durability: Durability) ->
     match durability {
         Durability::Durable => file.sync_data().map_err(StoreError::io("sync", path)),
         Durability::Throwaway => Ok(()),
+    }
+}
+
+/// Removes what a killed process left beside `path`, whose lock is held.
+fn remove_siblings(path: &Path) {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return;
+    };
+    let prefix = format!("{name}.partial-");
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix))) {
+        let _ = std::fs::remove_file(entry.path());
     }
 }
