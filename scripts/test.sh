@@ -4,6 +4,12 @@ set -eu
 cd "$(dirname "$0")/.."
 scripts/install-packages.sh build test
 scripts/test-user.sh
+# Some tests run the program, or themselves, as another user: what is built has to be
+# where that user can reach it, wherever this checkout is.
+if [ "$(id -u)" -eq 0 ] &&
+  ! setpriv --reuid pyboxtest --regid pyboxtest --clear-groups test -r "$PWD/Cargo.toml"; then
+  export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-/var/tmp/pybox-target}"
+fi
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --workspace --no-fail-fast "$@"
 else
