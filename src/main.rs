@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use pybox::engine::settle;
 use pybox::snapshot::worker;
 
 fn main() -> ExitCode {
@@ -10,6 +11,7 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     match words.next().as_deref().and_then(|word| word.to_str()) {
         Some("__monitor") => ExitCode::from(pybox::monitor::main(words.next().as_deref())),
+        Some(settle::PERSONA) => settle::main(words),
         Some(worker::PERSONA) => worker::main(words.next().as_deref()),
         _ => pybox::cli::main(),
     }

@@ -17,7 +17,9 @@ impl From<StoreError> for Failure {
             StoreError::NoSuchImage(_) | StoreError::NoSuchContainer(_) => FailureKind::NotFound,
             StoreError::AmbiguousImage { .. } | StoreError::AmbiguousContainer { .. } => FailureKind::Invalid,
             StoreError::SeveralNames { .. } => FailureKind::Conflict,
-            StoreError::DamagedBlob(_) | StoreError::BadImage { .. } => FailureKind::Corrupt,
+            StoreError::DamagedBlob(_) | StoreError::DigestMismatch { .. } | StoreError::BadImage { .. } => {
+                FailureKind::Corrupt
+            }
             _ => FailureKind::Store,
         };
         Self::new(kind, &error).hint(error.hint())

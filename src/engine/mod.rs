@@ -10,6 +10,8 @@ mod foreign;
 mod images;
 mod info;
 
+pub use images::settle;
+
 use api::{Event, Failure, FailureKind, Inspect, ObjectKind, Reply, Request, Settings};
 
 use crate::store::{Access, Store};

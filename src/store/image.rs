@@ -138,13 +138,7 @@ impl NewImage {
         let config: ImageConfiguration =
             serde_json::from_slice(config).map_err(|error| refuse(&id, error.to_string()))?;
         let diff_ids = config.rootfs().diff_ids();
-        if diff_ids.len() != parsed.layers().len() {
-            let (layers, ids) = (parsed.layers().len(), diff_ids.len());
-            return Err(in_manifest(format!("it has {layers} layers, and its configuration {ids}")));
-        }
-        if diff_ids.len() > LAYER_LIMIT {
-            return Err(in_manifest(format!("it has more than {LAYER_LIMIT} layers")));
-        }
+        check_counts(parsed.layers().len(), diff_ids.len()).map_err(in_manifest)?;
         let layer = |(descriptor, diff_id): (&oci_spec::image::Descriptor, &String)| {
             Ok(ImageLayer {
                 diff_id: diff_id.parse().map_err(|error| refuse(&id, format!("{error}")))?,
@@ -166,6 +160,17 @@ impl NewImage {
             id,
         })
     }
+}
+
+/// A layer has a diffID each, and one mount takes them all.
+fn check_counts(layers: usize, diff_ids: usize) -> Result<(), String> {
+    if layers != diff_ids {
+        return Err(format!("it has {layers} layers, and its configuration {diff_ids}"));
+    }
+    if layers > LAYER_LIMIT {
+        return Err(format!("it has more than {LAYER_LIMIT} layers"));
+    }
+    Ok(())
 }
 
 /// The media type of an OCI manifest, for one that does not say.

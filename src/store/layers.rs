@@ -95,8 +95,10 @@ impl Store {
         let mut current_boot = None;
         let dir = |layer: &super::image::ImageLayer| {
             let doubtful = image.unsettled.iter().find(|(diff_id, _)| *diff_id == layer.diff_id);
+            // The marker has the last word: who unpacks again writes it before the row.
             if let Some((_, boot)) = doubtful
                 && boot != current_boot.get_or_insert_with(clock::boot_id)
+                && !self.has_layer(&layer.diff_id)
             {
                 return Err(missing(&layer.diff_id));
             }
@@ -186,7 +188,11 @@ impl Store {
             if let Some(stats) = self.layer_stats(diff_id) {
                 let marker = serde_json::to_vec(&Marker { stats, boot: None }).unwrap_or_default();
                 let path = complete(&self.layout.layer(diff_id));
-                atomic::replace(&path, &marker, 0o600, Durability::Durable)?;
+                let replaced = atomic::replace(&path, &marker, 0o600, Durability::Durable);
+                // One that was removed meanwhile needs no marker.
+                if replaced.is_err() && path.exists() {
+                    replaced?;
+                }
             }
         }
         self.db.write(Durability::Durable, |db| {

@@ -113,7 +113,7 @@ fn content_is_what_its_digest_says() {
         }
         Some(bytes)
     });
-    refused(&flipped, FailureKind::Store, "came where");
+    refused(&flipped, FailureKind::Corrupt, "came where");
     let without_layers = archive(&|_, bytes| (!is_layer(&bytes)).then_some(bytes));
     refused(&without_layers, FailureKind::Corrupt, "the archive lacks layer sha256:");
     let without_config = archive(&|_, bytes| (!bytes.starts_with(br#"{"architecture"#)).then_some(bytes));

@@ -1,4 +1,5 @@
-use pybox::engine::api::{FailureKind, ImageRemoval, Inspect, ListImages, ObjectKind, RemoveImage, Tag};
+use pybox::engine::api::{FailureKind, ImageRemoval, Inspect, ListImages, ObjectKind, Pull, RemoveImage, Tag};
+use pybox::model::container::PullPolicy;
 
 use super::Bench;
 use super::layout::{self, Packing};
@@ -47,4 +48,40 @@ fn images_are_listed_named_inspected_and_removed() {
     );
     assert_eq!(bench.files(), Vec::<String>::new());
     assert_eq!(remove("app", false).expect_err("gone").kind, FailureKind::NotFound);
+}
+
+/// Waits for a count in the database to become `wanted`.
+fn await_count(db: &rusqlite::Connection, query: &str, wanted: i64) {
+    for _ in 0..500 {
+        if db.query_row(query, [], |row| row.get(0)) == Ok(wanted) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("{query} does not become {wanted}");
+}
+
+#[test]
+fn layers_settle_by_themselves_and_doubtful_ones_are_unpacked_again() {
+    let bench = Bench::new();
+    layout::simple(&bench.path("layout"), Some("app:1"), Packing::Gzip);
+    bench.load(&bench.path("layout")).expect("a layout");
+    let db = rusqlite::Connection::open(bench.path("root/pybox.db")).expect("the database");
+    db.busy_timeout(std::time::Duration::from_secs(10)).expect("patience");
+    let unsettled = "SELECT count(*) FROM layers WHERE boot IS NOT NULL";
+    await_count(&db, unsettled, 0);
+
+    // As a power cut would leave it: the mark of another boot, and files that were never written.
+    db.execute("UPDATE layers SET boot = 'another'", []).expect("another boot");
+    for layer in std::fs::read_dir(bench.path("root/images/layers")).expect("layers") {
+        let layer = layer.expect("a layer").path();
+        std::fs::write(layer.join("complete"), r#"{"bytes":1,"entries":1,"boot":"another"}"#).expect("write");
+        std::fs::remove_dir_all(layer.join("diff/etc")).expect("lost");
+    }
+    let pull = Pull { reference: "app:1".parse().expect("a name"), platform: None, policy: PullPolicy::Missing };
+    assert!(!bench.call(pull).expect("no registry is asked").changed);
+    let names = ["diff/etc/base", "diff/etc/top"];
+    let layers = || std::fs::read_dir(bench.path("root/images/layers")).expect("layers").flatten();
+    assert!(names.iter().all(|name| layers().any(|layer| layer.path().join(name).exists())));
+    await_count(&db, unsettled, 0);
 }

@@ -30,10 +30,11 @@ impl Engine {
         };
         // An id, or the beginning of one, is nothing that a registry knows.
         let Some(reference) = request.image.parse::<Reference>().ok().filter(|_| ask) else {
-            return here.map_err(|error| {
+            let image = here.map_err(|error| {
                 let hint = matches!(error, StoreError::NoSuchImage(_)).then(|| format!("pybox pull {}", request.image));
                 Failure::from(error).hint(hint)
-            });
+            })?;
+            return self.whole_image(store, image, events);
         };
         let (platform, policy) = (request.platform.clone(), request.pull);
         self.pull(&Pull { reference: reference.clone(), platform, policy }, events)?;

@@ -33,7 +33,7 @@ impl Engine {
         self.remove_foreign(&swept.leftovers)?;
         let loaded = loaded?;
         events(Event::Committing);
-        store.settle_layers()?;
+        self.settle_later(events);
         Ok(loaded)
     }
 

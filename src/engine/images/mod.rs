@@ -13,5 +13,6 @@ mod load;
 mod pull;
 mod remove;
 mod save;
+pub mod settle;
 mod tag;
 mod unpack;

@@ -70,10 +70,8 @@ impl Engine {
         let store = self.store(Access::Write)?;
         let before = store.find_reference(&pull.reference)?;
         if let Some(image) = before.as_ref().filter(|image| serves(image, pull)) {
-            if store.layer_dirs(image).is_err() {
-                // The machine went down before the kernel had written a layer: its blob has it, no registry is asked.
-                self.unpack_layers(&store, &image.layers, events)?;
-            }
+            // The machine may have gone down before the kernel had written a layer: its blob has it, no registry is asked.
+            let image = &self.whole_image(&store, image.clone(), events)?;
             let digest = recorded_digest(&store, image, &pull.reference)?;
             let (reference, id) = (pull.reference.clone(), image.id.clone());
             return Ok(Pulled { reference, digest, id, changed: false });
@@ -86,6 +84,7 @@ impl Engine {
         let tell = |event| events.borrow_mut()(event);
         let (image, digest) =
             interruption::unless_interrupted(|stop| self.pull_with(&store, &client, pull, (&tell, stop)))?;
+        self.settle_later(&mut |event| tell(event));
         let changed = before.is_none_or(|before| before.id != image);
         Ok(Pulled { reference: pull.reference.clone(), digest, id: image, changed })
     }

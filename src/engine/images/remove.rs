@@ -1,8 +1,8 @@
-//! `rmi`.
+//! `rmi`; and, as room is what its user wants, what killed commands have left goes too.
 
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, ImageRemoval, RemoveImage};
-use crate::store::{Access, Force};
+use crate::store::{Access, Age, Force};
 
 impl Engine {
     /// Takes a name from an image; the image goes with its last name.
@@ -18,7 +18,14 @@ impl Engine {
         let force = if remove.force { Force::Yes } else { Force::No };
         let removed = store.remove_image(&remove.name, force)?;
         // The image is gone: files that resist are a nuisance, and the next collection tries again.
-        if let Err(failure) = self.remove_foreign(&removed.leftovers) {
+        let mut leftovers = removed.leftovers;
+        match store.collect_garbage(Age::Hour) {
+            Ok(collected) => leftovers.extend(collected.leftovers),
+            Err(error) => events(Event::Warning(Failure::from(error).to_string())),
+        }
+        leftovers.sort();
+        leftovers.dedup();
+        if let Err(failure) = self.remove_foreign(&leftovers) {
             events(Event::Warning(failure.to_string()));
         }
         let untagged = removed.untagged.into_iter().map(ImageRemoval::Untagged);

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, LayerProgress, LayerSize};
 use crate::model::digest::Digest;
 use crate::snapshot::worker::{Compression, Limits, Unpack, Unpacked, Warning, WarningKind, Worker, WorkerProgram};
-use crate::store::image::ImageLayer;
+use crate::store::image::{Image, ImageLayer};
 use crate::store::layers::{LayerIngest, LayerStats, Settle};
 use crate::store::{Store, StoreError, Wait};
 
@@ -32,6 +32,28 @@ struct Unpacking<'e> {
 }
 
 impl Engine {
+    /// The image with all its layers: those that a crash of the machine put in
+    /// doubt, or that somebody deleted, are unpacked again from their blobs.
+    ///
+    /// # Errors
+    /// With the layer that cannot be unpacked.
+    pub(in crate::engine) fn whole_image(
+        &self,
+        store: &Store,
+        image: Image,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<Image, Failure> {
+        match store.layer_dirs(&image) {
+            Ok(_) => Ok(image),
+            Err(StoreError::MissingLayer(_)) => {
+                self.unpack_layers(store, &image.layers, events)?;
+                self.settle_later(events);
+                Ok(store.image_of_manifest(&image.id, &image.manifest)?)
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
     /// Unpacks those of `layers` that are not, from their blobs.
     ///
     /// # Errors

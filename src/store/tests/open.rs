@@ -183,3 +183,24 @@ fn reads_only() {
         assert!(matches!(error, StoreError::ReadOnly { .. }), "{error:?}");
     }
 }
+
+/// Not a check but a figure, for `--run-ignored only -- --nocapture` on a quiet machine.
+#[test]
+#[ignore = "prints how long a store takes to open and to find an image"]
+fn how_long_an_image_takes_to_find() {
+    let (dir, store) = store();
+    let root = dir.path().join("root");
+    (0..200).for_each(|n| drop(put(&store, &format!("i{n}"))));
+    drop(store);
+    let mut times: Vec<_> = (0..500)
+        .map(|n| {
+            let start = std::time::Instant::now();
+            let store = Store::open(&root, Access::Write).expect("the store");
+            let image = store.find_image(&format!("i{}", n % 200)).expect("the image");
+            assert_eq!(store.layer_dirs(&image).expect("its layers").len(), 2);
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!("open, find, layers: median {:?}, fastest {:?}", times[250], times[0]);
+}
