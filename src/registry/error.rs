@@ -182,23 +182,21 @@ impl RegistryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotFound { .. } => Some("check the name and the tag of the image".into()),
-            Self::Unauthorized { registry, .. } => {
-                Some(format!("check the name of the image, or log in with `pybox login {registry}`"))
-            }
+            Self::Unauthorized { registry, .. } => Some(format!(
+                "podman login {registry}   (or docker login: their files are read here); or check the name of the image"
+            )),
             Self::Unreachable { registry, source } => Some(unreachable_hint(registry, source.as_ref())),
             Self::Stalled { .. } | Self::Truncated { .. } => {
                 Some("pull again: what came so far is kept and goes on from there".into())
             }
             Self::RateLimited { registry, .. } => {
-                Some(format!("wait, or log in with `pybox login {registry}` for a higher limit"))
+                Some(format!("podman login {registry}   (a higher limit, where docker login does as well); or wait"))
             }
             Self::PlatformMissing { available, .. } => {
                 available.first().map(|first| format!("choose one of them with `--platform {first}`"))
             }
             Self::WrongDigest { .. } => Some("the registry or a proxy on the way serves wrong data; pull again".into()),
-            Self::RealmRefused { .. } => {
-                Some("if you trust this token server with your credentials, name it with `--allow-realm HOST`".into())
-            }
+            Self::RealmRefused { .. } => Some("podman logout REGISTRY   (a public image needs no credentials)".into()),
             Self::Blocked { .. } => Some("remove `blocked = true` from registries.conf".into()),
             _ => None,
         }
