@@ -6,6 +6,22 @@ use std::path::Path;
 use crate::fixture::user::User;
 use crate::harness::{Live, Outcome};
 
+/// Waits until the layers pulled before are noted as written to disk, which happens behind the command's back.
+fn settled(live: &Live) {
+    let layers = std::fs::read_dir(live.root().join("images/layers"));
+    let markers: Vec<_> = layers.into_iter().flatten().flatten().map(|layer| layer.path().join("complete")).collect();
+    for _ in 0..1000 {
+        let waits = |marker: &std::path::PathBuf| {
+            std::fs::read_to_string(marker).is_ok_and(|text| text.contains("\"boot\":\""))
+        };
+        if !markers.iter().any(waits) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("the layers do not settle");
+}
+
 /// Everything under `images/` and `containers/` by name.
 fn kept(live: &Live) -> BTreeSet<String> {
     fn walk(path: &Path, found: &mut BTreeSet<String>) {
@@ -19,6 +35,7 @@ fn kept(live: &Live) -> BTreeSet<String> {
             }
         }
     }
+    settled(live);
     let mut found = BTreeSet::new();
     for name in ["images/blobs", "images/ingest", "images/layers", "containers", "volumes"] {
         walk(&live.root().join(name), &mut found);
