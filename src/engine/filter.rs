@@ -84,7 +84,7 @@ mod tests {
         let process = |pid| crate::model::lifecycle::ProcessIdentity { pid, started_ticks: 1, boot_id: String::new() };
         let all = vec![
             container("web", Lifecycle::Running { init: process(2), monitor: process(1), since: 0 }),
-            container("cache", Lifecycle::Stopped { exit_code: 3, at: 0, reason: None }),
+            container("cache", Lifecycle::Stopped { exit_code: 3, at: 0, reason: None, by_user: false }),
             container("new", Lifecycle::Created),
         ];
         let list = ListContainers { scope, filters: filters.to_vec() };

@@ -135,7 +135,9 @@ impl Engine {
             let counter = match container.lifecycle {
                 Lifecycle::Running { .. } => &mut info.containers_running,
                 Lifecycle::Paused { .. } => &mut info.containers_paused,
-                Lifecycle::Created | Lifecycle::Stopped { .. } => &mut info.containers_stopped,
+                Lifecycle::Created | Lifecycle::Restarting { .. } | Lifecycle::Stopped { .. } => {
+                    &mut info.containers_stopped
+                }
             };
             *counter += 1;
         }

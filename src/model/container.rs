@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::ContainerName;
 use super::platform::Platform;
+use super::supervision::{HealthRequest, LogRequest, RestartPolicy};
 
 /// Everything `run` and `create` take, apart from how to attach.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -76,6 +77,16 @@ pub struct ContainerRequest {
     pub stop_signal: Option<i32>,
     /// `--memory`, `--cpus`, `--pids-limit`.
     pub limits: Limits,
+    /// `--restart`.
+    pub restart: RestartPolicy,
+    /// `--health-*`.
+    pub health: HealthRequest,
+    /// `--log-driver`, `--log-opt`.
+    pub log: LogRequest,
+    /// `--timeout`: seconds until it is stopped.
+    pub timeout: Option<u64>,
+    /// `--stop-timeout`: seconds between the stop signal and SIGKILL; none for ten.
+    pub stop_timeout: Option<u64>,
 }
 
 /// One mount that the user asked for.

@@ -37,6 +37,15 @@ pub enum Lifecycle {
         /// Milliseconds since the epoch of the start.
         since: i64,
     },
+    /// It has ended, and its monitor will start it again.
+    Restarting {
+        /// The container's monitor.
+        monitor: ProcessIdentity,
+        /// As a shell would report it: the exit code, or 128 + the signal.
+        exit_code: i32,
+        /// Milliseconds since the epoch of its end.
+        at: i64,
+    },
     /// Its first process has ended.
     Stopped {
         /// As a shell would report it: the exit code, or 128 + the signal.
@@ -45,6 +54,9 @@ pub enum Lifecycle {
         at: i64,
         /// Why, where it is not simply that the process ended.
         reason: Option<String>,
+        /// Whether the user asked for it.
+        #[serde(default)]
+        by_user: bool,
     },
 }
 
@@ -55,12 +67,21 @@ impl Lifecycle {
             Self::Created => "created",
             Self::Running { .. } => "running",
             Self::Paused { .. } => "paused",
+            Self::Restarting { .. } => "restarting",
             Self::Stopped { .. } => "exited",
         }
     }
 
-    /// Whether processes of the container exist.
+    /// Whether the container has processes, or its monitor is about to make some.
     pub fn is_alive(&self) -> bool {
-        matches!(self, Self::Running { .. } | Self::Paused { .. })
+        matches!(self, Self::Running { .. } | Self::Paused { .. } | Self::Restarting { .. })
+    }
+
+    /// The first process, if there is one.
+    pub fn init(&self) -> Option<&ProcessIdentity> {
+        match self {
+            Self::Running { init, .. } | Self::Paused { init, .. } => Some(init),
+            Self::Created | Self::Restarting { .. } | Self::Stopped { .. } => None,
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod container;
 pub mod digest;
+pub mod event;
 pub mod flags;
 pub mod host;
 pub mod id;
@@ -13,3 +14,4 @@ pub mod lifecycle;
 pub mod platform;
 pub mod reference;
 pub mod subid;
+pub mod supervision;

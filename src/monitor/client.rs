@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 
-use super::protocol::{self, Control, Event, Start, WireError};
+use rustix::io::Errno;
+
+use super::protocol::{self, Cargo, Control, Event, Start, WireError};
 use crate::sys::{exec, message};
 
 /// Why no monitor could be started.
@@ -24,11 +26,12 @@ pub struct Idle {
     session: Session,
 }
 
-/// A monitor with a container.
+/// A monitor with a container: the one we started, or one we have connected to.
 #[derive(Debug)]
 pub struct Session {
     control: OwnedFd,
-    process: Child,
+    /// None where somebody else started it.
+    process: Option<Child>,
 }
 
 impl Idle {
@@ -49,7 +52,7 @@ impl Idle {
             .env_clear()
             .spawn()
             .map_err(SpawnError::Start)?;
-        Ok(Self { session: Session { control: ours, process } })
+        Ok(Self { session: Session { control: ours, process: Some(process) } })
     }
 
     /// Tells it what to launch, with the bundle and the filter.
@@ -63,6 +66,18 @@ impl Idle {
 }
 
 impl Session {
+    /// Connects to the monitor that listens in the directory `bundle`.
+    ///
+    /// # Errors
+    /// [`WireError::Closed`] if none does, else [`WireError::Socket`].
+    pub fn connect(bundle: BorrowedFd<'_>) -> Result<Self, WireError> {
+        match message::connect(bundle, protocol::SOCKET) {
+            Ok(control) => Ok(Self { control, process: None }),
+            Err(Errno::NOENT | Errno::CONNREFUSED) => Err(WireError::Closed),
+            Err(error) => Err(WireError::Socket(error.into())),
+        }
+    }
+
     /// The socket, to poll on.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.control.as_fd()
@@ -73,7 +88,15 @@ impl Session {
     /// # Errors
     /// [`WireError::Closed`] when it has ended without saying why.
     pub fn next(&self) -> Result<Event, WireError> {
-        protocol::receive(&self.control).map(|(event, _)| event)
+        self.next_with_cargo().map(|(event, _)| event)
+    }
+
+    /// The same, with the descriptors that came along.
+    ///
+    /// # Errors
+    /// As [`Session::next`].
+    pub fn next_with_cargo(&self) -> Result<(Event, Cargo), WireError> {
+        protocol::receive(&self.control)
     }
 
     /// Passes something on to it.
@@ -81,14 +104,22 @@ impl Session {
     /// # Errors
     /// [`WireError::Closed`] when it has ended.
     pub fn control(&self, message: &Control) -> Result<(), WireError> {
-        protocol::send(self.control.as_fd(), message, &[])
+        self.control_with_cargo(message, &[])
     }
 
-    /// Waits for the end of the process, after its last message.
+    /// The same, with descriptors on board.
+    ///
+    /// # Errors
+    /// As [`Session::control`].
+    pub fn control_with_cargo(&self, message: &Control, fds: &[BorrowedFd<'_>]) -> Result<(), WireError> {
+        protocol::send(self.control.as_fd(), message, fds)
+    }
+
+    /// Waits for the end of the process, after its last message, if it is our child.
     ///
     /// # Errors
     /// Those of waitpid(2).
     pub fn finish(mut self) -> std::io::Result<()> {
-        self.process.wait().map(drop)
+        self.process.as_mut().map_or(Ok(()), |process| process.wait().map(drop))
     }
 }

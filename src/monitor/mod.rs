@@ -11,6 +11,7 @@
 //! from whoever made it: a bundle that can be locked belongs to nobody alive.
 
 pub mod client;
+pub mod events;
 pub mod program;
 pub mod protocol;
 pub mod record;

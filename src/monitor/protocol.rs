@@ -1,5 +1,9 @@
-//! What the engine and a monitor say to each other: one JSON document a packet
-//! on a socket pair.
+//! What the engine and a monitor say to each other: one JSON document a packet.
+//!
+//! A new monitor hears [`Start`] on the socket it was born with. From then on it
+//! also listens on [`SOCKET`] in the bundle, where any process of the user may
+//! connect, send [`Control`]s, and hear [`Event`]s: an answer for each control
+//! that has one, and the end of the container for all.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -9,18 +13,60 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::lifecycle::ProcessIdentity;
+use crate::model::supervision::{HealthCheck, LogRequest, RestartPolicy};
 use crate::sys::message;
+
+/// Name of the listening socket in the bundle.
+pub const SOCKET: &str = "control";
 
 /// The first packet to a monitor. On board: the bundle directory, then the
 /// compiled system call filter if there is one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
+    /// Who it is, for events and for journald.
+    pub subject: Subject,
     /// How the id maps are written.
     pub mapping: Mapping,
-    /// Whether the program's standard input is ours, or empty.
+    /// Whether the program's standard input is kept open.
     pub interactive: bool,
+    /// Whether the monitor's own standard streams are a caller that is attached.
+    pub attached: bool,
     /// Name of the container's session keyring.
     pub keyring: String,
+    /// What becomes of its output.
+    pub log: LogRequest,
+    /// What becomes of it when it ends.
+    pub restart: RestartPolicy,
+    /// Its health check: the process of `config.json` with another command.
+    pub health: Option<HealthCheck>,
+    /// Milliseconds after which it is stopped.
+    pub timeout: Option<u64>,
+    /// How it is stopped unless told otherwise.
+    pub stop: Stop,
+    /// The file that events are appended to.
+    pub events: PathBuf,
+    /// Program and arguments that are run when all is over and nobody is attached: what removes it.
+    pub finish: Vec<PathBuf>,
+}
+
+/// Who a container is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The image as it was typed.
+    pub image: String,
+}
+
+/// How a container is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// The signal that asks.
+    pub signal: i32,
+    /// Milliseconds until SIGKILL; none to wait for ever.
+    pub grace: Option<u64>,
 }
 
 /// As `launch::Mapping`, in the words of this wire.
@@ -45,14 +91,47 @@ pub enum Mapping {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
-    /// Send this signal to the first process.
+    /// Send this signal to the first process. No answer.
     Signal(i32),
-    /// The terminal has this size now.
+    /// The terminal has this size now: that of the exec of this connection, else the container's. No answer.
     Resize {
         /// Rows.
         rows: u16,
         /// Columns.
         columns: u16,
+    },
+    /// Connect these streams. On board: standard input, output and error of the
+    /// caller. Answered by [`Event::Done`], in the end by [`Event::Exited`].
+    Attach {
+        /// Whether standard input is handed on.
+        input: bool,
+    },
+    /// Take the streams of this connection off again. Answered by [`Event::Done`].
+    Detach,
+    /// Say when it has ended, be it to start again: [`Event::Exited`].
+    Wait,
+    /// Stop it for good. Answered by [`Event::Exited`].
+    Stop(Option<Stop>),
+    /// Stop it and start it again. Answered by [`Event::Started`] or [`Event::Failed`].
+    Restart(Option<Stop>),
+    /// Freeze all its processes. Answered by [`Event::Done`] or [`Event::Failed`].
+    Pause,
+    /// Let them go on. Answered by [`Event::Done`] or [`Event::Failed`].
+    Unpause,
+    /// Run one more process inside. On board: a file with `process` of the OCI
+    /// runtime document as JSON, then standard input, output and error unless it
+    /// has a terminal. Answered by [`Event::Executed`] or [`Event::Failed`], in
+    /// the end by [`Event::Exited`].
+    Exec,
+    /// Follow this policy from now on. Answered by [`Event::Done`].
+    Update {
+        /// The policy.
+        restart: RestartPolicy,
+    },
+    /// It is called this from now on. Answered by [`Event::Done`].
+    Rename {
+        /// The name.
+        name: String,
     },
 }
 
@@ -67,7 +146,14 @@ pub enum Event {
         /// The monitor.
         monitor: ProcessIdentity,
     },
-    /// There is no container: why, and what to do.
+    /// The process of an exec is executed. On board: the controlling side of its terminal, if it has one.
+    Executed {
+        /// Its pid, as the host sees it.
+        pid: u32,
+    },
+    /// It is done.
+    Done,
+    /// There is no container, or it was not done: why, and what to do.
     Failed {
         /// One sentence.
         message: String,
@@ -76,7 +162,7 @@ pub enum Event {
         /// 125, 126 or 127.
         exit_code: u8,
     },
-    /// The first process has ended, and all its output has been handed on.
+    /// The first process, or that of the exec, has ended, and all its output has been handed on.
     Exited {
         /// The exit code, or 128 + the signal.
         exit_code: i32,
@@ -100,6 +186,9 @@ pub enum WireError {
 /// Larger than any message: one packet holds it whole.
 const MOST_BYTES: usize = 64 << 10;
 
+/// The descriptors of a packet.
+pub type Cargo = [Option<OwnedFd>; message::MAX_FDS];
+
 /// Sends `message` with `fds` on board.
 ///
 /// # Errors
@@ -116,7 +205,7 @@ pub fn send<T: Serialize>(socket: BorrowedFd<'_>, message: &T, fds: &[BorrowedFd
 ///
 /// # Errors
 /// [`WireError::Closed`] at the end of the connection, else what is wrong.
-pub fn receive<T: DeserializeOwned>(socket: &OwnedFd) -> Result<(T, [Option<OwnedFd>; message::MAX_FDS]), WireError> {
+pub fn receive<T: DeserializeOwned>(socket: &OwnedFd) -> Result<(T, Cargo), WireError> {
     let mut buffer = vec![0; MOST_BYTES];
     let received = match message::receive(socket.as_fd(), &mut buffer) {
         Err(Errno::CONNRESET) => return Err(WireError::Closed),

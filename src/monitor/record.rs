@@ -8,32 +8,106 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::lifecycle::ProcessIdentity;
+use crate::model::lifecycle::{Lifecycle, ProcessIdentity};
+use crate::model::supervision::Health;
 
-/// `run.json`: written when the program is executed.
+/// `run.json`: written when the program is executed, and whenever something of this changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// The first process.
-    pub init: ProcessIdentity,
+    /// The first process; none between an end and the restart.
+    pub init: Option<ProcessIdentity>,
     /// The monitor.
     pub monitor: ProcessIdentity,
-    /// Milliseconds since the epoch.
+    /// When the program was executed, in milliseconds since the epoch.
     pub since: i64,
+    /// Whether all its processes are frozen.
+    #[serde(default)]
+    pub paused: bool,
+    /// How often the monitor has started it again by itself.
+    #[serde(default)]
+    pub restarts: u32,
+    /// How it ended before it was started again.
+    #[serde(default)]
+    pub last: Option<Exit>,
 }
 
-/// `exit.json`: written when the first process has ended.
+impl Run {
+    /// The state that this stands for, while the monitor lives.
+    pub fn lifecycle(&self) -> Lifecycle {
+        match (&self.init, &self.last) {
+            (Some(init), _) => {
+                let (init, monitor, since) = (init.clone(), self.monitor.clone(), self.since);
+                if self.paused {
+                    Lifecycle::Paused { init, monitor, since }
+                } else {
+                    Lifecycle::Running { init, monitor, since }
+                }
+            }
+            (None, last) => Lifecycle::Restarting {
+                monitor: self.monitor.clone(),
+                exit_code: last.as_ref().map_or(255, |exit| exit.exit_code),
+                at: last.as_ref().map_or(self.since, |exit| exit.at),
+            },
+        }
+    }
+}
+
+/// `exit.json`: written when the first process has ended for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// The exit code, or 128 + the signal.
     pub exit_code: i32,
     /// Milliseconds since the epoch.
     pub at: i64,
+    /// When the program had been executed, in milliseconds since the epoch.
+    #[serde(default)]
+    pub since: i64,
+    /// Why, where it is not simply that the process ended.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Whether the user asked for it.
+    #[serde(default)]
+    pub by_user: bool,
+}
+
+impl Exit {
+    /// The state that this stands for.
+    pub fn lifecycle(&self) -> Lifecycle {
+        let Self { exit_code, at, reason, by_user, .. } = self.clone();
+        Lifecycle::Stopped { exit_code, at, reason, by_user }
+    }
+}
+
+/// `health.json`: written after each health check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthState {
+    /// How it fares.
+    pub status: Health,
+    /// How many checks in a row have failed.
+    pub failing_streak: u32,
+    /// The last checks, the oldest first.
+    pub log: Vec<Probe>,
+}
+
+/// One health check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Milliseconds since the epoch.
+    pub start: i64,
+    /// The same.
+    pub end: i64,
+    /// 0 is good; -1 where it took too long or could not be started.
+    pub exit_code: i32,
+    /// What it wrote, cut to a few kilobytes.
+    pub output: String,
 }
 
 /// Name of [`Run`] in the bundle.
 pub const RUN: &str = "run.json";
 /// Name of [`Exit`] in the bundle.
 pub const EXIT: &str = "exit.json";
+/// Name of [`HealthState`] in the bundle.
+pub const HEALTH: &str = "health.json";
 
 /// Writes `record` as `name` in `bundle`: whole, or not at all.
 ///
@@ -77,7 +151,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let bundle = std::fs::File::open(dir.path()).expect("open");
         assert_eq!(read::<Exit>(bundle.as_fd(), EXIT).expect("read"), None);
-        let exit = Exit { exit_code: 137, at: now() };
+        let exit = Exit { exit_code: 137, at: now(), since: now(), reason: None, by_user: false };
         write(bundle.as_fd(), EXIT, &exit).expect("write");
         assert_eq!(read(bundle.as_fd(), EXIT).expect("read"), Some(exit));
         std::fs::write(dir.path().join(EXIT), "{").expect("damage");

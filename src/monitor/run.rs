@@ -228,7 +228,7 @@ impl Life<'_> {
                 }
             }
             // From a newer engine: nothing we could do about it.
-            Err(WireError::Content(_)) => {}
+            Ok(_) | Err(WireError::Content(_)) => {}
             Err(_) => return false,
         }
         true
@@ -251,7 +251,14 @@ impl Life<'_> {
             boot_id: boot_id.clone(),
         };
         let (init, monitor) = (name(self.running.child.pid), name(std::process::id()));
-        let run = record::Run { init: init.clone(), monitor: monitor.clone(), since: record::now() };
+        let run = record::Run {
+            init: Some(init.clone()),
+            monitor: monitor.clone(),
+            since: record::now(),
+            paused: false,
+            restarts: 0,
+            last: None,
+        };
         let written = record::write(self.bundle, record::RUN, &run);
         let told = protocol::send(self.control.as_fd(), &Event::Started { init, monitor }, &[]);
         if let Err(error) = written {
@@ -265,7 +272,7 @@ impl Life<'_> {
     }
 
     fn tell_exited(&self, exit_code: i32, caller_there: bool) -> Result<(), MonitorError> {
-        let exit = record::Exit { exit_code, at: record::now() };
+        let exit = record::Exit { exit_code, at: record::now(), since: 0, reason: None, by_user: false };
         let written = record::write(self.bundle, record::EXIT, &exit);
         if caller_there {
             let _ = protocol::send(self.control.as_fd(), &Event::Exited { exit_code }, &[]);

@@ -100,6 +100,11 @@ impl Layout {
         self.root.join("volumes").join(name.as_str()).join("_data")
     }
 
+    /// What happened, for `pybox events`.
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events.jsonl")
+    }
+
     /// Things that can be made again at any time.
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")

@@ -3,12 +3,12 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketFlags, SocketType,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 
 /// The most descriptors that one packet carries.
@@ -20,6 +20,48 @@ pub const MAX_FDS: usize = 4;
 /// Those of socketpair(2).
 pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// Listens as `name` in `directory`, for processes of any user who may enter it.
+/// The path goes by the descriptor, so a deep directory does not matter (unix(7): 108 bytes).
+///
+/// # Errors
+/// Those of bind(2) and listen(2); EADDRINUSE if there is such a file.
+pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    rustix::net::bind(&socket, &address(directory, name)?)?;
+    rustix::net::listen(&socket, 128)?;
+    Ok(socket)
+}
+
+/// A connection to who listens as `name` in `directory`.
+///
+/// # Errors
+/// ENOENT if there is no such file, ECONNREFUSED if nobody listens, else those of connect(2).
+pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let address = address(directory, name)?;
+    rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))?;
+    Ok(socket)
+}
+
+/// Takes the next connection, if one waits and its process is of our user or of root.
+///
+/// # Errors
+/// EAGAIN if none waits, EPERM for one of somebody else, else those of accept4(2).
+pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let socket = rustix::net::accept_with(listener, SocketFlags::CLOEXEC)?;
+    let peer = rustix::net::sockopt::socket_peercred(&socket)?.uid;
+    if peer == rustix::process::geteuid() || peer.is_root() { Ok(socket) } else { Err(Errno::PERM) }
+}
+
+fn address(directory: BorrowedFd<'_>, name: &str) -> Result<SocketAddrUnix, Errno> {
+    SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
 }
 
 /// Sends one packet; `fds` (four at most) arrive as copies. Does not allocate.

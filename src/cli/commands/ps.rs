@@ -136,6 +136,9 @@ fn status(lifecycle: &Lifecycle, now: i64) -> String {
         Lifecycle::Created => "Created".to_owned(),
         Lifecycle::Running { since, .. } => format!("Up {}", human::duration(now - since)),
         Lifecycle::Paused { since, .. } => format!("Up {} (Paused)", human::duration(now - since)),
+        Lifecycle::Restarting { exit_code, at, .. } => {
+            format!("Restarting ({exit_code}) {}", human::ago(Some(*at), now))
+        }
         Lifecycle::Stopped { exit_code, at, .. } => format!("Exited ({exit_code}) {}", human::ago(Some(*at), now)),
     }
 }
@@ -175,7 +178,10 @@ mod tests {
             (Lifecycle::Created, "Created"),
             (Lifecycle::Running { init: process(), monitor: process(), since: hour }, "Up 2 hours"),
             (Lifecycle::Paused { init: process(), monitor: process(), since: hour }, "Up 2 hours (Paused)"),
-            (Lifecycle::Stopped { exit_code: 137, at: 2 * hour, reason: None }, "Exited (137) About an hour ago"),
+            (
+                Lifecycle::Stopped { exit_code: 137, at: 2 * hour, reason: None, by_user: false },
+                "Exited (137) About an hour ago",
+            ),
         ] {
             assert_eq!(status(&lifecycle, 3 * hour), shown);
         }

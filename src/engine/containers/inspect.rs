@@ -63,7 +63,8 @@ fn state(lifecycle: &Lifecycle) -> Value {
         Lifecycle::Running { init, since, .. } | Lifecycle::Paused { init, since, .. } => {
             (init.pid, timestamp(*since), never, 0, String::new())
         }
-        Lifecycle::Stopped { exit_code, at, reason } => {
+        Lifecycle::Restarting { exit_code, at, .. } => (0, never, timestamp(*at), *exit_code, String::new()),
+        Lifecycle::Stopped { exit_code, at, reason, .. } => {
             (0, never, timestamp(*at), *exit_code, reason.clone().unwrap_or_default())
         }
     };
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_stopped_container_tells_its_code_and_reason() {
-        let stopped = Lifecycle::Stopped { exit_code: 137, at: 0, reason: Some("monitor lost".into()) };
+        let stopped = Lifecycle::Stopped { exit_code: 137, at: 0, reason: Some("monitor lost".into()), by_user: false };
         let state = state(&stopped);
         assert_eq!(state["Status"], "exited");
         assert_eq!(state["ExitCode"], 137);

@@ -31,14 +31,14 @@ pub(super) fn look(store: &Store, mut container: Container) -> Look {
     let run = record::read::<Run>(std::os::fd::AsFd::as_fd(&bundle), record::RUN).ok().flatten();
     if is_owned(&bundle) {
         // Its maker or its monitor lives; the row may be a moment behind.
-        if let (Some(run), Lifecycle::Created) = (run, &container.lifecycle) {
-            container.lifecycle = Lifecycle::Running { init: run.init, monitor: run.monitor, since: run.since };
+        if let Some(run) = run {
+            container.lifecycle = run.lifecycle();
         }
         return Look::Here(container);
     }
     let exit = record::read::<Exit>(std::os::fd::AsFd::as_fd(&bundle), record::EXIT).ok().flatten();
     container.lifecycle = match (exit, run) {
-        (Some(exit), _) => Lifecycle::Stopped { exit_code: exit.exit_code, at: exit.at, reason: None },
+        (Some(exit), _) => exit.lifecycle(),
         (None, Some(run)) => lost(&run),
         (None, None) if container.auto_remove => stopped(125, Some("its start was interrupted")),
         (None, None) => container.lifecycle,
@@ -53,7 +53,7 @@ pub(super) fn look(store: &Store, mut container: Container) -> Look {
 fn settled(container: &Container) -> bool {
     match container.lifecycle {
         Lifecycle::Stopped { .. } => !container.auto_remove,
-        Lifecycle::Created | Lifecycle::Running { .. } | Lifecycle::Paused { .. } => false,
+        _ => false,
     }
 }
 
@@ -80,10 +80,12 @@ pub(super) fn orphaned(bundle: &Bundle) -> Option<Lifecycle> {
 
 /// The monitor was killed: its container has nobody to speak to, and is killed too.
 fn lost(run: &Run) -> Lifecycle {
-    if identity::boot_id().is_ok_and(|boot| boot != run.init.boot_id) {
+    if identity::boot_id().is_ok_and(|boot| boot != run.monitor.boot_id) {
         return stopped(137, Some("host restarted"));
     }
-    kill(&run.init);
+    if let Some(init) = &run.init {
+        kill(init);
+    }
     stopped(137, Some("monitor lost"))
 }
 
@@ -102,7 +104,7 @@ pub(super) fn kill(process: &ProcessIdentity) {
 }
 
 fn stopped(exit_code: i32, reason: Option<&str>) -> Lifecycle {
-    Lifecycle::Stopped { exit_code, at: record::now(), reason: reason.map(Into::into) }
+    Lifecycle::Stopped { exit_code, at: record::now(), reason: reason.map(Into::into), by_user: false }
 }
 
 impl Engine {

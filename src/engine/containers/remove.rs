@@ -16,7 +16,7 @@ impl Engine {
                 reconcile::kill(init);
                 wait_until_free(&store, &container.id)?;
             }
-            Lifecycle::Running { .. } | Lifecycle::Paused { .. } => {
+            Lifecycle::Running { .. } | Lifecycle::Paused { .. } | Lifecycle::Restarting { .. } => {
                 let message = format!("container {} is {}", container.name, container.lifecycle.word());
                 return Err(
                     Failure::say(FailureKind::Conflict, message).hint(format!("pybox rm -f {}", container.name))

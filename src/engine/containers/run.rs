@@ -49,6 +49,19 @@ fn spawn_monitor() -> Result<Idle, Failure> {
 fn supervise(store: &Store, created: &Created, monitor: Idle, signals: &Signals) -> Result<i32, Failure> {
     let request = &created.container.request;
     let start = Start {
+        subject: protocol::Subject {
+            id: created.container.id.to_string(),
+            name: created.container.name.to_string(),
+            image: request.image.clone(),
+        },
+        attached: true,
+        log: request.log.clone(),
+        restart: request.restart,
+        health: None,
+        timeout: request.timeout.map(|seconds| seconds.saturating_mul(1000)),
+        stop: protocol::Stop { signal: request.stop_signal.unwrap_or(15), grace: Some(10_000) },
+        events: store.layout().events(),
+        finish: Vec::new(),
         mapping: mapping(&created.facts)?,
         interactive: request.interactive,
         keyring: format!("_pybox.{}", created.container.id.short()),
@@ -83,6 +96,7 @@ fn follow(store: &Store, created: &Created, session: &Session, signals: &Signals
         }
         protocol::Event::Failed { message, hint, exit_code } => return Err(failed(message, hint, exit_code)),
         protocol::Event::Exited { exit_code } => return Ok(exit_code),
+        protocol::Event::Executed { .. } | protocol::Event::Done => {}
     }
     attach::stay(session, signals, container.request.tty && container.request.interactive)
 }
@@ -108,11 +122,11 @@ impl Engine {
             return self.discard_container(store, &container.id, durability);
         }
         let lifecycle = match (outcome, &lost) {
-            (Ok(code), _) => Lifecycle::Stopped { exit_code: *code, at: record::now(), reason: None },
+            (Ok(code), _) => Lifecycle::Stopped { exit_code: *code, at: record::now(), reason: None, by_user: false },
             (Err(_), Some(lost)) => lost.clone(),
             (Err(failure), None) => {
                 let reason = Some(failure.message.clone());
-                Lifecycle::Stopped { exit_code: start_code(failure), at: record::now(), reason }
+                Lifecycle::Stopped { exit_code: start_code(failure), at: record::now(), reason, by_user: false }
             }
         };
         match store.change_lifecycle(&container.id, durability, |_| Some(lifecycle)) {
