@@ -18,6 +18,7 @@ use crate::model::reference::Reference;
 mod answers;
 mod events;
 mod failure;
+mod happenings;
 mod info;
 
 pub use answers::{
@@ -25,6 +26,7 @@ pub use answers::{
 };
 pub use events::{Event, LayerProgress, LayerSize};
 pub use failure::{Failure, FailureKind};
+pub use happenings::{HappeningFilter, Happenings, Position, ReadHappenings, Start};
 pub use info::{Disk, Driver, DriverState, Info};
 
 impl Source {
@@ -328,4 +330,5 @@ calls! {
     ListContainers(ListContainers) -> Containers(Vec<ContainerSummary>),
     RemoveContainer(RemoveContainer) -> ContainerRemoved(ContainerRemoved),
     GetInfo(GetInfo) -> Info(Info),
+    ReadHappenings(ReadHappenings) -> Happenings(Happenings),
 }

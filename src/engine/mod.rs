@@ -7,6 +7,7 @@ pub mod host;
 mod containers;
 mod failures;
 mod foreign;
+mod happenings;
 mod images;
 mod info;
 
@@ -42,6 +43,7 @@ impl Engine {
             Request::ListContainers(list) => self.list_containers(&list).map(Into::into),
             Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),
             Request::GetInfo(_) => Ok(self.info().into()),
+            Request::ReadHappenings(read) => self.read_happenings(&read).map(Into::into),
             Request::ListImages(_) => self.list_images().map(Into::into),
             Request::RemoveImage(remove) => self.remove_image(&remove, events).map(Into::into),
             Request::Tag(tag) => self.tag_image(&tag).map(Into::into),

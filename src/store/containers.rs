@@ -28,6 +28,15 @@ pub struct Container {
     pub request: ContainerRequest,
 }
 
+/// What the row of a removed container said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gone {
+    /// Its name.
+    pub name: ContainerName,
+    /// What the user had asked for; empty where that could not be read any more.
+    pub request: ContainerRequest,
+}
+
 impl Store {
     /// Adds a container.
     ///
@@ -109,12 +118,12 @@ impl Store {
         })
     }
 
-    /// Removes the row of a container; one that is gone already is fine. The bundle goes by
+    /// Removes the row of a container and says what it was; one that is gone already is fine. The bundle goes by
     /// [`Store::remove_bundle`], afterwards: a bundle without row is garbage, a row without bundle is a riddle.
     ///
     /// # Errors
     /// What the database says.
-    pub fn remove_container(&self, id: &ContainerId, durability: Durability) -> Result<(), StoreError> {
-        self.with_reserve(|| self.db.write(durability, |db| Ok(db::containers::delete(db, id)?))).map(drop)
+    pub fn remove_container(&self, id: &ContainerId, durability: Durability) -> Result<Option<Gone>, StoreError> {
+        self.with_reserve(|| self.db.write(durability, |db| Ok(db::containers::delete(db, id)?)))
     }
 }

@@ -9,7 +9,7 @@ use oci_spec::runtime::{BoxBuilder, Spec};
 
 use super::{filter, limits, volumes};
 use crate::engine::api::{Event, Failure, FailureKind};
-use crate::engine::host;
+use crate::engine::{happenings, host};
 use crate::launch::plan::{INIT_ANNOTATION, ROOTFS_ANNOTATION};
 use crate::model::container::{ContainerRequest, UserNamespace};
 use crate::model::host::HostFacts;
@@ -226,7 +226,11 @@ fn insert(store: &Store, (id, request): (&ContainerId, ContainerRequest), image:
             Err(crate::store::StoreError::NameInUse { .. }) if container.request.name.is_none() && attempt < 100 => {
                 container.name = made_up_name(id, attempt);
             }
-            other => return Ok(other.map(|()| container)?),
+            other => {
+                other?;
+                happenings::of_container(store, "create", &container);
+                return Ok(container);
+            }
         }
     }
     Err(Failure::say(FailureKind::Internal, "no free name was found"))

@@ -1,8 +1,8 @@
 //! `rm`, and the end of `--rm`.
 
 use super::reconcile;
-use crate::engine::Engine;
 use crate::engine::api::{ContainerRemoved, Failure, FailureKind, RemoveContainer};
+use crate::engine::{Engine, happenings};
 use crate::model::id::ContainerId;
 use crate::model::lifecycle::Lifecycle;
 use crate::store::{Access, Durability, Store};
@@ -38,7 +38,9 @@ impl Engine {
         id: &ContainerId,
         durability: Durability,
     ) -> Result<(), Failure> {
-        store.remove_container(id, durability)?;
+        if let Some(gone) = store.remove_container(id, durability)? {
+            happenings::destroyed(store, id, &gone);
+        }
         let foreign = store.remove_bundle(id)?;
         self.remove_foreign(&foreign)
     }

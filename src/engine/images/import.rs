@@ -51,6 +51,9 @@ impl Engine {
             let swept = store.discard_unused(brought)?;
             self.remove_foreign(&swept.leftovers)?;
         }
+        if let Ok(image) = &imported {
+            self.tell_image("import", &image.id.to_string(), import.reference.as_ref());
+        }
         imported
     }
 

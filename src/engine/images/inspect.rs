@@ -56,7 +56,7 @@ fn document(image: &Image, names: &ImageNames, config: &Value) -> Value {
 }
 
 /// A name as people type it.
-pub(super) fn familiar(reference: &Reference) -> String {
+pub(in crate::engine) fn familiar(reference: &Reference) -> String {
     let mut text = reference.familiar_name();
     if let Some(tag) = reference.tag() {
         text = format!("{text}:{tag}");

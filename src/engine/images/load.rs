@@ -34,6 +34,9 @@ impl Engine {
         let loaded = loaded?;
         events(Event::Committing);
         self.settle_later(events);
+        for image in &loaded {
+            self.tell_image("load", &image.id.to_string(), image.references.first());
+        }
         Ok(loaded)
     }
 

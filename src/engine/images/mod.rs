@@ -16,3 +16,5 @@ mod save;
 pub mod settle;
 mod tag;
 mod unpack;
+
+pub(in crate::engine) use inspect::familiar;

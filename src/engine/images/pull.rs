@@ -22,10 +22,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use super::familiar;
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, FailureKind, LayerProgress, LayerSize, Pull, Pulled};
 use crate::model::container::PullPolicy;
 use crate::model::digest::Digest;
+use crate::model::event::Kind;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 use crate::registry::document::{self, MAX_CONFIG};
@@ -85,6 +87,7 @@ impl Engine {
         let (image, digest) =
             interruption::unless_interrupted(|stop| self.pull_with(&store, &client, pull, (&tell, stop)))?;
         self.settle_later(&mut |event| tell(event));
+        self.tell(Kind::Image, "pull", &familiar(&pull.reference), [("name", pull.reference.familiar_name())]);
         let changed = before.is_none_or(|before| before.id != image);
         Ok(Pulled { reference: pull.reference.clone(), digest, id: image, changed })
     }

@@ -16,6 +16,7 @@ impl Engine {
     ) -> Result<Vec<ImageRemoval>, Failure> {
         let store = self.store(Access::Write)?;
         let force = if remove.force { Force::Yes } else { Force::No };
+        let id = store.find_image(&remove.name)?.id.to_string();
         let removed = store.remove_image(&remove.name, force)?;
         // The image is gone: files that resist are a nuisance, and the next collection tries again.
         let mut leftovers = removed.leftovers;
@@ -27,6 +28,12 @@ impl Engine {
         leftovers.dedup();
         if let Err(failure) = self.remove_foreign(&leftovers) {
             events(Event::Warning(failure.to_string()));
+        }
+        for name in &removed.untagged {
+            self.tell_image("untag", &id, Some(name));
+        }
+        if removed.deleted.is_some() {
+            self.tell_image("delete", &id, None);
         }
         let untagged = removed.untagged.into_iter().map(ImageRemoval::Untagged);
         Ok(untagged.chain(removed.deleted.map(ImageRemoval::Deleted)).collect())

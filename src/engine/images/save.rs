@@ -46,6 +46,9 @@ impl Engine {
             }
             Source::Path(path) => write_file(path, write)?,
         };
+        for Chosen { image, names } in &chosen {
+            self.tell_image("save", &image.id.to_string(), names.first());
+        }
         Ok(Saved { bytes })
     }
 }

@@ -20,6 +20,7 @@ impl Engine {
             )));
         }
         let (id, _) = self.store(Access::Write)?.tag_image(&tag.image, &tag.reference, Force::Yes)?;
+        self.tell_image("tag", &id.to_string(), Some(&tag.reference));
         Ok(Tagged { id })
     }
 }

@@ -6,7 +6,7 @@ use super::values::{json, to_json};
 use crate::model::digest::Digest;
 use crate::model::id::{ContainerId, ContainerName};
 use crate::model::lifecycle::Lifecycle;
-use crate::store::containers::Container;
+use crate::store::containers::{Container, Gone};
 
 const COLUMNS: &str = "id, name, image, manifest, created, auto_remove, lifecycle, request";
 
@@ -93,7 +93,9 @@ pub(in crate::store) fn set_lifecycle(db: &Connection, id: &ContainerId, lifecyc
         .map(drop)
 }
 
-/// Removes the container, and says whether it was there.
-pub(in crate::store) fn delete(db: &Connection, id: &ContainerId) -> Result<bool> {
-    db.prepare_cached("DELETE FROM containers WHERE id = ?")?.execute([id]).map(|changed| changed > 0)
+/// Removes the container, and says what it was; a request that is damaged must not keep it.
+pub(in crate::store) fn delete(db: &Connection, id: &ContainerId) -> Result<Option<Gone>> {
+    db.prepare_cached("DELETE FROM containers WHERE id = ? RETURNING name, request")?
+        .query_row([id], |row| Ok(Gone { name: row.get(0)?, request: json(row, 1).unwrap_or_default() }))
+        .optional()
 }
