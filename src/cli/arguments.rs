@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use super::commands::{images, import, info, inspect, load, ps, pull, rm, rmi, run, save, tag, version};
+use super::commands::{events, images, import, info, inspect, load, ps, pull, rm, rmi, run, save, tag, version};
 use super::environment::Wishes;
 
 /// Run containers as yourself: no daemon, no root.
@@ -71,6 +71,7 @@ pub(super) enum Command {
     Inspect(inspect::Args),
     Ps(ps::Args),
     Rm(rm::Args),
+    Events(events::Args),
     Info(info::Args),
     Version(version::Args),
 
@@ -111,5 +112,6 @@ pub(super) enum Container {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum System {
+    Events(events::Args),
     Info(info::Args),
 }

@@ -1,5 +1,6 @@
 //! The verbs: one file each, with its options, its help and a short function.
 
+pub(super) mod events;
 pub(super) mod images;
 pub(super) mod import;
 pub(super) mod info;
@@ -53,6 +54,7 @@ impl Command {
             Self::Rm(args) | Self::Container(Container::Rm(args)) => args.execute(session),
             Self::Info(args) | Self::System(System::Info(args)) => args.execute(session),
             Self::Version(args) => args.execute(session),
+            Self::Events(args) | Self::System(System::Events(args)) => args.execute(session),
         }
     }
 }

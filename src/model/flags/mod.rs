@@ -11,6 +11,7 @@ pub mod account;
 pub mod capability;
 pub mod device;
 pub mod env;
+pub mod instant;
 pub mod label;
 pub mod limits;
 pub mod mount;
