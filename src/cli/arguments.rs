@@ -2,7 +2,9 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use super::commands::{events, images, import, info, inspect, load, ps, pull, rm, rmi, run, save, tag, version};
+use super::commands::{
+    events, images, import, info, inspect, load, port, ps, pull, rename, rm, rmi, run, save, stats, tag, top, version,
+};
 use super::environment::Wishes;
 
 /// Run containers as yourself: no daemon, no root.
@@ -71,6 +73,10 @@ pub(super) enum Command {
     Inspect(inspect::Args),
     Ps(ps::Args),
     Rm(rm::Args),
+    Rename(rename::Args),
+    Port(port::Args),
+    Top(top::Args),
+    Stats(stats::Args),
     Events(events::Args),
     Info(info::Args),
     Version(version::Args),
@@ -102,6 +108,10 @@ pub(super) enum Image {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Container {
+    Rename(rename::Args),
+    Port(port::Args),
+    Top(top::Args),
+    Stats(stats::Args),
     #[command(visible_aliases = ["list", "ps"])]
     Ls(ps::Args),
     #[command(alias = "remove")]

@@ -6,13 +6,17 @@ pub(super) mod import;
 pub(super) mod info;
 pub(super) mod inspect;
 pub(super) mod load;
+pub(super) mod port;
 pub(super) mod ps;
 pub(super) mod pull;
+pub(super) mod rename;
 pub(super) mod rm;
 pub(super) mod rmi;
 pub(super) mod run;
 pub(super) mod save;
+pub(super) mod stats;
 pub(super) mod tag;
+pub(super) mod top;
 pub(super) mod version;
 
 use super::arguments::{Command, Container, Image, System};
@@ -54,6 +58,10 @@ impl Command {
             Self::Rm(args) | Self::Container(Container::Rm(args)) => args.execute(session),
             Self::Info(args) | Self::System(System::Info(args)) => args.execute(session),
             Self::Version(args) => args.execute(session),
+            Self::Rename(args) | Self::Container(Container::Rename(args)) => args.execute(session),
+            Self::Port(args) | Self::Container(Container::Port(args)) => args.execute(session),
+            Self::Top(args) | Self::Container(Container::Top(args)) => args.execute(session),
+            Self::Stats(args) | Self::Container(Container::Stats(args)) => args.execute(session),
             Self::Events(args) | Self::System(System::Events(args)) => args.execute(session),
         }
     }

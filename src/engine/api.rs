@@ -16,18 +16,22 @@ use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 
 mod answers;
+mod changes;
 mod events;
 mod failure;
 mod happenings;
 mod info;
+mod processes;
 
 pub use answers::{
     ContainerRemoved, ContainerSummary, Exit, ImageName, ImageRemoval, ImageSummary, Imported, Pulled, Saved, Tagged,
 };
+pub use changes::{RenameContainer, Renamed, UpdateContainer, Updated};
 pub use events::{Event, LayerProgress, LayerSize};
 pub use failure::{Failure, FailureKind};
 pub use happenings::{HappeningFilter, Happenings, Position, ReadHappenings, Start};
 pub use info::{Disk, Driver, DriverState, Info};
+pub use processes::{ListProcesses, Process, Processes, ReadUsage, Usage};
 
 impl Source {
     /// Says which source it was whose bytes are no good.
@@ -331,4 +335,7 @@ calls! {
     RemoveContainer(RemoveContainer) -> ContainerRemoved(ContainerRemoved),
     GetInfo(GetInfo) -> Info(Info),
     ReadHappenings(ReadHappenings) -> Happenings(Happenings),
+    RenameContainer(RenameContainer) -> Renamed(Renamed),
+    ListProcesses(ListProcesses) -> Processes(Processes),
+    ReadUsage(ReadUsage) -> Usage(Vec<Usage>),
 }

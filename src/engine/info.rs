@@ -59,7 +59,7 @@ impl Engine {
             os_type: "linux".to_owned(),
             architecture: uname.machine().to_string_lossy().into_owned(),
             cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            mem_total: memory(),
+            mem_total: host::memory(),
             name: uname.nodename().to_string_lossy().into_owned(),
             cgroup_version: host::cgroup_version().to_owned(),
             networks: vec!["none".to_owned(), "host".to_owned()],
@@ -167,14 +167,6 @@ fn security_options(drivers: &[Driver], rootless: bool) -> Vec<String> {
 
 fn lines(ranges: &[IdRange]) -> Vec<String> {
     ranges.iter().map(|range| format!("{} {} {}", range.inside, range.outside, range.count)).collect()
-}
-
-/// `MemTotal` of /proc/meminfo in bytes.
-fn memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse::<u64>().ok());
-    kib.unwrap_or_default().saturating_mul(1024)
 }
 
 /// What the compressed blobs take: the part of a store that is ours to read

@@ -10,6 +10,7 @@ mod foreign;
 mod happenings;
 mod images;
 mod info;
+mod processes;
 
 pub use images::settle;
 
@@ -43,6 +44,9 @@ impl Engine {
             Request::ListContainers(list) => self.list_containers(&list).map(Into::into),
             Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),
             Request::GetInfo(_) => Ok(self.info().into()),
+            Request::RenameContainer(rename) => self.rename_container(&rename, events).map(Into::into),
+            Request::ListProcesses(list) => self.list_processes(&list).map(Into::into),
+            Request::ReadUsage(read) => self.read_usage(&read).map(Into::into),
             Request::ReadHappenings(read) => self.read_happenings(&read).map(Into::into),
             Request::ListImages(_) => self.list_images().map(Into::into),
             Request::RemoveImage(remove) => self.remove_image(&remove, events).map(Into::into),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::containers::Container;
 use super::{Durability, Store, StoreError, atomic, trash};
 use crate::model::id::ContainerId;
 
@@ -25,8 +26,8 @@ pub struct Bundle {
 pub enum BundleFile {
     /// The OCI runtime document.
     Config,
-    /// What the user asked for.
-    Request,
+    /// A copy of the row, from which a lost database is made again.
+    Row,
     /// `/etc/hosts` of the container.
     Hosts,
     /// `/etc/hostname` of the container.
@@ -40,7 +41,7 @@ impl BundleFile {
     pub fn name(self) -> &'static str {
         match self {
             Self::Config => "config.json",
-            Self::Request => "request.json",
+            Self::Row => "container.json",
             Self::Hosts => "hosts",
             Self::Hostname => "hostname",
             Self::ResolvConf => "resolv.conf",
@@ -50,7 +51,7 @@ impl BundleFile {
     /// The container's own files are for all its users.
     fn mode(self) -> u32 {
         match self {
-            Self::Config | Self::Request => 0o600,
+            Self::Config | Self::Row => 0o600,
             Self::Hosts | Self::Hostname | Self::ResolvConf => 0o644,
         }
     }
@@ -93,6 +94,17 @@ impl Bundle {
             return atomic::create(&path, bytes, file.mode()).map(drop);
         }
         atomic::replace(&path, bytes, file.mode(), durability)
+    }
+
+    /// Writes the copy of the row, see [`BundleFile::Row`].
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn keep(&self, container: &Container) -> Result<(), StoreError> {
+        let path = self.file(BundleFile::Row);
+        let text = serde_json::to_vec(container).map_err(|error| StoreError::io("write", &path)(error.into()))?;
+        // A copy that a power cut takes is missed only if the database goes with it.
+        self.write(BundleFile::Row, &text, Durability::Throwaway)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Rows of containers.
 
-use super::db::{self};
+use serde::{Deserialize, Serialize};
+
+use super::db;
 use super::{Durability, Store, StoreError};
 use crate::model::container::ContainerRequest;
 use crate::model::digest::Digest;
@@ -8,7 +10,7 @@ use crate::model::id::{ContainerId, ContainerName};
 use crate::model::lifecycle::Lifecycle;
 
 /// A container.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Container {
     /// Its id, and the name of its bundle.
     pub id: ContainerId,
@@ -115,6 +117,40 @@ impl Store {
             let Some(next) = change(&now) else { return Ok(now) };
             db::containers::set_lifecycle(db, id, &next)?;
             Ok(next)
+        })
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// [`StoreError::NameInUse`], [`StoreError::NoSuchContainer`], or what the database says.
+    pub fn rename_container(&self, id: &ContainerId, name: &ContainerName) -> Result<(), StoreError> {
+        self.db.write(Durability::Durable, |db| {
+            if let Some(id) = db::containers::id_of_name(db, name)? {
+                return Err(StoreError::NameInUse { name: name.clone(), id }.into());
+            }
+            if db::containers::rename(db, id, name)? {
+                return Ok(());
+            }
+            Err(StoreError::NoSuchContainer(id.to_string()).into())
+        })
+    }
+
+    /// Changes what is asked of a container, and returns it.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchContainer`], or what the database says.
+    pub fn change_request(
+        &self,
+        id: &ContainerId,
+        change: impl FnOnce(&mut ContainerRequest),
+    ) -> Result<Container, StoreError> {
+        self.db.write(Durability::Durable, |db| {
+            let missing = || StoreError::NoSuchContainer(id.to_string());
+            let mut container = db::containers::by_id(db, id)?.ok_or_else(missing)?;
+            change(&mut container.request);
+            db::containers::set_request(db, id, &container.request)?;
+            Ok(container)
         })
     }
 

@@ -34,6 +34,29 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{digits}{unit}")
 }
 
+/// A size in binary units with four significant digits, as `7.637GiB`.
+pub(crate) fn binary_size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+    let mut value = bytes as f64;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().copied().unwrap_or_default();
+    while value >= 1024.0 {
+        let Some(next) = units.next() else { break };
+        unit = next;
+        value /= 1024.0;
+    }
+    let decimals = match value {
+        value if value >= 999.95 => 0,
+        value if value >= 99.995 => 1,
+        value if value >= 9.9995 => 2,
+        _ => 3,
+    };
+    let digits = format!("{value:.decimals$}");
+    let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { &digits };
+    format!("{digits}{unit}")
+}
+
 /// A span of milliseconds in words, as `About an hour`.
 pub(crate) fn duration(millis: i64) -> String {
     let seconds = millis.max(0) / 1000;
@@ -115,6 +138,22 @@ mod tests {
             (u64::MAX, "18.4EB"),
         ] {
             assert_eq!(size(bytes), shown, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn binary_sizes_have_four_digits() {
+        for (bytes, shown) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1KiB"),
+            (1536, "1.5KiB"),
+            (8_200_421_376, "7.637GiB"),
+            (131_072_000, "125MiB"),
+            (12_912_345, "12.31MiB"),
+            (u64::MAX, "16EiB"),
+        ] {
+            assert_eq!(binary_size(bytes), shown, "{bytes}");
         }
     }
 

@@ -59,7 +59,12 @@ pub(super) fn create(
     let made = fill(store, &bundle, (&id, &request, image), (&config, &facts), events)
         .and_then(|filter| insert(store, (&id, request), image).map(|container| (filter, container)));
     match made {
-        Ok((filter, container)) => Ok(Created { container, bundle, filter, facts }),
+        Ok((filter, container)) => {
+            if let Err(error) = bundle.keep(&container) {
+                events(Event::Warning(Failure::from(error).to_string()));
+            }
+            Ok(Created { container, bundle, filter, facts })
+        }
         Err(failure) => {
             // The first failure is the one to tell; what it left is ours alone.
             let _ = store.remove_bundle(&id);

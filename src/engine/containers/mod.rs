@@ -13,5 +13,8 @@ mod limits;
 mod list;
 mod reconcile;
 mod remove;
+mod rename;
 mod run;
+mod top;
+mod usage;
 mod volumes;

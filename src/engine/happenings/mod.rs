@@ -19,7 +19,7 @@ use crate::store::containers::Container;
 use crate::store::{Layout, Store};
 
 /// What is said of an object, by docker's names.
-type Attributes = BTreeMap<String, String>;
+pub(in crate::engine) type Attributes = BTreeMap<String, String>;
 
 impl Engine {
     /// Writes down that `action` happened to the object `id`, with what else is known of it.
@@ -43,8 +43,12 @@ impl Engine {
 
 /// Writes down that `action` happened to `container`: its labels go along, to filter by.
 pub(in crate::engine) fn of_container(store: &Store, action: &str, container: &Container) {
-    let attributes = attributes(&container.name, &container.request.image, &container.request.labels);
-    append(&store.layout().events(), Kind::Container, action, container.id.as_str(), attributes);
+    append(&store.layout().events(), Kind::Container, action, container.id.as_str(), attributes_of(container));
+}
+
+/// What is told of a container whatever happens to it.
+pub(in crate::engine) fn attributes_of(container: &Container) -> Attributes {
+    attributes(&container.name, &container.request.image, &container.request.labels)
 }
 
 /// Writes down that a container is gone, of which the row said as much.

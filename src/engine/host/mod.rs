@@ -42,6 +42,14 @@ pub fn facts(request: &ContainerRequest) -> Result<HostFacts, HostError> {
     })
 }
 
+/// `MemTotal` of /proc/meminfo in bytes.
+pub fn memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse::<u64>().ok());
+    kib.unwrap_or_default().saturating_mul(1024)
+}
+
 /// A file of the host that may be missing, cut at 64 KiB.
 fn read_small(path: &str) -> String {
     use std::io::Read as _;

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use super::values::{json, to_json};
+use crate::model::container::ContainerRequest;
 use crate::model::digest::Digest;
 use crate::model::id::{ContainerId, ContainerName};
 use crate::model::lifecycle::Lifecycle;
@@ -91,6 +92,19 @@ pub(in crate::store) fn set_lifecycle(db: &Connection, id: &ContainerId, lifecyc
     db.prepare_cached("UPDATE containers SET lifecycle = ? WHERE id = ?")?
         .execute(params![to_json(lifecycle)?, id])
         .map(drop)
+}
+
+pub(in crate::store) fn set_request(db: &Connection, id: &ContainerId, request: &ContainerRequest) -> Result<()> {
+    db.prepare_cached("UPDATE containers SET request = ? WHERE id = ?")?
+        .execute(params![to_json(request)?, id])
+        .map(drop)
+}
+
+/// Gives the container a name, which must be free, and says whether it is there.
+pub(in crate::store) fn rename(db: &Connection, id: &ContainerId, name: &ContainerName) -> Result<bool> {
+    db.prepare_cached("UPDATE containers SET name = ? WHERE id = ?")?
+        .execute(params![name, id])
+        .map(|changed| changed > 0)
 }
 
 /// Removes the container, and says what it was; a request that is damaged must not keep it.
