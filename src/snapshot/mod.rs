@@ -11,6 +11,7 @@ pub(crate) mod decompress;
 pub mod failure;
 pub mod kernel_overlay;
 pub mod layered;
+pub mod measure;
 pub mod pack;
 pub mod recipe;
 pub mod remove;

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::protocol::{self, Answer, Job};
 use super::{MAPPED, UNMAPPED, confine};
 use crate::snapshot::failure::Failure;
-use crate::snapshot::{remove, unpack};
+use crate::snapshot::{measure, remove, unpack};
 use crate::sys::worker_limits::close_from;
 
 /// Namespaces that every worker leaves. A pid namespace would need a second
@@ -69,6 +69,10 @@ fn job(socket: BorrowedFd<'_>) -> Result<Answer, Failure> {
         Job::Empty => {
             confine::confine(directory.as_fd(), 0)?;
             remove::empty(directory.as_fd()).map(|()| Answer::Emptied)
+        }
+        Job::Measure => {
+            confine::confine(directory.as_fd(), 0)?;
+            measure::tree(directory.as_fd()).map(Answer::Measured)
         }
     }
 }

@@ -108,6 +108,17 @@ impl WorkerProgram {
         }
     }
 
+    /// Counts the bytes of all files in `directory`, whoever of the map owns them.
+    ///
+    /// # Errors
+    /// When the worker cannot be started or something cannot be read.
+    pub fn measure(&self, directory: BorrowedFd<'_>) -> Result<u64, SnapshotError> {
+        match self.start(&Job::Measure, &[directory])?.answer()? {
+            Answer::Measured(bytes) => Ok(bytes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     fn start(&self, job: &Job, fds: &[BorrowedFd<'_>]) -> Result<Worker, SnapshotError> {
         let worker = self.spawn()?;
         if let Ids::Mapped { map, helpers } = &self.ids {

@@ -109,6 +109,8 @@ pub(super) enum Job {
     Unpack(Unpack),
     /// Removes all that is in the directory, not the directory.
     Empty,
+    /// Counts the bytes of all files in the directory.
+    Measure,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -118,6 +120,7 @@ pub(super) enum Answer {
     Born,
     Unpacked(Unpacked),
     Emptied,
+    Measured(u64),
     Failed(Failure),
     /// Namespaces were refused, with this errno.
     NoNamespaces(i32),
