@@ -9,6 +9,7 @@ use std::fmt;
 
 pub mod account;
 pub mod capability;
+pub mod detach_keys;
 pub mod device;
 pub mod duration;
 pub mod env;

@@ -61,6 +61,17 @@ fn health_checks() {
 }
 
 #[test]
+fn detach_keys() {
+    use crate::model::flags::detach_keys::parse;
+    assert_eq!(parse("ctrl-p,ctrl-q"), Ok(vec![16, 17]));
+    assert_eq!(parse("ctrl-[,a"), Ok(vec![27, b'a']));
+    assert_eq!(parse("none"), Ok(Vec::new()));
+    for bad in ["ctrl-1", "ctrl-", "ab", "a,,b", "ctrl-P"] {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn logs() {
     assert_eq!(log::driver("json-file"), Ok(LogDriver::File));
     assert_eq!(
