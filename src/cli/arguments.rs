@@ -3,7 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::commands::{
-    events, images, import, info, inspect, load, port, ps, pull, rename, rm, rmi, run, save, stats, tag, top, version,
+    attach, control, create, events, images, import, info, inspect, load, port, ps, pull, rename, rm, rmi, run, save,
+    start, stats, tag, top, version, wait,
 };
 use super::environment::Wishes;
 
@@ -63,6 +64,15 @@ impl Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Run(Box<run::Args>),
+    Create(Box<create::Args>),
+    Start(start::Args),
+    Stop(control::Stop),
+    Restart(control::Restart),
+    Kill(control::Kill),
+    Pause(control::Pause),
+    Unpause(control::Unpause),
+    Wait(wait::Args),
+    Attach(attach::Args),
     Pull(pull::Args),
     Images(images::Args),
     Rmi(rmi::Args),
@@ -117,6 +127,15 @@ pub(super) enum Container {
     #[command(alias = "remove")]
     Rm(rm::Args),
     Run(Box<run::Args>),
+    Create(Box<create::Args>),
+    Start(start::Args),
+    Stop(control::Stop),
+    Restart(control::Restart),
+    Kill(control::Kill),
+    Pause(control::Pause),
+    Unpause(control::Unpause),
+    Wait(wait::Args),
+    Attach(attach::Args),
     Inspect(inspect::Args),
 }
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::container::{ContainerRequest, PullPolicy};
+use crate::model::container::PullPolicy;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 
@@ -21,16 +21,21 @@ mod events;
 mod failure;
 mod happenings;
 mod info;
+mod lifecycle;
 mod processes;
 
 pub use answers::{
-    ContainerRemoved, ContainerSummary, Exit, ImageName, ImageRemoval, ImageSummary, Imported, Pulled, Saved, Tagged,
+    ContainerRemoved, ContainerSummary, ImageName, ImageRemoval, ImageSummary, Imported, Pulled, Saved, Tagged,
 };
 pub use changes::{RenameContainer, Renamed, UpdateContainer, Updated};
 pub use events::{Event, LayerProgress, LayerSize};
 pub use failure::{Failure, FailureKind};
-pub use happenings::{HappeningFilter, Happenings, Position, ReadHappenings, Start};
+pub use happenings::{HappeningFilter, Happenings, Position, ReadFrom, ReadHappenings};
 pub use info::{Disk, Driver, DriverState, Info};
+pub use lifecycle::{
+    Act, Acted, Action, Attach, AttachOptions, Attached, Create, Created, Ended, ListDue, Ran, Run, Start,
+    StartAttached, Started, Wait,
+};
 pub use processes::{ListProcesses, Process, Processes, ReadUsage, Usage};
 
 impl Source {
@@ -90,13 +95,6 @@ impl std::fmt::Debug for ProxySettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ProxySettings").finish_non_exhaustive()
     }
-}
-
-/// Runs a container in the foreground and waits for it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Run {
-    /// The container, as asked for.
-    pub request: ContainerRequest,
 }
 
 /// Brings an image from its registry into the store.
@@ -322,7 +320,13 @@ macro_rules! calls {
 }
 
 calls! {
-    Run(Run) -> Exited(Exit),
+    Run(Run) -> Ran(Ran),
+    Create(Create) -> Created(Created),
+    Start(Start) -> Started(Started),
+    Attach(Attach) -> Attached(Attached),
+    ListDue(ListDue) -> Due(Vec<String>),
+    Act(Act) -> Acted(Acted),
+    Wait(Wait) -> Ended(Ended),
     Pull(Pull) -> Pulled(Pulled),
     ListImages(ListImages) -> Images(Vec<ImageSummary>),
     RemoveImage(RemoveImage) -> ImageRemoved(Vec<ImageRemoval>),

@@ -28,6 +28,8 @@ pub enum BundleFile {
     Config,
     /// A copy of the row, from which a lost database is made again.
     Row,
+    /// What the monitor is told at each start.
+    Start,
     /// `/etc/hosts` of the container.
     Hosts,
     /// `/etc/hostname` of the container.
@@ -42,6 +44,7 @@ impl BundleFile {
         match self {
             Self::Config => "config.json",
             Self::Row => "container.json",
+            Self::Start => "start.json",
             Self::Hosts => "hosts",
             Self::Hostname => "hostname",
             Self::ResolvConf => "resolv.conf",
@@ -51,7 +54,7 @@ impl BundleFile {
     /// The container's own files are for all its users.
     fn mode(self) -> u32 {
         match self {
-            Self::Config | Self::Row => 0o600,
+            Self::Config | Self::Row | Self::Start => 0o600,
             Self::Hosts | Self::Hostname | Self::ResolvConf => 0o644,
         }
     }

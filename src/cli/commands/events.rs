@@ -9,7 +9,7 @@ use crate::cli::error::Problem;
 use crate::cli::render::human;
 use crate::cli::render::listing::{Format, write_object};
 use crate::cli::session::Session;
-use crate::engine::api::{HappeningFilter, ReadHappenings, Start};
+use crate::engine::api::{HappeningFilter, ReadFrom, ReadHappenings};
 use crate::model::event::{Happening, Kind};
 use crate::model::flags::instant;
 
@@ -63,7 +63,7 @@ impl Args {
         };
         let (since, until) = (time("--since", &self.since)?, time("--until", &self.until)?);
         let stored = since.is_some() || until.is_some() || !self.stream;
-        let mut from = if stored { Start::Oldest } else { Start::Now };
+        let mut from = if stored { ReadFrom::Oldest } else { ReadFrom::Now };
         // What is new starts here, however late the first question is answered.
         let mut wait = 0;
         loop {
@@ -77,7 +77,7 @@ impl Args {
             if over && (answer.list.is_empty() || !self.stream) {
                 return Ok(DONE);
             }
-            (from, wait) = (Start::Behind(answer.position), WAIT);
+            (from, wait) = (ReadFrom::Behind(answer.position), WAIT);
         }
     }
 }

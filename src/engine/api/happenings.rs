@@ -8,7 +8,7 @@ use crate::model::event::{Happening, Kind};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadHappenings {
     /// Where to go on.
-    pub from: Start,
+    pub from: ReadFrom,
     /// Leaves out what was before this time.
     pub since: Option<i64>,
     /// Leaves out what was after this time.
@@ -22,7 +22,7 @@ pub struct ReadHappenings {
 /// Where to begin to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Start {
+pub enum ReadFrom {
     /// With the oldest that is kept.
     Oldest,
     /// With what happens from now on.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::Attributes;
 use super::watch::Watch;
 use crate::engine::Engine;
-use crate::engine::api::{Failure, FailureKind, HappeningFilter, Happenings, Position, ReadHappenings, Start};
+use crate::engine::api::{Failure, FailureKind, HappeningFilter, Happenings, Position, ReadFrom, ReadHappenings};
 use crate::model::event::{Happening, Kind};
 use crate::model::reference::Reference;
 use crate::monitor::{events, record};
@@ -30,9 +30,9 @@ impl Engine {
             HashMap::new()
         };
         let mut position = match read.from {
-            Start::Oldest => position_of(&events::older(&path)).map_or(Position::default(), |at| start_of(at.file)),
-            Start::Now => position_of(&path).unwrap_or_default(),
-            Start::Behind(position) => position,
+            ReadFrom::Oldest => position_of(&events::older(&path)).map_or(Position::default(), |at| start_of(at.file)),
+            ReadFrom::Now => position_of(&path).unwrap_or_default(),
+            ReadFrom::Behind(position) => position,
         };
         let patience = Instant::now() + read.patience();
         loop {

@@ -19,11 +19,11 @@ impl World {
         self.engine.tell(Kind::Container, action, "c0ffee", [("name", "web".to_owned()), ("tier", "front".to_owned())]);
     }
 
-    fn read(&self, from: Start, filters: &[HappeningFilter]) -> (String, Start) {
+    fn read(&self, from: ReadFrom, filters: &[HappeningFilter]) -> (String, ReadFrom) {
         let read = ReadHappenings { from, filters: filters.to_vec(), ..ReadHappenings::default() };
         let answer = self.engine.read_happenings(&read).expect("readable");
         let actions: Vec<_> = answer.list.into_iter().map(|happening| happening.action).collect();
-        (actions.join(" "), Start::Behind(answer.position))
+        (actions.join(" "), ReadFrom::Behind(answer.position))
     }
 
     fn change_files(&self) {
@@ -35,7 +35,7 @@ impl World {
 #[test]
 fn portions_go_on_where_the_last_one_ended() {
     let world = World::new();
-    let (nothing, start) = world.read(Start::Now, &[]);
+    let (nothing, start) = world.read(ReadFrom::Now, &[]);
     assert_eq!(nothing, "");
     world.tell("create");
     world.tell("start");
@@ -44,15 +44,15 @@ fn portions_go_on_where_the_last_one_ended() {
     assert_eq!(world.read(start, &[]).0, "");
     world.tell("die");
     assert_eq!(world.read(start, &[]).0, "die");
-    assert_eq!(world.read(Start::Now, &[]).0, "", "what was before is not new");
-    assert_eq!(world.read(Start::Oldest, &[]).0, "create start die");
+    assert_eq!(world.read(ReadFrom::Now, &[]).0, "", "what was before is not new");
+    assert_eq!(world.read(ReadFrom::Oldest, &[]).0, "create start die");
 }
 
 #[test]
 fn nothing_is_lost_or_told_twice_when_the_files_change() {
     let world = World::new();
     world.tell("create");
-    let (_, start) = world.read(Start::Oldest, &[]);
+    let (_, start) = world.read(ReadFrom::Oldest, &[]);
     world.tell("start");
     world.change_files();
     let (told, between) = world.read(start, &[]);
@@ -63,7 +63,7 @@ fn nothing_is_lost_or_told_twice_when_the_files_change() {
     assert_eq!(told, "die");
     world.tell("destroy");
     assert_eq!(world.read(start, &[]).0, "destroy");
-    assert_eq!(world.read(Start::Oldest, &[]).0, "create start die destroy");
+    assert_eq!(world.read(ReadFrom::Oldest, &[]).0, "create start die destroy");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn half_a_line_waits_for_its_end() {
     let whole = std::fs::read(&path).expect("read");
     let (half, rest) = whole.split_at(whole.len() / 2);
     std::fs::write(&path, half).expect("write");
-    let (told, start) = world.read(Start::Oldest, &[]);
+    let (told, start) = world.read(ReadFrom::Oldest, &[]);
     assert_eq!(told, "");
     use std::io::Write as _;
     File::options().append(true).open(&path).expect("open").write_all(rest).expect("write");
@@ -105,7 +105,7 @@ fn filters_of_one_kind_are_alternatives_and_kinds_add_up() {
         (vec![label("tier", None)], "create health_status: healthy"),
         (vec![label("tier", Some("back"))], ""),
     ] {
-        assert_eq!(world.read(Start::Oldest, &filters).0, told, "{filters:?}");
+        assert_eq!(world.read(ReadFrom::Oldest, &filters).0, told, "{filters:?}");
     }
 }
 
@@ -113,7 +113,7 @@ fn filters_of_one_kind_are_alternatives_and_kinds_add_up() {
 fn waiting_ends_when_something_happens() {
     let world = World::new();
     world.tell("create");
-    let (_, start) = world.read(Start::Oldest, &[]);
+    let (_, start) = world.read(ReadFrom::Oldest, &[]);
     let read = ReadHappenings { from: start, wait: 60_000, ..ReadHappenings::default() };
     let answer = std::thread::scope(|scope| {
         let reader = scope.spawn(|| world.engine.read_happenings(&read).expect("readable"));
