@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::commands::{
-    attach, control, create, events, images, import, info, inspect, load, port, ps, pull, rename, rm, rmi, run, save,
-    start, stats, tag, top, version, wait,
+    attach, control, create, df, events, images, import, info, inspect, load, port, prune, ps, pull, rename, rm, rmi,
+    run, save, start, stats, tag, top, update, version, wait,
 };
 use super::environment::Wishes;
 
@@ -84,6 +84,7 @@ pub(super) enum Command {
     Ps(ps::Args),
     Rm(rm::Args),
     Rename(rename::Args),
+    Update(update::Args),
     Port(port::Args),
     Top(top::Args),
     Stats(stats::Args),
@@ -104,6 +105,7 @@ pub(super) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Image {
+    Prune(prune::Images),
     #[command(alias = "list")]
     Ls(images::Args),
     #[command(alias = "remove")]
@@ -118,6 +120,8 @@ pub(super) enum Image {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Container {
+    Update(update::Args),
+    Prune(prune::Containers),
     Rename(rename::Args),
     Port(port::Args),
     Top(top::Args),
@@ -141,6 +145,8 @@ pub(super) enum Container {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum System {
+    Df(df::Args),
+    Prune(prune::Everything),
     Events(events::Args),
     Info(info::Args),
 }

@@ -3,6 +3,7 @@
 pub(super) mod attach;
 pub(super) mod control;
 pub(super) mod create;
+pub(super) mod df;
 pub(super) mod events;
 pub(super) mod images;
 pub(super) mod import;
@@ -10,6 +11,7 @@ pub(super) mod info;
 pub(super) mod inspect;
 pub(super) mod load;
 pub(super) mod port;
+pub(super) mod prune;
 pub(super) mod ps;
 pub(super) mod pull;
 pub(super) mod rename;
@@ -21,6 +23,7 @@ pub(super) mod start;
 pub(super) mod stats;
 pub(super) mod tag;
 pub(super) mod top;
+pub(super) mod update;
 pub(super) mod version;
 pub(super) mod wait;
 
@@ -72,6 +75,11 @@ impl Command {
             Self::Rm(args) | Self::Container(Container::Rm(args)) => args.execute(session),
             Self::Info(args) | Self::System(System::Info(args)) => args.execute(session),
             Self::Version(args) => args.execute(session),
+            Self::Update(args) | Self::Container(Container::Update(args)) => args.execute(session),
+            Self::Container(Container::Prune(args)) => args.execute(session),
+            Self::Image(Image::Prune(args)) => args.execute(session),
+            Self::System(System::Prune(args)) => args.execute(session),
+            Self::System(System::Df(args)) => args.execute(session),
             Self::Rename(args) | Self::Container(Container::Rename(args)) => args.execute(session),
             Self::Port(args) | Self::Container(Container::Port(args)) => args.execute(session),
             Self::Top(args) | Self::Container(Container::Top(args)) => args.execute(session),

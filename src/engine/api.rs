@@ -23,6 +23,7 @@ mod happenings;
 mod info;
 mod lifecycle;
 mod processes;
+mod room;
 
 pub use answers::{
     ContainerRemoved, ContainerSummary, ImageName, ImageRemoval, ImageSummary, Imported, Pulled, Saved, Tagged,
@@ -37,6 +38,7 @@ pub use lifecycle::{
     StartAttached, Started, Wait,
 };
 pub use processes::{ListProcesses, Process, Processes, ReadUsage, Usage};
+pub use room::{DiskUsage, GetDiskUsage, ImageRoom, Prune, PruneFilter, PruneImages, Pruned, VolumeRoom};
 
 impl Source {
     /// Says which source it was whose bytes are no good.
@@ -182,6 +184,8 @@ pub struct ListContainers {
     /// All of these have to hold, where those of one kind are alternatives
     /// (labels are not); see [`super::filter`].
     pub filters: Vec<ContainerFilter>,
+    /// Whether to measure what each takes.
+    pub sizes: bool,
 }
 
 /// Removes a container and what is its own.
@@ -264,6 +268,14 @@ pub enum ContainerFilter {
     Ancestor(String),
     /// It ended with this code.
     Exited(i32),
+    /// The word of its health: `starting`, `healthy`, `unhealthy`, or `none` for one without.
+    Health(String),
+    /// It mounts this volume, or this path of the host.
+    Volume(String),
+    /// It was made before this one: a name, an id or a prefix of one.
+    Before(String),
+    /// It was made after this one.
+    Since(String),
 }
 
 /// A request that knows the type of its reply.
@@ -342,4 +354,7 @@ calls! {
     RenameContainer(RenameContainer) -> Renamed(Renamed),
     ListProcesses(ListProcesses) -> Processes(Processes),
     ReadUsage(ReadUsage) -> Usage(Vec<Usage>),
+    GetDiskUsage(GetDiskUsage) -> DiskUsage(DiskUsage),
+    Prune(Prune) -> Pruned(Pruned),
+    UpdateContainer(UpdateContainer) -> Updated(Updated),
 }

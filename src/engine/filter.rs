@@ -1,8 +1,11 @@
 //! Which containers a list shows: the meaning of `ps --filter`. Pure.
 
+use std::collections::BTreeMap;
+
 use super::api::{ContainerFilter, ContainerScope, ContainerSummary, ListContainers};
 use crate::model::lifecycle::Lifecycle;
 use crate::model::reference::Reference;
+use crate::model::supervision::Health;
 
 impl ListContainers {
     /// The containers of `all` (the newest first) that this list shows.
@@ -10,22 +13,41 @@ impl ListContainers {
         // As docker: a filter by state looks at all containers.
         let by_state =
             self.filters.iter().any(|f| matches!(f, ContainerFilter::Status(_) | ContainerFilter::Exited(_)));
+        let known = Known::of(&self.filters, &all);
         match self.scope {
             ContainerScope::Running if !by_state => all.retain(|container| container.lifecycle.is_alive()),
             ContainerScope::Running | ContainerScope::All => {}
             ContainerScope::Last(count) => all.truncate(usize::try_from(count).unwrap_or(usize::MAX)),
         }
-        all.retain(|container| self.accepts(container));
+        all.retain(|container| self.accepts(container, &known));
         all
     }
 
     /// Whether every kind of filter that was given lets `container` pass.
-    fn accepts(&self, container: &ContainerSummary) -> bool {
+    fn accepts(&self, container: &ContainerSummary, known: &Known) -> bool {
         self.filters.iter().all(|filter| {
-            matches(filter, container)
+            matches(filter, container, known)
                 || (!matches!(filter, ContainerFilter::Label { .. })
-                    && self.filters.iter().any(|other| same_kind(filter, other) && matches(other, container)))
+                    && self.filters.iter().any(|other| same_kind(filter, other) && matches(other, container, known)))
         })
+    }
+}
+
+/// When the containers were made that filters name.
+struct Known(BTreeMap<String, i64>);
+
+impl Known {
+    fn of(filters: &[ContainerFilter], all: &[ContainerSummary]) -> Self {
+        let times = filters.iter().filter_map(|filter| match filter {
+            ContainerFilter::Before(text) | ContainerFilter::Since(text) => {
+                let named = |one: &&ContainerSummary| one.name.as_str() == text.trim_start_matches('/');
+                let by_id = |one: &&ContainerSummary| one.id.as_str().starts_with(text);
+                let found = all.iter().find(named).or_else(|| all.iter().find(by_id))?;
+                Some((text.clone(), found.created))
+            }
+            _ => None,
+        });
+        Self(times.collect())
     }
 }
 
@@ -33,7 +55,7 @@ fn same_kind(one: &ContainerFilter, other: &ContainerFilter) -> bool {
     std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 
-fn matches(filter: &ContainerFilter, container: &ContainerSummary) -> bool {
+fn matches(filter: &ContainerFilter, container: &ContainerSummary, known: &Known) -> bool {
     match filter {
         ContainerFilter::Id(prefix) => container.id.as_str().starts_with(prefix),
         ContainerFilter::Name(part) => container.name.as_str().contains(part.trim_start_matches('/')),
@@ -45,6 +67,10 @@ fn matches(filter: &ContainerFilter, container: &ContainerSummary) -> bool {
         ContainerFilter::Exited(code) => {
             matches!(container.lifecycle, Lifecycle::Stopped { exit_code, .. } if exit_code == *code)
         }
+        ContainerFilter::Health(word) => container.health.map_or("none", Health::word) == word,
+        ContainerFilter::Volume(name) => container.mounts.contains(name),
+        ContainerFilter::Before(text) => known.0.get(text).is_some_and(|time| container.created < *time),
+        ContainerFilter::Since(text) => known.0.get(text).is_some_and(|time| container.created > *time),
     }
 }
 
@@ -72,11 +98,14 @@ mod tests {
             image: "debian:12".into(),
             image_id: Digest::sha256(&[0xab; 32]),
             command: vec!["sh".into()],
-            created: 0,
+            created: i64::try_from(name.len()).unwrap_or(0),
             lifecycle,
             labels: [("tier".to_owned(), name.to_owned()), ("app".to_owned(), "x".to_owned())].into(),
-            mounts: vec![],
+            mounts: if name == "web" { vec!["data".into()] } else { vec![] },
             networks: vec![],
+            health: (name == "web").then_some(Health::Healthy),
+            size: None,
+            image_size: 0,
         }
     }
 
@@ -87,7 +116,7 @@ mod tests {
             container("cache", Lifecycle::Stopped { exit_code: 3, at: 0, reason: None, by_user: false }),
             container("new", Lifecycle::Created),
         ];
-        let list = ListContainers { scope, filters: filters.to_vec() };
+        let list = ListContainers { scope, filters: filters.to_vec(), sizes: false };
         list.select(all).iter().map(|c| c.name.to_string()).collect::<Vec<_>>().join(" ")
     }
 
@@ -100,9 +129,9 @@ mod tests {
 
     #[test]
     fn filters_of_one_kind_are_alternatives_and_kinds_add_up() {
-        use ContainerFilter::{Ancestor, Exited, Id, Label, Name, Status};
+        use ContainerFilter::{Ancestor, Before, Exited, Health, Id, Label, Name, Since, Status, Volume};
         let label = |key: &str, value: Option<&str>| Label { key: key.to_owned(), value: value.map(ToOwned::to_owned) };
-        let cases: [(&[ContainerFilter], &str); 11] = [
+        let cases: [(&[ContainerFilter], &str); 18] = [
             (&[Name("e".into())], "web cache new"),
             (&[Name("/web".into()), Name("new".into())], "web new"),
             (&[Name("e".into()), Status("exited".into())], "cache"),
@@ -114,6 +143,13 @@ mod tests {
             (&[Ancestor("docker.io/library/debian:12".into())], "web cache new"),
             (&[Ancestor("abab".into())], "web cache new"),
             (&[Ancestor("debian".into())], ""),
+            (&[Health("healthy".into())], "web"),
+            (&[Health("none".into())], "cache new"),
+            (&[Volume("data".into())], "web"),
+            (&[Before("cache".into())], "web new"),
+            (&[Since("/web".into())], "cache"),
+            (&[Since("0303".into()), Before("cache".into())], ""),
+            (&[Before("nobody".into())], ""),
         ];
         for (filters, shown) in cases {
             assert_eq!(names(ContainerScope::All, filters), shown, "{filters:?}");

@@ -129,8 +129,8 @@ impl Engine {
 
     fn count(&self, info: &mut Info) -> Result<(), Failure> {
         info.images = self.store(Access::Read)?.list_images()?.len() as u64;
-        let all = ListContainers { scope: ContainerScope::All, filters: Vec::new() };
-        for container in self.list_containers(&all)? {
+        let all = ListContainers { scope: ContainerScope::All, ..ListContainers::default() };
+        for container in self.list_containers(&all, &mut |_| {})? {
             info.containers += 1;
             let counter = match container.lifecycle {
                 Lifecycle::Running { .. } => &mut info.containers_running,

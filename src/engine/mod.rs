@@ -11,6 +11,7 @@ mod happenings;
 mod images;
 mod info;
 mod processes;
+mod room;
 
 pub use containers::expire;
 pub use images::settle;
@@ -48,12 +49,15 @@ impl Engine {
             Request::Act(act) => Ok(self.act(&act).into()),
             Request::Wait(wait) => self.wait_for_container(&wait).map(Into::into),
             Request::Pull(pull) => self.pull(&pull, events).map(Into::into),
-            Request::ListContainers(list) => self.list_containers(&list).map(Into::into),
+            Request::ListContainers(list) => self.list_containers(&list, events).map(Into::into),
             Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),
             Request::GetInfo(_) => Ok(self.info().into()),
             Request::RenameContainer(rename) => self.rename_container(&rename, events).map(Into::into),
             Request::ListProcesses(list) => self.list_processes(&list).map(Into::into),
             Request::ReadUsage(read) => self.read_usage(&read).map(Into::into),
+            Request::GetDiskUsage(_) => self.disk_usage(events).map(Into::into),
+            Request::Prune(prune) => self.prune(&prune, events).map(Into::into),
+            Request::UpdateContainer(update) => self.update_container(&update, events).map(Into::into),
             Request::ReadHappenings(read) => self.read_happenings(&read).map(Into::into),
             Request::ListImages(_) => self.list_images().map(Into::into),
             Request::RemoveImage(remove) => self.remove_image(&remove, events).map(Into::into),

@@ -143,9 +143,10 @@ impl Store {
     pub fn change_request(
         &self,
         id: &ContainerId,
+        durability: Durability,
         change: impl FnOnce(&mut ContainerRequest),
     ) -> Result<Container, StoreError> {
-        self.db.write(Durability::Durable, |db| {
+        self.db.write(durability, |db| {
             let missing = || StoreError::NoSuchContainer(id.to_string());
             let mut container = db::containers::by_id(db, id)?.ok_or_else(missing)?;
             change(&mut container.request);

@@ -69,7 +69,8 @@ impl Store {
         let mut objects = self.named_objects()?;
         objects.sort();
         let mut collected = self.sweep_objects(objects.into_iter(), age)?;
-        let mut discarded = self.discard_partial(age)?;
+        let (mut discarded, partial) = self.discard_partial(age)?;
+        collected.bytes += partial;
         discarded.extend(self.discard_orphans()?);
         let waiting = names(&self.layout.trash())?.into_iter().map(|name| self.layout.trash().join(name));
         collected.leftovers = trash::delete(waiting.chain(discarded));
@@ -180,9 +181,10 @@ impl Store {
         Ok(objects)
     }
 
-    /// Moves away what killed processes have left of layers and of arriving blobs.
-    fn discard_partial(&self, age: Age) -> Result<Vec<PathBuf>, StoreError> {
+    /// Moves away what killed processes have left of layers and of arriving blobs, and counts the latter's bytes.
+    fn discard_partial(&self, age: Age) -> Result<(Vec<PathBuf>, u64), StoreError> {
         let mut discarded = Vec::new();
+        let mut bytes = 0;
         let layers = self.layout.layers();
         for name in names(&layers)? {
             let Some((hex, _)) = name.split_once(".partial-") else { continue };
@@ -202,11 +204,14 @@ impl Store {
                 continue;
             }
             match Lock::attempt(&ingests.join(lock))? {
-                Attempt::Held(_lock) => discarded.extend(trash::discard(&self.layout, &path)?),
+                Attempt::Held(_lock) => {
+                    bytes += std::fs::symlink_metadata(&path).map_or(0, |file| file.len());
+                    discarded.extend(trash::discard(&self.layout, &path)?);
+                }
                 Attempt::Busy { .. } => {}
             }
         }
-        Ok(discarded)
+        Ok((discarded, bytes))
     }
 
     /// Moves away bundles of containers that have no row. A young one may be getting its row just now.

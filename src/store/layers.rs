@@ -32,6 +32,17 @@ pub struct LayerStats {
     pub entries: u64,
 }
 
+/// An unpacked layer, and the images that need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerUse {
+    /// Which layer.
+    pub diff_id: Digest,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// The images.
+    pub images: Vec<Digest>,
+}
+
 /// When the files of a layer are written to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settle {
@@ -200,6 +211,22 @@ impl Store {
             Ok(())
         })?;
         Ok(ours.len())
+    }
+
+    /// All layers that images need.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn layer_uses(&self) -> Result<Vec<LayerUse>, StoreError> {
+        let rows = self.db.read(|db| Ok(db::layers::uses(db)?))?;
+        let mut uses: Vec<LayerUse> = Vec::new();
+        for (diff_id, bytes, image) in rows {
+            match uses.last_mut().filter(|last| last.diff_id == diff_id) {
+                Some(last) => last.images.push(image),
+                None => uses.push(LayerUse { diff_id, bytes, images: vec![image] }),
+            }
+        }
+        Ok(uses)
     }
 
     /// What the marker on disk says, if the layer is whole.

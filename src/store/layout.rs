@@ -95,9 +95,14 @@ impl Layout {
         self.locks().join(format!("container-{}", id.as_str()))
     }
 
+    /// All volumes.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
     /// The files of a named volume.
     pub fn volume(&self, name: &ContainerName) -> PathBuf {
-        self.root.join("volumes").join(name.as_str()).join("_data")
+        self.volumes().join(name.as_str()).join("_data")
     }
 
     /// What happened, for `pybox events`.

@@ -41,7 +41,7 @@ pub use leases::Lease;
 pub use lock::{Lock, Wait};
 pub use remove::{Force, Removed};
 
-use crate::model::id::ContainerId;
+use crate::model::id::{ContainerId, ContainerName};
 use db::Db;
 
 /// What a request is going to do with the store.
@@ -92,6 +92,15 @@ impl Store {
     /// Where things are.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The names of all volumes, sorted.
+    pub fn volume_names(&self) -> Vec<ContainerName> {
+        let entries = std::fs::read_dir(self.layout.volumes()).into_iter().flatten().flatten();
+        let mut names: Vec<ContainerName> =
+            entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        names.sort();
+        names
     }
 
     /// Takes the lock of a container.

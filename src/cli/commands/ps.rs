@@ -9,6 +9,7 @@ use crate::cli::render::listing::{Format, Listing};
 use crate::cli::session::Session;
 use crate::engine::api::{ContainerFilter, ContainerScope, ContainerSummary, ListContainers};
 use crate::model::lifecycle::Lifecycle;
+use crate::model::supervision::Health;
 
 /// List containers
 #[derive(Debug, clap::Args)]
@@ -25,7 +26,8 @@ pub(crate) struct Args {
     #[arg(short, long)]
     all: bool,
 
-    /// Only containers with id=, name=, status=, label=KEY[=VALUE], ancestor=IMAGE or exited=CODE
+    /// Only containers with id=, name=, status=, health=, label=KEY[=VALUE], ancestor=IMAGE, exited=CODE, volume=,
+    /// before=CONTAINER or since=CONTAINER
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 
@@ -48,6 +50,10 @@ pub(crate) struct Args {
     /// Show ids only
     #[arg(short, long)]
     quiet: bool,
+
+    /// Show what each takes on the disk
+    #[arg(short, long)]
+    size: bool,
 }
 
 /// What can be named in a template, and the title above it.
@@ -76,7 +82,7 @@ impl Args {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
         let format = Format::parse(self.format.as_deref())?;
         let filters = self.filters.iter().map(|text| filter(text)).collect::<Result<_, _>>()?;
-        let containers = session.call(ListContainers { scope: self.scope(), filters })?;
+        let containers = session.call(ListContainers { scope: self.scope(), filters, sizes: self.measures() })?;
         if self.quiet {
             for container in &containers {
                 writeln!(session.output(), "{}", self.id(container))?;
@@ -85,9 +91,15 @@ impl Args {
         }
         let now = human::now();
         let rows = containers.iter().map(|container| self.row(container, now)).collect();
-        let columns = vec!["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
+        let mut columns = vec!["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
+        columns.extend(self.size.then_some("Size"));
         Listing { titles: &TITLES, columns, rows }.write(&format, session.output())?;
         Ok(DONE)
+    }
+
+    /// Measuring takes its time, so it is done where it is asked for: by the flag, or in a template.
+    fn measures(&self) -> bool {
+        self.size || self.format.as_ref().is_some_and(|format| format.contains(".Size"))
     }
 
     fn scope(&self) -> ContainerScope {
@@ -116,7 +128,7 @@ impl Args {
             "Command": format!("{:?}", cut(&container.command.join(" "))),
             "CreatedAt": human::date(Some(container.created)),
             "RunningFor": human::ago(Some(container.created), now),
-            "Status": status(&container.lifecycle, now),
+            "Status": status(container, now),
             "State": container.lifecycle.word(),
             "Ports": "",
             "Names": container.name,
@@ -125,17 +137,25 @@ impl Args {
             "Mounts": mounts.join(","),
             "LocalVolumes": volumes.to_string(),
             "Networks": container.networks.join(","),
-            "Size": "",
+            "Size": container.size.map_or_else(String::new, |size| {
+                format!("{} (virtual {})", human::size(size), human::size(size.saturating_add(container.image_size)))
+            }),
         })
     }
 }
 
 /// The state in docker's words.
-fn status(lifecycle: &Lifecycle, now: i64) -> String {
-    match lifecycle {
+fn status(container: &ContainerSummary, now: i64) -> String {
+    let health = match container.health {
+        None => "",
+        Some(Health::Starting) => " (health: starting)",
+        Some(Health::Healthy) => " (healthy)",
+        Some(Health::Unhealthy) => " (unhealthy)",
+    };
+    match &container.lifecycle {
         Lifecycle::Created => "Created".to_owned(),
-        Lifecycle::Running { since, .. } => format!("Up {}", human::duration(now - since)),
-        Lifecycle::Paused { since, .. } => format!("Up {} (Paused)", human::duration(now - since)),
+        Lifecycle::Running { since, .. } => format!("Up {}{health}", human::duration(now - since)),
+        Lifecycle::Paused { since, .. } => format!("Up {}{health} (Paused)", human::duration(now - since)),
         Lifecycle::Restarting { exit_code, at, .. } => {
             format!("Restarting ({exit_code}) {}", human::ago(Some(*at), now))
         }
@@ -154,15 +174,22 @@ fn filter(text: &str) -> Result<ContainerFilter, Problem> {
     match key {
         "id" => Ok(ContainerFilter::Id(owned)),
         "name" => Ok(ContainerFilter::Name(owned)),
-        "status" if ["created", "running", "paused", "exited"].contains(&value) => Ok(ContainerFilter::Status(owned)),
-        "status" => refuse("status= with created, running, paused or exited"),
+        "status" if ["created", "running", "paused", "restarting", "exited"].contains(&value) => {
+            Ok(ContainerFilter::Status(owned))
+        }
+        "status" => refuse("status= with created, running, paused, restarting or exited"),
         "label" => Ok(match value.split_once('=') {
             Some((key, value)) => ContainerFilter::Label { key: key.to_owned(), value: Some(value.to_owned()) },
             None => ContainerFilter::Label { key: owned, value: None },
         }),
         "ancestor" => Ok(ContainerFilter::Ancestor(owned)),
         "exited" => value.parse().map(ContainerFilter::Exited).or_else(|_| refuse("exited= with a number")),
-        _ => refuse("id=, name=, status=, label=, ancestor= or exited="),
+        "health" if ["starting", "healthy", "unhealthy", "none"].contains(&value) => Ok(ContainerFilter::Health(owned)),
+        "health" => refuse("health= with starting, healthy, unhealthy or none"),
+        "volume" => Ok(ContainerFilter::Volume(owned)),
+        "before" => Ok(ContainerFilter::Before(owned)),
+        "since" => Ok(ContainerFilter::Since(owned)),
+        _ => refuse("id=, name=, status=, health=, label=, ancestor=, exited=, volume=, before= or since="),
     }
 }
 
@@ -170,20 +197,43 @@ fn filter(text: &str) -> Result<ContainerFilter, Problem> {
 mod tests {
     use super::*;
 
+    fn container(lifecycle: Lifecycle) -> ContainerSummary {
+        ContainerSummary {
+            id: crate::model::id::ContainerId::from_random(&[0xcd; 32]),
+            name: "web".parse().expect("name"),
+            image: "debian:12".into(),
+            image_id: crate::model::digest::Digest::sha256(&[1; 32]),
+            command: vec!["sh".into(), "-c".into(), "echo \"hello world\"".into()],
+            created: 0,
+            lifecycle,
+            labels: [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into(),
+            mounts: vec!["data".into(), "/a/rather/long/path/of/the/host".into()],
+            networks: vec!["none".into()],
+            health: None,
+            size: None,
+            image_size: 0,
+        }
+    }
+
     #[test]
     fn states_read_as_dockers() {
         let process = || crate::model::lifecycle::ProcessIdentity { pid: 1, started_ticks: 0, boot_id: String::new() };
         let hour = 3_600_000;
-        for (lifecycle, shown) in [
-            (Lifecycle::Created, "Created"),
-            (Lifecycle::Running { init: process(), monitor: process(), since: hour }, "Up 2 hours"),
-            (Lifecycle::Paused { init: process(), monitor: process(), since: hour }, "Up 2 hours (Paused)"),
+        let running = || Lifecycle::Running { init: process(), monitor: process(), since: hour };
+        for (lifecycle, health, shown) in [
+            (Lifecycle::Created, None, "Created"),
+            (running(), None, "Up 2 hours"),
+            (running(), Some(Health::Starting), "Up 2 hours (health: starting)"),
+            (running(), Some(Health::Healthy), "Up 2 hours (healthy)"),
+            (running(), Some(Health::Unhealthy), "Up 2 hours (unhealthy)"),
+            (Lifecycle::Paused { init: process(), monitor: process(), since: hour }, None, "Up 2 hours (Paused)"),
             (
                 Lifecycle::Stopped { exit_code: 137, at: 2 * hour, reason: None, by_user: false },
+                None,
                 "Exited (137) About an hour ago",
             ),
         ] {
-            assert_eq!(status(&lifecycle, 3 * hour), shown);
+            assert_eq!(status(&ContainerSummary { health, ..container(lifecycle) }, 3 * hour), shown);
         }
     }
 
@@ -197,19 +247,9 @@ mod tests {
             latest: false,
             no_trunc,
             quiet: false,
+            size: false,
         };
-        let container = ContainerSummary {
-            id: crate::model::id::ContainerId::from_random(&[0xcd; 32]),
-            name: "web".parse().expect("name"),
-            image: "debian:12".into(),
-            image_id: crate::model::digest::Digest::sha256(&[1; 32]),
-            command: vec!["sh".into(), "-c".into(), "echo \"hello world\"".into()],
-            created: 0,
-            lifecycle: Lifecycle::Created,
-            labels: [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into(),
-            mounts: vec!["data".into(), "/a/rather/long/path/of/the/host".into()],
-            networks: vec!["none".into()],
-        };
+        let container = ContainerSummary { size: Some(1_234), image_size: 1_000_000, ..container(Lifecycle::Created) };
         let row = args(false).row(&container, 60_000);
         for (field, shown) in [
             ("ID", "cdcdcdcdcdcd"),
@@ -222,6 +262,7 @@ mod tests {
             ("Mounts", "data,/a/rather/long/path…"),
             ("LocalVolumes", "1"),
             ("Networks", "none"),
+            ("Size", "1.23kB (virtual 1MB)"),
         ] {
             assert_eq!(row.get(field).and_then(Value::as_str), Some(shown), "{field}");
         }

@@ -8,6 +8,7 @@ use crate::model::digest::Digest;
 use crate::model::id::{ContainerId, ContainerName};
 use crate::model::lifecycle::Lifecycle;
 use crate::model::reference::Reference;
+use crate::model::supervision::Health;
 
 /// An image in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,12 @@ pub struct ContainerSummary {
     pub mounts: Vec<String>,
     /// Its networks.
     pub networks: Vec<String>,
+    /// How it fares by its health check, if it has one and runs.
+    pub health: Option<Health>,
+    /// Bytes of the files that it has made or changed, if they were measured.
+    pub size: Option<u64>,
+    /// Bytes of its image.
+    pub image_size: u64,
 }
 
 /// What a pull brought.

@@ -1,22 +1,40 @@
 //! `ps`.
 
+use std::collections::HashMap;
+
 use super::reconcile::{Look, look};
 use crate::engine::Engine;
-use crate::engine::api::{ContainerSummary, Failure, ListContainers};
+use crate::engine::api::{ContainerFilter, ContainerSummary, Event, Failure, ListContainers};
 use crate::model::container::{MountSource, NetworkMode};
+use crate::model::digest::Digest;
 use crate::model::id::ContainerId;
+use crate::model::supervision::Health;
+use crate::monitor::record::{self, HealthState};
 use crate::store::bundle::Bundle;
 use crate::store::containers::Container;
 use crate::store::{Access, Durability, Store, StoreError};
 
 impl Engine {
-    pub(in crate::engine) fn list_containers(&self, list: &ListContainers) -> Result<Vec<ContainerSummary>, Failure> {
+    /// The containers that `list` asks for, the newest first.
+    ///
+    /// # Errors
+    /// What the store says; what cannot be measured has no size, and a warning.
+    pub(in crate::engine) fn list_containers(
+        &self,
+        list: &ListContainers,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<Vec<ContainerSummary>, Failure> {
         let store = self.store(Access::Read)?;
+        for filter in &list.filters {
+            if let ContainerFilter::Before(name) | ContainerFilter::Since(name) = filter {
+                store.find_container(name)?;
+            }
+        }
         let mut summaries = Vec::new();
         let mut over = Vec::new();
         for container in store.list_containers()? {
             match look(&store, container) {
-                Look::Here(container) => summaries.push(summary(container)),
+                Look::Here(container) => summaries.push(summary(&store, container)),
                 Look::Over(container) => over.push(container.id),
             }
         }
@@ -24,7 +42,29 @@ impl Engine {
         let ownerless = ownerless(&store, &summaries);
         over.extend(ownerless.iter().map(|(id, _)| id.clone()));
         self.discard_all(&over);
-        Ok(list.select(summaries))
+        let mut selected = list.select(summaries);
+        if list.sizes {
+            self.add_sizes(&store, &mut selected, events)?;
+        }
+        Ok(selected)
+    }
+
+    fn add_sizes(
+        &self,
+        store: &Store,
+        containers: &mut [ContainerSummary],
+        events: &mut dyn FnMut(Event),
+    ) -> Result<(), Failure> {
+        let images: HashMap<Digest, u64> =
+            store.list_images()?.into_iter().map(|image| (image.id, image.size)).collect();
+        for container in containers {
+            container.image_size = images.get(&container.image_id).copied().unwrap_or_default();
+            match self.measure(&store.layout().container(&container.id).join("upper")) {
+                Ok(size) => container.size = Some(size),
+                Err(failure) => events(Event::Warning(format!("container {}: {failure}", container.name))),
+            }
+        }
+        Ok(())
     }
 
     /// Removes what is over; a store that cannot be written keeps it until one can.
@@ -56,7 +96,16 @@ fn claim(store: &Store, id: ContainerId) -> Option<(ContainerId, Bundle)> {
     matches!(store.find_container(id.as_str()), Err(StoreError::NoSuchContainer(_))).then_some((id, bundle))
 }
 
-fn summary(container: Container) -> ContainerSummary {
+/// What its monitor has written down of its health, while it has one.
+fn health_of(store: &Store, container: &Container) -> Option<Health> {
+    container.lifecycle.init()?;
+    let bundle = store.open_bundle(&container.id).ok()?;
+    let health = record::read::<HealthState>(std::os::fd::AsFd::as_fd(&bundle), record::HEALTH).ok()??;
+    Some(health.status)
+}
+
+fn summary(store: &Store, container: Container) -> ContainerSummary {
+    let health = health_of(store, &container);
     let request = container.request;
     let sources = request.mounts.iter().filter_map(|mount| match &mount.source {
         MountSource::Bind { path, .. } => Some(path.clone()),
@@ -78,5 +127,8 @@ fn summary(container: Container) -> ContainerSummary {
         created: container.created,
         lifecycle: container.lifecycle,
         labels: request.labels,
+        health,
+        size: None,
+        image_size: 0,
     }
 }

@@ -20,5 +20,6 @@ mod run;
 mod start;
 mod supervision;
 mod top;
+mod update;
 mod usage;
 mod volumes;

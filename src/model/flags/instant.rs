@@ -3,7 +3,7 @@
 use time::format_description::well_known::Rfc3339;
 use time::{Date, OffsetDateTime, PrimitiveDateTime, Time};
 
-use super::InvalidFlag;
+use super::{InvalidFlag, duration};
 
 /// Reads a point in time, in milliseconds since the epoch: seconds since then
 /// (`1700000000.5`), a span before `now` (`10m`, `1h30m`), or a date with or
@@ -31,31 +31,8 @@ fn seconds(text: &str) -> Option<i64> {
 
 /// Reads a span as Go writes it, `1h30m` or `-1.5s`, in milliseconds.
 fn span(text: &str) -> Option<i64> {
-    let (sign, mut rest) = text.strip_prefix('-').map_or((1.0, text), |rest| (-1.0, rest));
-    let mut total = 0.0;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (digits, tail) = rest.split_at(number);
-        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit);
-        let millis = match unit {
-            "ns" => 1e-6,
-            "us" | "µs" => 1e-3,
-            "ms" => 1.0,
-            "s" => 1000.0,
-            "m" => 60_000.0,
-            "h" => 3_600_000.0,
-            _ => return None,
-        };
-        total += digits.parse::<f64>().ok()? * millis;
-        rest = tail;
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "saturates, and milliseconds are exact enough")]
-    let millis = (sign * total) as i64;
-    Some(millis)
+    let (sign, rest) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    Some(sign * i64::try_from(duration::microseconds(rest)? / 1000).ok()?)
 }
 
 fn date(text: &str) -> Option<i64> {

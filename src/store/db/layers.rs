@@ -22,6 +22,17 @@ pub(in crate::store) fn stats(db: &Connection, diff_id: &Digest) -> Result<Optio
         .optional()
 }
 
+/// Each layer with its bytes and each image that needs it, sorted by layer.
+pub(in crate::store) fn uses(db: &Connection) -> Result<Vec<(Digest, u64, Digest)>> {
+    db.prepare(
+        "SELECT DISTINCT l.diff_id, l.bytes, m.image FROM layers l
+         JOIN image_layers i ON i.diff_id = l.diff_id JOIN manifests m ON m.digest = i.manifest
+         ORDER BY l.diff_id, m.image",
+    )?
+    .query_map([], |row| Ok((row.get(0)?, unsigned(row, 1)?, row.get(2)?)))?
+    .collect()
+}
+
 /// Layers that are not known to be on disk, with the boot they were unpacked in.
 pub(in crate::store) fn unsettled(db: &Connection) -> Result<Vec<(Digest, String)>> {
     db.prepare("SELECT diff_id, boot FROM layers WHERE boot IS NOT NULL")?
