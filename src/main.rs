@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pybox::engine::settle;
+use pybox::engine::{expire, settle};
 use pybox::snapshot::worker;
 
 fn main() -> ExitCode {
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     match words.next().as_deref().and_then(|word| word.to_str()) {
         Some("__monitor") => ExitCode::from(pybox::monitor::main(words.next().as_deref())),
         Some(settle::PERSONA) => settle::main(words),
+        Some(expire::PERSONA) => expire::main(words),
         Some(worker::PERSONA) => worker::main(words.next().as_deref()),
         _ => pybox::cli::main(),
     }

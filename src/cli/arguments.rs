@@ -2,7 +2,10 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use super::commands::{images, import, info, inspect, load, ps, pull, rm, rmi, run, save, tag, version};
+use super::commands::{
+    attach, control, create, images, import, info, inspect, load, ps, pull, rm, rmi, run, save, start, tag, version,
+    wait,
+};
 use super::environment::Wishes;
 
 /// Run containers as yourself: no daemon, no root.
@@ -61,6 +64,15 @@ impl Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Run(Box<run::Args>),
+    Create(Box<create::Args>),
+    Start(start::Args),
+    Stop(control::Stop),
+    Restart(control::Restart),
+    Kill(control::Kill),
+    Pause(control::Pause),
+    Unpause(control::Unpause),
+    Wait(wait::Args),
+    Attach(attach::Args),
     Pull(pull::Args),
     Images(images::Args),
     Rmi(rmi::Args),
@@ -106,6 +118,15 @@ pub(super) enum Container {
     #[command(alias = "remove")]
     Rm(rm::Args),
     Run(Box<run::Args>),
+    Create(Box<create::Args>),
+    Start(start::Args),
+    Stop(control::Stop),
+    Restart(control::Restart),
+    Kill(control::Kill),
+    Pause(control::Pause),
+    Unpause(control::Unpause),
+    Wait(wait::Args),
+    Attach(attach::Args),
     Inspect(inspect::Args),
 }
 

@@ -1,5 +1,8 @@
 //! The verbs: one file each, with its options, its help and a short function.
 
+pub(super) mod attach;
+pub(super) mod control;
+pub(super) mod create;
 pub(super) mod images;
 pub(super) mod import;
 pub(super) mod info;
@@ -11,8 +14,10 @@ pub(super) mod rm;
 pub(super) mod rmi;
 pub(super) mod run;
 pub(super) mod save;
+pub(super) mod start;
 pub(super) mod tag;
 pub(super) mod version;
+pub(super) mod wait;
 
 use super::arguments::{Command, Container, Image, System};
 use super::error::{Fallback, Problem};
@@ -30,7 +35,7 @@ impl Command {
     /// Which exit code a failure gives.
     pub(super) fn fallback(&self) -> Fallback {
         match self {
-            Self::Run(_) | Self::Container(Container::Run(_)) => Fallback::Run,
+            Self::Run(_) | Self::Create(_) | Self::Container(Container::Run(_) | Container::Create(_)) => Fallback::Run,
             _ => Fallback::Other,
         }
     }
@@ -39,6 +44,15 @@ impl Command {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
         match self {
             Self::Run(args) | Self::Container(Container::Run(args)) => args.execute(session),
+            Self::Create(args) | Self::Container(Container::Create(args)) => args.execute(session),
+            Self::Start(args) | Self::Container(Container::Start(args)) => args.execute(session),
+            Self::Stop(args) | Self::Container(Container::Stop(args)) => args.execute(session),
+            Self::Restart(args) | Self::Container(Container::Restart(args)) => args.execute(session),
+            Self::Kill(args) | Self::Container(Container::Kill(args)) => args.execute(session),
+            Self::Pause(args) | Self::Container(Container::Pause(args)) => args.execute(session),
+            Self::Unpause(args) | Self::Container(Container::Unpause(args)) => args.execute(session),
+            Self::Wait(args) | Self::Container(Container::Wait(args)) => args.execute(session),
+            Self::Attach(args) | Self::Container(Container::Attach(args)) => args.execute(session),
             Self::Pull(args) | Self::Image(Image::Pull(args)) => args.execute(session),
             Self::Images(args) | Self::Image(Image::Ls(args)) => args.execute(session),
             Self::Rmi(args) | Self::Image(Image::Rm(args)) => args.execute(session),
@@ -81,8 +95,12 @@ fn source(path: &std::path::Path) -> Result<Source, Problem> {
     if path.as_os_str() == "-" {
         return Ok(Source::Standard);
     }
-    let absolute = std::path::absolute(path);
-    absolute.map(Source::Path).map_err(|error| Problem::user(format!("{}: {error}", path.display())))
+    absolute(path).map(Source::Path)
+}
+
+/// A path of the user's, absolute.
+fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf, Problem> {
+    std::path::absolute(path).map_err(|error| Problem::user(format!("{}: {error}", path.display())))
 }
 
 /// Reads a reference, with the verb's help as hint.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::container::{ContainerRequest, PullPolicy};
+use crate::model::container::PullPolicy;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 
@@ -19,13 +19,18 @@ mod answers;
 mod events;
 mod failure;
 mod info;
+mod lifecycle;
 
 pub use answers::{
-    ContainerRemoved, ContainerSummary, Exit, ImageName, ImageRemoval, ImageSummary, Imported, Pulled, Saved, Tagged,
+    ContainerRemoved, ContainerSummary, ImageName, ImageRemoval, ImageSummary, Imported, Pulled, Saved, Tagged,
 };
 pub use events::{Event, LayerProgress, LayerSize};
 pub use failure::{Failure, FailureKind};
 pub use info::{Disk, Driver, DriverState, Info};
+pub use lifecycle::{
+    Act, Acted, Action, Attach, AttachOptions, Attached, Create, Created, Ended, ListDue, Ran, Run, Start,
+    StartAttached, Started, Wait,
+};
 
 impl Source {
     /// Says which source it was whose bytes are no good.
@@ -84,13 +89,6 @@ impl std::fmt::Debug for ProxySettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ProxySettings").finish_non_exhaustive()
     }
-}
-
-/// Runs a container in the foreground and waits for it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Run {
-    /// The container, as asked for.
-    pub request: ContainerRequest,
 }
 
 /// Brings an image from its registry into the store.
@@ -316,7 +314,13 @@ macro_rules! calls {
 }
 
 calls! {
-    Run(Run) -> Exited(Exit),
+    Run(Run) -> Ran(Ran),
+    Create(Create) -> Created(Created),
+    Start(Start) -> Started(Started),
+    Attach(Attach) -> Attached(Attached),
+    ListDue(ListDue) -> Due(Vec<String>),
+    Act(Act) -> Acted(Acted),
+    Wait(Wait) -> Ended(Ended),
     Pull(Pull) -> Pulled(Pulled),
     ListImages(ListImages) -> Images(Vec<ImageSummary>),
     RemoveImage(RemoveImage) -> ImageRemoved(Vec<ImageRemoval>),

@@ -10,6 +10,7 @@ mod foreign;
 mod images;
 mod info;
 
+pub use containers::expire;
 pub use images::settle;
 
 use api::{Event, Failure, FailureKind, Inspect, ObjectKind, Reply, Request, Settings};
@@ -37,7 +38,13 @@ impl Engine {
     /// With what went wrong and what to do about it.
     pub fn call(&self, request: Request, events: &mut dyn FnMut(Event)) -> Result<Reply, Failure> {
         match request {
-            Request::Run(run) => self.run(&run.request, events).map(Into::into),
+            Request::Run(run) => self.run(&run, events).map(Into::into),
+            Request::Create(create) => self.create_container(&create, events).map(Into::into),
+            Request::Start(start) => self.start_container(&start).map(Into::into),
+            Request::Attach(attach) => self.attach_container(&attach).map(Into::into),
+            Request::ListDue(_) => self.list_due().map(Into::into),
+            Request::Act(act) => Ok(self.act(&act).into()),
+            Request::Wait(wait) => self.wait_for_container(&wait).map(Into::into),
             Request::Pull(pull) => self.pull(&pull, events).map(Into::into),
             Request::ListContainers(list) => self.list_containers(&list).map(Into::into),
             Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),

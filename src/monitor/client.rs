@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use rustix::io::Errno;
 
@@ -35,17 +35,21 @@ pub struct Session {
 }
 
 impl Idle {
-    /// Starts a monitor from the sealed copy `program`. It keeps our standard
-    /// streams for the container.
+    /// Starts a monitor from the sealed copy `program`. If it is to be attached,
+    /// it keeps our standard streams for the container.
     ///
     /// # Errors
     /// With what kept the process from starting.
-    pub fn spawn(program: BorrowedFd<'_>) -> Result<Self, SpawnError> {
+    pub fn spawn(program: BorrowedFd<'_>, attached: bool) -> Result<Self, SpawnError> {
         let start = |error: rustix::io::Errno| SpawnError::Start(error.into());
         let (ours, theirs) = message::pair().map_err(start)?;
         // The number in the argument is the number in the new process.
         exec::keep_open(theirs.as_fd()).map_err(start)?;
-        let process = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
+        let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+        if !attached {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        let process = command
             .arg0("pybox")
             .arg("__monitor")
             .arg(theirs.as_raw_fd().to_string())

@@ -31,6 +31,8 @@ pub struct Start {
     pub interactive: bool,
     /// Whether the monitor's own standard streams are a caller that is attached.
     pub attached: bool,
+    /// The bytes of that caller's terminal that leave the container alone; none for no such keys.
+    pub detach_keys: Vec<u8>,
     /// Name of the container's session keyring.
     pub keyring: String,
     /// What becomes of its output.
@@ -65,7 +67,16 @@ pub struct Subject {
 pub struct Stop {
     /// The signal that asks.
     pub signal: i32,
-    /// Milliseconds until SIGKILL; none to wait for ever.
+    /// Milliseconds until SIGKILL; [`u64::MAX`] to wait for ever.
+    pub grace: u64,
+}
+
+/// How this once; what is none is as the container has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopWish {
+    /// The signal that asks.
+    pub signal: Option<i32>,
+    /// Milliseconds until SIGKILL; [`u64::MAX`] to wait for ever.
     pub grace: Option<u64>,
 }
 
@@ -105,15 +116,16 @@ pub enum Control {
     Attach {
         /// Whether standard input is handed on.
         input: bool,
+        /// The bytes of standard input that end the attachment, with one more
+        /// [`Event::Done`]; none for no such keys.
+        detach_keys: Vec<u8>,
     },
-    /// Take the streams of this connection off again. Answered by [`Event::Done`].
-    Detach,
     /// Say when it has ended, be it to start again: [`Event::Exited`].
     Wait,
     /// Stop it for good. Answered by [`Event::Exited`].
-    Stop(Option<Stop>),
+    Stop(StopWish),
     /// Stop it and start it again. Answered by [`Event::Started`] or [`Event::Failed`].
-    Restart(Option<Stop>),
+    Restart(StopWish),
     /// Freeze all its processes. Answered by [`Event::Done`] or [`Event::Failed`].
     Pause,
     /// Let them go on. Answered by [`Event::Done`] or [`Event::Failed`].

@@ -25,8 +25,8 @@ pub struct Bundle {
 pub enum BundleFile {
     /// The OCI runtime document.
     Config,
-    /// What the user asked for.
-    Request,
+    /// What the monitor is told at each start.
+    Start,
     /// `/etc/hosts` of the container.
     Hosts,
     /// `/etc/hostname` of the container.
@@ -40,7 +40,7 @@ impl BundleFile {
     pub fn name(self) -> &'static str {
         match self {
             Self::Config => "config.json",
-            Self::Request => "request.json",
+            Self::Start => "start.json",
             Self::Hosts => "hosts",
             Self::Hostname => "hostname",
             Self::ResolvConf => "resolv.conf",
@@ -50,7 +50,7 @@ impl BundleFile {
     /// The container's own files are for all its users.
     fn mode(self) -> u32 {
         match self {
-            Self::Config | Self::Request => 0o600,
+            Self::Config | Self::Start => 0o600,
             Self::Hosts | Self::Hostname | Self::ResolvConf => 0o644,
         }
     }

@@ -10,10 +10,13 @@ mod resolve;
 use std::io::IsTerminal as _;
 
 use crate::cli::error::{OURS, Problem};
-use crate::cli::render::progress::Manner;
-use crate::cli::session::{Session, progress_manner};
+use crate::cli::session::Session;
 use crate::engine::api;
-use options::{Files, Limits, Network, Process, Security};
+use crate::model::flags::detach_keys;
+pub(super) use options::Wanted;
+pub(super) use resolve::request;
+
+use super::{DONE, absolute};
 
 /// Run a command in a new container
 #[derive(Debug, clap::Args)]
@@ -29,80 +32,46 @@ use options::{Files, Limits, Network, Process, Security};
         pybox run --rm --image alpine -- cat /etc/os-release\n  \
         pybox run --rm -v \"$PWD:/src\" -w /src -u 1000 python:3.12 python build.py\n  \
         pybox run --name db --read-only --tmpfs /tmp -v data:/var/lib/db database:1\n  \
-        pybox run --rm --memory 256m --cpus 0.5 busybox sha256sum /dev/zero"
+        pybox run -d --name web --restart unless-stopped web:1"
 )]
 pub(crate) struct Args {
-    /// The image, unless it is the first word
-    #[arg(long, value_name = "IMAGE")]
-    image: Option<String>,
-
-    /// Image and command: everything after the image belongs to the command
-    #[arg(trailing_var_arg = true, value_name = "IMAGE|COMMAND", hide = true)]
-    words: Vec<String>,
-
-    /// Name the container
-    #[arg(long)]
-    name: Option<String>,
-
-    /// Remove the container when it has ended
-    #[arg(long)]
-    rm: bool,
-
-    /// Keep standard input open
+    /// Leave it running, and print its id
     #[arg(short, long)]
-    interactive: bool,
+    detach: bool,
 
-    /// Give the container a terminal
-    #[arg(short, long)]
-    tty: bool,
+    /// Keys that leave it running, as in ctrl-p,ctrl-q; none by default
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
 
-    /// Pull the image always, if it is missing, never, or if the registry has a newer one
-    #[arg(long, value_name = "POLICY", default_value = "missing")]
-    pull: String,
-
-    /// Take the image for this platform, as in linux/arm64
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    platform: Option<String>,
-
-    /// Set a label
-    #[arg(short, long = "label", value_name = "KEY[=VALUE]")]
-    labels: Vec<String>,
-
-    /// Show no progress of a pull
-    #[arg(short, long)]
-    quiet: bool,
-
-    /// Print help
-    #[arg(long, action = clap::ArgAction::Help)]
-    help: Option<bool>,
+    /// Write the id to this file, which must not be there yet
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<std::path::PathBuf>,
 
     #[command(flatten)]
-    process: Process,
-
-    #[command(flatten)]
-    files: Files,
-
-    #[command(flatten)]
-    network: Network,
-
-    #[command(flatten)]
-    limits: Limits,
-
-    #[command(flatten)]
-    security: Security,
+    wanted: Wanted,
 }
 
 impl Args {
     pub(in crate::cli) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
-        if self.tty && !std::io::stdin().is_terminal() {
+        let Self { detach, detach_keys, cidfile, wanted } = self;
+        if wanted.tty && !detach && !std::io::stdin().is_terminal() {
             return Err(Problem::user("--tty needs a terminal, and standard input is none")
                 .hint("leave out -t; -i alone hands standard input on")
                 .code(OURS));
         }
-        let manner = if self.quiet { Manner::Quiet } else { progress_manner() };
-        let request = resolve::request(self)?;
-        let exit = session.call_with(api::Run { request }, manner)?;
-        // A wait status has eight bits; anything else would be a fault of the engine.
-        Ok(u8::try_from(exit.code).unwrap_or(OURS))
+        let detach_keys = detach_keys.as_deref().map(detach_keys::parse).transpose()?.unwrap_or_default();
+        let manner = wanted.manner();
+        let request = resolve::request(wanted)?;
+        let id_file = cidfile.as_deref().map(absolute).transpose()?;
+        let ran = session.call_with(api::Run { request, detach, detach_keys, id_file }, manner)?;
+        match ran.code {
+            // A wait status has eight bits; anything else would be a fault of the engine.
+            Some(code) => Ok(u8::try_from(code).unwrap_or(OURS)),
+            None if detach => {
+                writeln!(session.output(), "{}", ran.container)?;
+                Ok(DONE)
+            }
+            None => Ok(DONE),
+        }
     }
 }

@@ -60,15 +60,6 @@ pub struct ContainerSummary {
     pub networks: Vec<String>,
 }
 
-/// How a foreground container ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exit {
-    /// Which container.
-    pub container: ContainerId,
-    /// As a shell would report it: the exit code, or 128 + the signal.
-    pub code: i32,
-}
-
 /// What a pull brought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulled {

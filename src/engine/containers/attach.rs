@@ -1,4 +1,4 @@
-//! Staying with a foreground container: its end is awaited, our signals become
+//! Staying with a container, new or running: its end is awaited, our signals become
 //! its signals, our terminal is raw meanwhile.
 //!
 //! The bytes do not come by here: the monitor holds our standard streams.
@@ -10,9 +10,13 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags};
 use rustix::termios::{OptionalActions, Termios};
 
-use crate::engine::api::{Failure, FailureKind};
+use crate::engine::Engine;
+use crate::engine::api::{Attach, AttachOptions, Attached, Failure, FailureKind};
+use crate::model::lifecycle::Lifecycle;
 use crate::monitor::client::Session;
 use crate::monitor::protocol::{Control, Event, WireError};
+use crate::store::containers::Container;
+use crate::store::{Access, Store};
 
 /// Signals that are passed on, as docker's `--sig-proxy` does.
 const PASSED_ON: [Signal; 8] = [
@@ -82,11 +86,30 @@ impl Drop for RawTerminal {
     }
 }
 
-/// Waits for the end of the container; its exit code.
+/// How staying with a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The container did: its exit code.
+    Ended(i32),
+    /// We left it running.
+    Left,
+}
+
+impl Outcome {
+    /// The exit code, if it ended.
+    pub(super) fn code(self) -> Option<i32> {
+        match self {
+            Self::Ended(code) => Some(code),
+            Self::Left => None,
+        }
+    }
+}
+
+/// Waits for the end of the container, or until the user leaves it.
 ///
 /// # Errors
 /// If the monitor ends without a word.
-pub(super) fn stay(session: &Session, signals: &Signals, raw: bool) -> Result<i32, Failure> {
+pub(super) fn stay(session: &Session, signals: &Signals, raw: bool, pass: bool) -> Result<Outcome, Failure> {
     let _terminal = raw.then(RawTerminal::enter).flatten();
     loop {
         let monitor = session.as_fd();
@@ -97,14 +120,16 @@ pub(super) fn stay(session: &Session, signals: &Signals, raw: bool) -> Result<i3
             Err(error) => return Err(Failure::say(FailureKind::Internal, format!("poll: {error}"))),
         }
         let [monitor, signal] = fds.map(|fd| !fd.revents().is_empty());
-        if signal {
-            pass_on(session, signals);
+        if signal && !pass_on(session, signals, pass) {
+            return Ok(Outcome::Left);
         }
         if !monitor {
             continue;
         }
         match session.next() {
-            Ok(Event::Exited { exit_code }) => return Ok(exit_code),
+            Ok(Event::Exited { exit_code }) => return Ok(Outcome::Ended(exit_code)),
+            // The keys that leave it running.
+            Ok(Event::Done) => return Ok(Outcome::Left),
             Ok(_) | Err(WireError::Content(_)) => {}
             Err(WireError::Closed) => {
                 return Err(Failure::say(
@@ -118,17 +143,75 @@ pub(super) fn stay(session: &Session, signals: &Signals, raw: bool) -> Result<i3
     }
 }
 
-/// A monitor that has gone is noticed by the next look at its socket.
-fn pass_on(session: &Session, signals: &Signals) {
+/// Hands signals on; false if one of them ends our stay instead. A monitor that
+/// has gone is noticed by the next look at its socket.
+fn pass_on(session: &Session, signals: &Signals, pass: bool) -> bool {
     while let Ok(Some(signal)) = signals.0.read_signal() {
         let number = signal.ssi_signo as i32;
         let message = if number == Signal::SIGWINCH as i32 {
             terminal_size().map(|(rows, columns)| Control::Resize { rows, columns })
-        } else {
+        } else if pass {
             Some(Control::Signal(number))
+        } else if number == Signal::SIGCONT as i32 {
+            None
+        } else {
+            return false;
         };
         if let Some(message) = message {
             let _ = session.control(&message);
         }
     }
+    true
+}
+
+/// Connects our standard streams to a container that runs.
+///
+/// # Errors
+/// If its monitor does not answer, or is lost while we stay.
+pub(super) fn to_running(
+    store: &Store,
+    container: &Container,
+    options: &AttachOptions,
+    signals: &Signals,
+) -> Result<Outcome, Failure> {
+    let bundle = store.open_bundle(&container.id)?;
+    let session = Session::connect(bundle.as_fd())?;
+    let input = options.input && container.request.interactive;
+    let attach = Control::Attach { input, detach_keys: options.detach_keys.clone() };
+    session.control_with_cargo(&attach, &[rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()])?;
+    match session.next()? {
+        Event::Done => {}
+        Event::Failed { message, hint, .. } => return Err(Failure { kind: FailureKind::Conflict, message, hint }),
+        Event::Exited { exit_code } => return Ok(Outcome::Ended(exit_code)),
+        Event::Started { .. } | Event::Executed { .. } => {}
+    }
+    if let Some((rows, columns)) = terminal_size() {
+        session.control(&Control::Resize { rows, columns })?;
+    }
+    stay(&session, signals, container.request.tty && input, options.pass_signals)
+}
+
+impl Engine {
+    pub(in crate::engine) fn attach_container(&self, attach: &Attach) -> Result<Attached, Failure> {
+        let store = self.store(Access::Write)?;
+        let container = self.find_container(&store, &attach.name)?;
+        let name = &container.name;
+        match &container.lifecycle {
+            Lifecycle::Running { .. } | Lifecycle::Restarting { .. } => {}
+            Lifecycle::Paused { .. } => {
+                let failure = Failure::say(FailureKind::Conflict, format!("container {name} is paused"));
+                return Err(failure.hint(format!("pybox unpause {name}")));
+            }
+            Lifecycle::Created | Lifecycle::Stopped { .. } => return Err(not_running(&container)),
+        }
+        let signals = Signals::block()?;
+        let outcome = to_running(&store, &container, &attach.options, &signals)?;
+        Ok(Attached { code: outcome.code() })
+    }
+}
+
+/// Docker's sentence for a container that does not run.
+pub(super) fn not_running(container: &Container) -> Failure {
+    Failure::say(FailureKind::Conflict, format!("container {} is not running", container.name))
+        .hint(format!("pybox start {}", container.name))
 }

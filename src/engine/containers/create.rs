@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::{BoxBuilder, Spec};
 
-use super::{filter, limits, volumes};
+use super::start::Ready;
+use super::{filter, limits, supervision, volumes};
+use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::host;
 use crate::launch::plan::{INIT_ANNOTATION, ROOTFS_ANNOTATION};
@@ -24,46 +26,55 @@ use crate::store::containers::Container;
 use crate::store::image::{CONFIG_LIMIT, Image};
 use crate::store::{Durability, Store};
 
-/// A container that can be started.
-pub(super) struct Created {
-    pub(super) container: Container,
-    pub(super) bundle: Bundle,
-    pub(super) filter: Option<OwnedFd>,
-    pub(super) facts: HostFacts,
-}
-
 /// How much of a container has to survive a power cut.
 pub(super) fn durability(request: &ContainerRequest) -> Durability {
     if request.remove { Durability::Throwaway } else { Durability::Durable }
 }
 
-/// Makes the bundle and the row of a new container.
-///
-/// # Errors
-/// With what is wrong with the request, or missing on this host; nothing is left behind then.
-pub(super) fn create(
-    store: &Store,
-    request: ContainerRequest,
-    image: &Image,
-    events: &mut dyn FnMut(Event),
-) -> Result<Created, Failure> {
-    limits::check(&request.limits, host::cgroup_version())?;
-    volumes::check_devices(&request.devices)?;
-    let config = read_config(store, image)?;
-    // A volume in a reserved place is refused, used or not.
-    mounts::wanted(&request, &config)?;
-    let config = without_volumes(config);
-    let facts = host::facts(&request)?;
-    let id = new_id()?;
-    let bundle = new_bundle(store, &id)?;
-    let made = fill(store, &bundle, (&id, &request, image), (&config, &facts), events)
-        .and_then(|filter| insert(store, (&id, request), image).map(|container| (filter, container)));
-    match made {
-        Ok((filter, container)) => Ok(Created { container, bundle, filter, facts }),
-        Err(failure) => {
-            // The first failure is the one to tell; what it left is ours alone.
-            let _ = store.remove_bundle(&id);
-            Err(failure)
+impl Engine {
+    /// Makes the bundle and the row of a new container. Only what may be started
+    /// `again` is told how: a bundle with `--rm` that lacks it belongs to a `run` that was killed.
+    ///
+    /// # Errors
+    /// With what is wrong with the request, or missing on this host; nothing is left behind then.
+    pub(super) fn create(
+        &self,
+        store: &Store,
+        request: ContainerRequest,
+        image: &Image,
+        again: bool,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<Ready, Failure> {
+        limits::check(&request.limits, host::cgroup_version())?;
+        limits::check_log(&request.log)?;
+        volumes::check_devices(&request.devices)?;
+        let text = store.read_blob(&image.id, CONFIG_LIMIT)?;
+        let config = parse_config(&text, image)?;
+        // A volume in a reserved place is refused, used or not.
+        mounts::wanted(&request, &config)?;
+        let config = without_volumes(config);
+        let facts = host::facts(&request)?;
+        let id = new_id()?;
+        let bundle = new_bundle(store, &id)?;
+        let made = fill(store, &bundle, (&id, &request, image), (&config, &facts), events).and_then(|filter| {
+            let container = row(&id, request, image);
+            let start = self.start_of(store, &container, &facts, (&config, &text))?;
+            if again {
+                supervision::keep(&bundle, &container, &start)?;
+            }
+            let container = insert(store, container)?;
+            Ok((filter, start, container))
+        });
+        match made {
+            Ok((filter, mut start, container)) => {
+                start.subject.name = container.name.to_string();
+                Ok(Ready { container, bundle, filter, start })
+            }
+            Err(failure) => {
+                // The first failure is the one to tell; what it left is ours alone.
+                let _ = store.remove_bundle(&id);
+                Err(failure)
+            }
         }
     }
 }
@@ -81,9 +92,8 @@ fn new_bundle(store: &Store, id: &ContainerId) -> Result<Bundle, Failure> {
     }
 }
 
-fn read_config(store: &Store, image: &Image) -> Result<ImageConfiguration, Failure> {
-    let text = store.read_blob(&image.id, CONFIG_LIMIT)?;
-    serde_json::from_slice(&text).map_err(|error| {
+fn parse_config(text: &[u8], image: &Image) -> Result<ImageConfiguration, Failure> {
+    serde_json::from_slice(text).map_err(|error| {
         Failure::say(FailureKind::Corrupt, format!("read the configuration of image {}: {error}", image.id.short()))
             .hint("pull or load the image again".to_owned())
     })
@@ -209,9 +219,8 @@ fn annotations(
     Ok(annotations)
 }
 
-/// The row. A name that was made up gives way to another if it is taken.
-fn insert(store: &Store, (id, request): (&ContainerId, ContainerRequest), image: &Image) -> Result<Container, Failure> {
-    let mut container = Container {
+fn row(id: &ContainerId, request: ContainerRequest, image: &Image) -> Container {
+    Container {
         id: id.clone(),
         name: request.name.clone().unwrap_or_else(|| made_up_name(id, 0)),
         image: image.id.clone(),
@@ -220,11 +229,15 @@ fn insert(store: &Store, (id, request): (&ContainerId, ContainerRequest), image:
         auto_remove: request.remove,
         lifecycle: Lifecycle::Created,
         request,
-    };
+    }
+}
+
+/// Adds the row. A name that was made up gives way to another if it is taken.
+fn insert(store: &Store, mut container: Container) -> Result<Container, Failure> {
     for attempt in 1.. {
         match store.insert_container(&container, durability(&container.request)) {
             Err(crate::store::StoreError::NameInUse { .. }) if container.request.name.is_none() && attempt < 100 => {
-                container.name = made_up_name(id, attempt);
+                container.name = made_up_name(&container.id, attempt);
             }
             other => return Ok(other.map(|()| container)?),
         }

@@ -7,6 +7,19 @@ use std::fmt::Write as _;
 
 use crate::engine::api::{Failure, FailureKind};
 use crate::model::container::Limits;
+use crate::model::supervision::{LogDriver, LogRequest};
+
+/// Refuses the journal, which nothing here writes to yet.
+///
+/// # Errors
+/// If the journal is wanted.
+pub(super) fn check_log(log: &LogRequest) -> Result<(), Failure> {
+    if log.driver != LogDriver::Journald {
+        return Ok(());
+    }
+    let failure = Failure::say(FailureKind::Host, "--log-driver journald: pybox does not write to the journal yet");
+    Err(failure.hint("keep the output in a file: --log-driver file".to_owned()))
+}
 
 /// Refuses `limits`, if there are any.
 ///

@@ -4,8 +4,10 @@
 //! what is needed to run it. Its monitor alone knows how it fares; what the
 //! monitor wrote down is folded into the row at the next look ([`reconcile`]).
 
+mod act;
 mod attach;
 mod create;
+pub mod expire;
 mod filter;
 mod image;
 mod inspect;
@@ -14,4 +16,6 @@ mod list;
 mod reconcile;
 mod remove;
 mod run;
+mod start;
+mod supervision;
 mod volumes;

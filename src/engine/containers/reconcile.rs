@@ -2,11 +2,15 @@
 //! so that there is no ghost: a container whose monitor is gone is stopped, with
 //! the reason, and one that was to be removed is removed.
 
+use std::os::fd::OwnedFd;
+
+use rustix::process::Signal;
+
 use crate::engine::Engine;
 use crate::engine::api::Failure;
 use crate::model::lifecycle::{Lifecycle, ProcessIdentity};
 use crate::monitor::record::{self, Exit, Run};
-use crate::store::bundle::Bundle;
+use crate::store::bundle::{Bundle, BundleFile};
 use crate::store::containers::Container;
 use crate::store::{Durability, Store, StoreError};
 use crate::sys::identity;
@@ -21,11 +25,10 @@ pub(super) enum Look {
 
 /// Looks at `container` and, where that is possible, writes down what changed.
 pub(super) fn look(store: &Store, mut container: Container) -> Look {
-    if settled(&container) {
-        return Look::Here(container);
-    }
     let Ok(bundle) = store.open_bundle(&container.id) else {
-        container.lifecycle = stopped(137, Some("its bundle is gone"));
+        if container.lifecycle.is_alive() {
+            container.lifecycle = stopped(137, Some("its bundle is gone"));
+        }
         return Look::Here(container);
     };
     let run = record::read::<Run>(std::os::fd::AsFd::as_fd(&bundle), record::RUN).ok().flatten();
@@ -37,29 +40,29 @@ pub(super) fn look(store: &Store, mut container: Container) -> Look {
         return Look::Here(container);
     }
     let exit = record::read::<Exit>(std::os::fd::AsFd::as_fd(&bundle), record::EXIT).ok().flatten();
+    let before = container.lifecycle.clone();
     container.lifecycle = match (exit, run) {
         (Some(exit), _) => exit.lifecycle(),
         (None, Some(run)) => lost(&run),
-        (None, None) if container.auto_remove => stopped(125, Some("its start was interrupted")),
+        (None, None) if container.lifecycle.is_alive() => stopped(137, Some("its records are gone")),
+        (None, None) if container.auto_remove && !bundle.file(BundleFile::Start).exists() => {
+            stopped(125, Some("its start was interrupted"))
+        }
         (None, None) => container.lifecycle,
     };
-    let found = container.lifecycle.clone();
-    // On a read-only store the answer is as true, and told again next time.
-    let _ = store.change_lifecycle(&container.id, Durability::Throwaway, |_| Some(found));
-    if container.auto_remove { Look::Over(container) } else { Look::Here(container) }
-}
-
-/// States that nothing but a verb changes.
-fn settled(container: &Container) -> bool {
-    match container.lifecycle {
-        Lifecycle::Stopped { .. } => !container.auto_remove,
-        _ => false,
+    if container.lifecycle != before {
+        let found = container.lifecycle.clone();
+        // On a read-only store the answer is as true, and told again next time.
+        let _ = store.change_lifecycle(&container.id, Durability::Throwaway, |_| Some(found));
     }
+    let ended = matches!(container.lifecycle, Lifecycle::Stopped { .. });
+    if container.auto_remove && ended { Look::Over(container) } else { Look::Here(container) }
 }
 
 /// Whether a process holds the bundle's lock, which a monitor inherits from its maker.
 fn is_owned(bundle: &Bundle) -> bool {
-    let probe = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    // Shared, so that those who look do not see each other.
+    let probe = rustix::fs::FlockOperation::NonBlockingLockShared;
     match rustix::fs::flock(bundle, probe) {
         Ok(()) => {
             let _ = rustix::fs::flock(bundle, rustix::fs::FlockOperation::Unlock);
@@ -89,13 +92,27 @@ fn lost(run: &Run) -> Lifecycle {
     stopped(137, Some("monitor lost"))
 }
 
-/// Kills exactly this process, whoever may have its number by now.
-pub(super) fn kill(process: &ProcessIdentity) {
-    let Some(pid) = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw) else { return };
-    let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else { return };
+/// The first process, if there is one, and the monitor, as the bundle has them.
+pub(super) fn processes(bundle: &Bundle) -> Option<(Option<ProcessIdentity>, ProcessIdentity)> {
+    let run = record::read::<Run>(std::os::fd::AsFd::as_fd(bundle), record::RUN).ok().flatten()?;
+    identity::boot_id().is_ok_and(|boot| boot == run.monitor.boot_id).then_some((run.init, run.monitor))
+}
+
+/// Sends a signal to exactly this process, whoever may have its number by now; its pidfd, if it is there.
+pub(super) fn signal(process: &ProcessIdentity, signal: Signal) -> Option<OwnedFd> {
+    let pid = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw)?;
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()?;
     // Opened first, compared after: the pidfd stays with the process it was opened on.
-    if identity::started_ticks(process.pid) == Ok(process.started_ticks) {
-        let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+    if identity::started_ticks(process.pid) != Ok(process.started_ticks) {
+        return None;
+    }
+    let _ = rustix::process::pidfd_send_signal(&pidfd, signal);
+    Some(pidfd)
+}
+
+/// Kills exactly this process, and waits for its end.
+pub(super) fn kill(process: &ProcessIdentity) {
+    if let Some(pidfd) = signal(process, Signal::KILL) {
         // Readable when it has ended, and with it all of its pid namespace.
         let mut ended = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
         let patience = rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 };
@@ -108,6 +125,17 @@ fn stopped(exit_code: i32, reason: Option<&str>) -> Lifecycle {
 }
 
 impl Engine {
+    /// The container of a row as it is; none if it is over, in which case it is removed if that is possible.
+    pub(super) fn looked_at(&self, store: &Store, row: Container) -> Option<Container> {
+        match look(store, row) {
+            Look::Here(container) => Some(container),
+            Look::Over(container) => {
+                let _ = self.discard_container(store, &container.id, Durability::Throwaway);
+                None
+            }
+        }
+    }
+
     /// Finds one container and looks at it; one that is over is not there any more.
     ///
     /// # Errors

@@ -1,29 +1,32 @@
 //! `rm`, and the end of `--rm`.
 
-use super::reconcile;
+use std::time::Duration;
+
+use super::act;
 use crate::engine::Engine;
 use crate::engine::api::{ContainerRemoved, Failure, FailureKind, RemoveContainer};
 use crate::model::id::ContainerId;
-use crate::model::lifecycle::Lifecycle;
+use crate::store::containers::Container;
 use crate::store::{Access, Durability, Store};
+
+/// How long a monitor that has told its end may take to be gone.
+const SHORTLY: Duration = Duration::from_millis(500);
 
 impl Engine {
     pub(in crate::engine) fn remove_container(&self, remove: &RemoveContainer) -> Result<ContainerRemoved, Failure> {
         let store = self.store(Access::Write)?;
         let container = self.find_container(&store, &remove.name)?;
-        match &container.lifecycle {
-            Lifecycle::Running { init, .. } | Lifecycle::Paused { init, .. } if remove.force => {
-                reconcile::kill(init);
-                wait_until_free(&store, &container.id)?;
+        // Held until it is gone: nobody starts it meanwhile.
+        let bundle = store.open_bundle(&container.id).ok();
+        if let Some(bundle) = &bundle {
+            if remove.force {
+                act::kill_for_good(bundle, &container)?;
+            } else if container.lifecycle.is_alive() || !act::wait_until_free(bundle, SHORTLY) {
+                return Err(in_use(&container));
             }
-            Lifecycle::Running { .. } | Lifecycle::Paused { .. } | Lifecycle::Restarting { .. } => {
-                let message = format!("container {} is {}", container.name, container.lifecycle.word());
-                return Err(
-                    Failure::say(FailureKind::Conflict, message).hint(format!("pybox rm -f {}", container.name))
-                );
-            }
-            Lifecycle::Created | Lifecycle::Stopped { .. } => {}
         }
+        // What was started and has ended since we looked is a row like any other.
+        store.find_container(container.id.as_str())?;
         self.discard_container(&store, &container.id, Durability::Durable)?;
         Ok(ContainerRemoved { id: container.id })
     }
@@ -44,17 +47,9 @@ impl Engine {
     }
 }
 
-/// Waits until the monitor has let go of the bundle, for five seconds at most.
-fn wait_until_free(store: &Store, id: &ContainerId) -> Result<(), Failure> {
-    let Ok(bundle) = store.open_bundle(id) else { return Ok(()) };
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    loop {
-        if rustix::fs::flock(&bundle, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok() {
-            return Ok(());
-        }
-        if std::time::Instant::now() > patience {
-            return Err(Failure::say(FailureKind::Conflict, format!("container {} does not end", id.short())));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
+/// Docker's sentence for a container that has to be stopped first.
+fn in_use(container: &Container) -> Failure {
+    let state = if container.lifecycle.is_alive() { container.lifecycle.word() } else { "being started" };
+    Failure::say(FailureKind::Conflict, format!("container {} is {state}", container.name))
+        .hint(format!("pybox rm -f {}", container.name))
 }

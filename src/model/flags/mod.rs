@@ -9,13 +9,18 @@ use std::fmt;
 
 pub mod account;
 pub mod capability;
+pub mod detach_keys;
 pub mod device;
+pub mod duration;
 pub mod env;
+pub mod health;
 pub mod label;
 pub mod limits;
+pub mod log;
 pub mod mount;
 pub mod names;
 mod options;
+pub mod restart;
 pub mod security;
 pub mod signal;
 pub mod size;

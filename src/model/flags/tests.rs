@@ -5,6 +5,7 @@ use crate::model::container::{NetworkMode, Seccomp, Security, UserNamespace};
 
 mod any_text;
 mod mounts;
+mod supervision;
 
 fn text<T>(result: Result<T, InvalidFlag>) -> String {
     result.err().map(|error| error.to_string()).unwrap_or_default()

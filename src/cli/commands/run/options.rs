@@ -1,6 +1,127 @@
-//! The flags of `run`, as typed.
+//! The flags of `run` and `create`, as typed.
 
 use clap::Args;
+
+use crate::cli::render::progress::Manner;
+use crate::cli::session::progress_manner;
+
+/// The container that is wanted.
+#[derive(Debug, Args)]
+pub(crate) struct Wanted {
+    /// The image, unless it is the first word
+    #[arg(long, value_name = "IMAGE")]
+    pub(super) image: Option<String>,
+
+    /// Image and command: everything after the image belongs to the command
+    #[arg(trailing_var_arg = true, value_name = "IMAGE|COMMAND", hide = true)]
+    pub(super) words: Vec<String>,
+
+    /// Name the container
+    #[arg(long)]
+    pub(super) name: Option<String>,
+
+    /// Remove the container when it has ended
+    #[arg(long)]
+    pub(super) rm: bool,
+
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub(super) interactive: bool,
+
+    /// Give the container a terminal
+    #[arg(short, long)]
+    pub(super) tty: bool,
+
+    /// Pull the image always, if it is missing, never, or if the registry has a newer one
+    #[arg(long, value_name = "POLICY", default_value = "missing")]
+    pub(super) pull: String,
+
+    /// Take the image for this platform, as in linux/arm64
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(super) platform: Option<String>,
+
+    /// Set a label
+    #[arg(short, long = "label", value_name = "KEY[=VALUE]")]
+    pub(super) labels: Vec<String>,
+
+    /// Show no progress of a pull
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+
+    #[command(flatten)]
+    pub(super) process: Process,
+
+    #[command(flatten)]
+    pub(super) supervision: Supervision,
+
+    #[command(flatten)]
+    pub(super) files: Files,
+
+    #[command(flatten)]
+    pub(super) network: Network,
+
+    #[command(flatten)]
+    pub(super) limits: Limits,
+
+    #[command(flatten)]
+    pub(super) security: Security,
+}
+
+impl Wanted {
+    /// How a pull shows itself.
+    pub(in crate::cli::commands) fn manner(&self) -> Manner {
+        if self.quiet { Manner::Quiet } else { progress_manner() }
+    }
+}
+
+/// Who looks after it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Supervision")]
+pub(super) struct Supervision {
+    /// Start it again when it ends: no, on-failure[:N], always or unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    pub(super) restart: Option<String>,
+
+    /// Kill it after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) timeout: Option<u64>,
+
+    /// Keep its output in a file or the journal, or nowhere: file, journald or none
+    #[arg(long, value_name = "DRIVER")]
+    pub(super) log_driver: Option<String>,
+
+    /// max-size=SIZE to begin a new log file from that size on, max-file=N to keep so many
+    #[arg(long = "log-opt", value_name = "NAME=VALUE")]
+    pub(super) log_opts: Vec<String>,
+
+    /// The command that tells whether it is healthy; none for no check
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) health_cmd: Option<String>,
+
+    /// Time between two checks, as in 30s
+    #[arg(long, value_name = "TIME")]
+    pub(super) health_interval: Option<String>,
+
+    /// Time that a check may take
+    #[arg(long, value_name = "TIME")]
+    pub(super) health_timeout: Option<String>,
+
+    /// So many failures in a row make it unhealthy
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) health_retries: Option<String>,
+
+    /// Time after the start in which failures do not count
+    #[arg(long, value_name = "TIME")]
+    pub(super) health_start_period: Option<String>,
+
+    /// Make no health check, whatever the image says
+    #[arg(long)]
+    pub(super) no_healthcheck: bool,
+}
 
 /// What runs.
 #[derive(Debug, Args)]
@@ -37,6 +158,10 @@ pub(super) struct Process {
     /// The signal that asks the container to stop
     #[arg(long, value_name = "SIGNAL")]
     pub(super) stop_signal: Option<String>,
+
+    /// Seconds from that signal to SIGKILL; 10 by default, -1 for ever
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub(super) stop_timeout: Option<i64>,
 
     /// Set a resource limit, as in nofile=1024:4096
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]

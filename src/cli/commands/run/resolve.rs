@@ -2,25 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Args;
-use super::options::{Files, Limits, Network, Process, Security};
+use super::options::{Files, Limits, Network, Process, Security, Supervision, Wanted};
 use crate::cli::error::{OURS, Problem};
 use crate::cli::session::with_environment;
 use crate::model::container::{self, ContainerRequest};
 use crate::model::flags::{
-    InvalidFlag, account, capability, device, env, label, limits, mount, names, security, signal, size, sysctl, tmpfs,
-    ulimit, userns, volume, words,
+    InvalidFlag, account, capability, device, duration, env, health, label, limits, log, mount, names, restart,
+    security, signal, size, sysctl, tmpfs, ulimit, userns, volume, words,
 };
+use crate::model::supervision::RestartPolicy;
 use crate::model::id::ContainerName;
 
 /// More than any env file or seccomp profile has.
 const FILE_LIMIT: u64 = 4 << 20;
 
-/// Makes the request of `run`.
+/// Makes the request of `run` or `create`.
 ///
 /// # Errors
 /// With the first flag that makes no sense, or file that cannot be read.
-pub(super) fn request(args: Args) -> Result<ContainerRequest, Problem> {
+pub(in crate::cli::commands) fn request(args: Wanted) -> Result<ContainerRequest, Problem> {
     let (image, command) = image_and_command(args.image, args.words)?;
     let mut request = ContainerRequest {
         image,
@@ -35,6 +35,7 @@ pub(super) fn request(args: Args) -> Result<ContainerRequest, Problem> {
         ..ContainerRequest::default()
     };
     process(args.process, &mut request)?;
+    supervision(&args.supervision, &mut request)?;
     files(&args.files, &mut request)?;
     network(&args.network, &mut request)?;
     request.limits = resource_limits(&args.limits)?;
@@ -80,11 +81,37 @@ fn process(flags: Process, request: &mut ContainerRequest) -> Result<(), Problem
     each(&flags.group_add, account::parse_group)?;
     request.entrypoint = flags.entrypoint.as_deref().map(entrypoint).transpose()?;
     request.stop_signal = flags.stop_signal.map(|text| signal::parse("--stop-signal", &text)).transpose()?;
+    // As docker: a negative number waits for ever.
+    request.stop_timeout = flags.stop_timeout.map(|seconds| u64::try_from(seconds).unwrap_or(u64::MAX));
     request.ulimits = each(&flags.ulimits, ulimit::parse)?;
     request.workdir = flags.workdir.as_deref().map(workdir).transpose()?;
     request.user = flags.user;
     request.groups = flags.group_add;
     request.init = flags.init;
+    Ok(())
+}
+
+fn supervision(flags: &Supervision, request: &mut ContainerRequest) -> Result<(), Problem> {
+    request.restart = flags.restart.as_deref().map(restart::parse).transpose()?.unwrap_or_default();
+    if request.remove && request.restart != RestartPolicy::No {
+        return Err(Problem::user("--rm and --restart exclude each other").hint("leave one of them out").code(OURS));
+    }
+    request.timeout = flags.timeout.filter(|seconds| *seconds > 0);
+    request.log.driver = flags.log_driver.as_deref().map(log::driver).transpose()?.unwrap_or_default();
+    for option in &flags.log_opts {
+        log::option(option, &mut request.log)?;
+    }
+    let wanted = &mut request.health;
+    wanted.disabled = flags.no_healthcheck;
+    if let Some(command) = &flags.health_cmd {
+        health::command(command, wanted)?;
+    }
+    let time = |flag, text: &Option<String>| text.as_deref().map(|text| health::time(flag, text)).transpose();
+    wanted.interval = time("--health-interval", &flags.health_interval)?;
+    wanted.timeout = time("--health-timeout", &flags.health_timeout)?;
+    let period = flags.health_start_period.as_deref();
+    wanted.start_period = period.map(|text| duration::parse("--health-start-period", text)).transpose()?;
+    wanted.retries = flags.health_retries.as_deref().map(health::retries).transpose()?;
     Ok(())
 }
 

@@ -1,0 +1,224 @@
+//! `start`, and what `run` shares with it: a bundle, a monitor, a row that says so.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+use oci_spec::runtime::Spec;
+use rustix::fs::FlockOperation;
+
+use super::attach::{self, Outcome, Signals};
+use super::{create, filter, supervision};
+use crate::engine::Engine;
+use crate::engine::api::{AttachOptions, Failure, FailureKind, ListDue, Start, Started};
+use crate::model::id::ContainerId;
+use crate::model::lifecycle::Lifecycle;
+use crate::monitor::client::{Idle, Session};
+use crate::monitor::protocol;
+use crate::monitor::{program, record};
+use crate::store::bundle::{Bundle, BundleFile};
+use crate::store::containers::Container;
+use crate::store::{Access, Store, StoreError};
+use crate::sys::startup;
+
+/// A container that can be started: its bundle is locked.
+pub(super) struct Ready {
+    pub(super) container: Container,
+    pub(super) bundle: Bundle,
+    pub(super) filter: Option<OwnedFd>,
+    pub(super) start: protocol::Start,
+}
+
+/// How long a start waits for another process that has the bundle for a moment.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Engine {
+    pub(in crate::engine) fn start_container(&self, start: &Start) -> Result<Started, Failure> {
+        let store = self.store(Access::Write)?;
+        let signals = start.attach.as_ref().map(|_| Signals::block()).transpose()?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let container = self.find_container(&store, &start.name)?;
+            match &container.lifecycle {
+                Lifecycle::Paused { .. } => {
+                    let failure =
+                        Failure::say(FailureKind::Conflict, format!("container {} is paused", container.name));
+                    return Err(failure.hint(format!("pybox unpause {}", container.name)));
+                }
+                // As docker: it is what was wanted.
+                Lifecycle::Running { .. } | Lifecycle::Restarting { .. } => {
+                    return self.started_already(&store, container, start, signals);
+                }
+                Lifecycle::Created | Lifecycle::Stopped { .. } => {}
+            }
+            if let Some(ready) = ready(&store, &container.id)? {
+                return self.start_ready(&store, ready, start, signals);
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::say(
+                    FailureKind::Conflict,
+                    format!("container {} is being started or removed by another process", container.name),
+                )
+                .hint("pybox ps --all".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn started_already(
+        &self,
+        store: &Store,
+        container: Container,
+        start: &Start,
+        signals: Option<Signals>,
+    ) -> Result<Started, Failure> {
+        let code = match (&start.attach, signals) {
+            (Some(attached), Some(signals)) => {
+                attach::to_running(store, &container, &attached.options, &signals)?.code()
+            }
+            _ => None,
+        };
+        Ok(Started { container: container.id, code })
+    }
+
+    fn start_ready(
+        &self,
+        store: &Store,
+        mut ready: Ready,
+        start: &Start,
+        signals: Option<Signals>,
+    ) -> Result<Started, Failure> {
+        let attached = start.attach.as_ref().map(|attached| &attached.options);
+        if let Some(options) = attached {
+            if ready.container.request.tty && options.input {
+                attach::require_terminal()?;
+            }
+            ready.start.interactive &= options.input;
+        }
+        let id = ready.container.id.clone();
+        let monitor = spawn_monitor(attached.is_some())?;
+        let outcome = supervise(store, &mut ready, monitor, attached.zip(signals.as_ref()));
+        self.write_down(store, &ready, &outcome)?;
+        Ok(Started { container: id, code: outcome?.code() })
+    }
+
+    /// Names of the containers that a restart policy wants running.
+    pub(in crate::engine) fn list_due(&self) -> Result<Vec<String>, Failure> {
+        let _ = ListDue {};
+        let store = self.store(Access::Read)?;
+        let looked = store.list_containers()?.into_iter().filter_map(|row| self.looked_at(&store, row));
+        let due = looked.filter(|container| {
+            let by_user = matches!(container.lifecycle, Lifecycle::Stopped { by_user: true, .. });
+            let began = !matches!(container.lifecycle, Lifecycle::Created);
+            began && !container.lifecycle.is_alive() && container.request.restart.is_due(by_user)
+        });
+        // The oldest first: what was made earlier may be what later ones rely on.
+        let mut names: Vec<_> = due.map(|container| (container.created, container.name.to_string())).collect();
+        names.sort();
+        Ok(names.into_iter().map(|(_, name)| name).collect())
+    }
+}
+
+/// Locks the bundle of a container and reads what a start needs; none if another process has it just now.
+fn ready(store: &Store, id: &ContainerId) -> Result<Option<Ready>, Failure> {
+    let bundle = store.open_bundle(id)?;
+    if rustix::fs::flock(&bundle, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(None);
+    }
+    // Whoever had the lock before may have removed it, or started it and seen it end.
+    let container = store.find_container(id.as_str())?;
+    let start = supervision::read(&bundle, &container)?;
+    let filter = filter::compiled(store, &read_spec(&bundle, &container)?, &mut |_| {})?;
+    for old in [record::RUN, record::EXIT, record::HEALTH] {
+        remove(&bundle, old)?;
+    }
+    Ok(Some(Ready { container, bundle, filter, start }))
+}
+
+fn remove(bundle: &Bundle, name: &str) -> Result<(), Failure> {
+    match std::fs::remove_file(bundle.path().join(name)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::say(FailureKind::Store, format!("remove {}/{name}: {error}", bundle.path().display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_spec(bundle: &Bundle, container: &Container) -> Result<Spec, Failure> {
+    let path = bundle.file(BundleFile::Config);
+    let damaged = |error: String| {
+        Failure::say(FailureKind::Corrupt, format!("read {}: {error}", path.display()))
+            .hint(format!("remove the container and create it again: pybox rm {}", container.name))
+    };
+    let text = std::fs::read(&path).map_err(|error| damaged(error.to_string()))?;
+    serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))
+}
+
+/// A monitor that waits to be told what to launch.
+///
+/// # Errors
+/// With what kept it from starting.
+pub(super) fn spawn_monitor(attached: bool) -> Result<Idle, Failure> {
+    let sealed = program::sealed()
+        .map_err(|error| Failure::say(FailureKind::Host, format!("copy the monitor into memory: {error}")))?;
+    Ok(Idle::spawn(sealed.as_fd(), attached)?)
+}
+
+/// Starts the container, and stays with it if `attached`.
+///
+/// # Errors
+/// If it did not start, or its monitor was lost.
+pub(super) fn supervise(
+    store: &Store,
+    ready: &mut Ready,
+    monitor: Idle,
+    attached: Option<(&AttachOptions, &Signals)>,
+) -> Result<Outcome, Failure> {
+    ready.start.attached = attached.is_some();
+    ready.start.detach_keys = attached.map(|(options, _)| options.detach_keys.clone()).unwrap_or_default();
+    let fds: Vec<_> = [ready.bundle.as_fd()].into_iter().chain(ready.filter.iter().map(|fd| fd.as_fd())).collect();
+    let session = monitor.start(&ready.start, &fds)?;
+    // All that is left is to wait: the code that parsed and composed need not stay in memory.
+    startup::forget_code();
+    match session.next()? {
+        protocol::Event::Started { init, monitor } => {
+            let lifecycle = Lifecycle::Running { init, monitor, since: record::now() };
+            note(store, &ready.container, lifecycle)?;
+        }
+        protocol::Event::Failed { message, hint, exit_code } => return Err(failed(message, hint, exit_code)),
+        protocol::Event::Exited { exit_code } => return ended(session, exit_code),
+        protocol::Event::Executed { .. } | protocol::Event::Done => {}
+    }
+    let Some((options, signals)) = attached else { return Ok(Outcome::Left) };
+    let request = &ready.container.request;
+    let raw = request.tty && request.interactive && options.input;
+    match attach::stay(&session, signals, raw, options.pass_signals)? {
+        Outcome::Ended(code) => ended(session, code),
+        Outcome::Left => Ok(Outcome::Left),
+    }
+}
+
+fn ended(session: Session, code: i32) -> Result<Outcome, Failure> {
+    session.finish().map_err(|error| Failure::say(FailureKind::Internal, format!("wait for the monitor: {error}")))?;
+    Ok(Outcome::Ended(code))
+}
+
+/// Writes the state of a container into its row, which somebody may have removed with force meanwhile.
+///
+/// # Errors
+/// What the store says.
+pub(super) fn note(store: &Store, container: &Container, lifecycle: Lifecycle) -> Result<(), Failure> {
+    match store.change_lifecycle(&container.id, create::durability(&container.request), |_| Some(lifecycle)) {
+        Ok(_) | Err(StoreError::NoSuchContainer(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The failure that the monitor tells of.
+pub(super) fn failed(message: String, hint: Option<String>, exit_code: u8) -> Failure {
+    let kind = match exit_code {
+        127 => FailureKind::CommandNotFound,
+        126 => FailureKind::CommandNotExecutable,
+        _ => FailureKind::Host,
+    };
+    Failure { kind, message, hint }
+}

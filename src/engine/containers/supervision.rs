@@ -1,0 +1,126 @@
+//! What a monitor is told at each start of its container; made once, kept in the bundle.
+
+use oci_spec::image::ImageConfiguration;
+use serde::Deserialize;
+
+use super::create;
+use crate::engine::Engine;
+use crate::engine::api::{Failure, FailureKind};
+use crate::model::flags::{health, signal};
+use crate::model::host::{HostFacts, IdRange};
+use crate::model::supervision::HealthCheck;
+use crate::monitor::protocol::{Mapping, Start, Stop, Subject};
+use crate::store::Store;
+use crate::store::bundle::{Bundle, BundleFile};
+use crate::store::containers::Container;
+use crate::sys::idmap::Helpers;
+
+/// Docker's, in seconds.
+const GRACE: u64 = 10;
+/// SIGTERM.
+const STOP_SIGNAL: i32 = 15;
+
+/// What an image says that the OCI's configuration has no word for.
+#[derive(Debug, Default, Deserialize)]
+struct DockerConfiguration {
+    #[serde(default)]
+    config: DockerConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct DockerConfig {
+    #[serde(rename = "Healthcheck")]
+    health_check: Option<serde_json::Value>,
+}
+
+/// The health check of a container of `image`, whose configuration reads `text`.
+pub(super) fn health_check(container: &Container, text: &[u8]) -> Option<HealthCheck> {
+    let said: DockerConfiguration = serde_json::from_slice(text).unwrap_or_default();
+    health::effective(&container.request.health, said.config.health_check.as_ref())
+}
+
+impl Engine {
+    /// Composes what the monitor of `container` is told.
+    ///
+    /// # Errors
+    /// If ids have to be mapped and nothing here can.
+    pub(super) fn start_of(
+        &self,
+        store: &Store,
+        container: &Container,
+        facts: &HostFacts,
+        (image, text): (&ImageConfiguration, &[u8]),
+    ) -> Result<Start, Failure> {
+        let request = &container.request;
+        let of_image = image.config().as_ref().and_then(|config| config.stop_signal().as_deref());
+        let stop_signal = request.stop_signal.or_else(|| of_image.and_then(signal::number)).unwrap_or(STOP_SIGNAL);
+        let seconds = request.stop_timeout.unwrap_or(GRACE);
+        Ok(Start {
+            subject: subject(container),
+            mapping: mapping(facts)?,
+            interactive: request.interactive,
+            attached: false,
+            detach_keys: Vec::new(),
+            keyring: format!("_pybox.{}", container.id.short()),
+            log: request.log.clone(),
+            restart: request.restart,
+            health: health_check(container, text),
+            timeout: request.timeout.map(|seconds| seconds.saturating_mul(1000)),
+            stop: Stop { signal: stop_signal, grace: seconds.saturating_mul(1000) },
+            events: store.layout().events(),
+            finish: self.finish_of(container),
+        })
+    }
+
+    /// The program that removes a container nobody is attached to, and its arguments.
+    fn finish_of(&self, container: &Container) -> Vec<std::path::PathBuf> {
+        if !container.auto_remove {
+            return Vec::new();
+        }
+        let words = [super::expire::PERSONA.into(), self.settings.root.clone(), container.id.as_str().into()];
+        [self.settings.program.clone()].into_iter().chain(words).collect()
+    }
+}
+
+fn subject(container: &Container) -> Subject {
+    Subject {
+        id: container.id.to_string(),
+        name: container.name.to_string(),
+        image: container.request.image.clone(),
+    }
+}
+
+fn mapping(facts: &HostFacts) -> Result<Mapping, Failure> {
+    let single = |ranges: &[IdRange]| matches!(ranges, [range] if range.count == 1);
+    if !facts.user_namespace || (single(&facts.id_map.uids) && single(&facts.id_map.gids)) {
+        return Ok(Mapping::Direct { deny_setgroups: facts.uid != 0 });
+    }
+    let helpers =
+        Helpers::find().ok_or_else(|| Failure::say(FailureKind::Host, "newuidmap and newgidmap are not installed"))?;
+    Ok(Mapping::Helpers { newuidmap: helpers.newuidmap, newgidmap: helpers.newgidmap })
+}
+
+/// Writes it into the bundle.
+///
+/// # Errors
+/// What the store says.
+pub(super) fn keep(bundle: &Bundle, container: &Container, start: &Start) -> Result<(), Failure> {
+    let text = serde_json::to_vec(start)
+        .map_err(|error| Failure::say(FailureKind::Internal, format!("write start.json: {error}")))?;
+    Ok(bundle.write(BundleFile::Start, &text, create::durability(&container.request))?)
+}
+
+/// Reads it again, with what may have changed since.
+///
+/// # Errors
+/// If it is not there, or damaged.
+pub(super) fn read(bundle: &Bundle, container: &Container) -> Result<Start, Failure> {
+    let damaged = |error: String| {
+        Failure::say(FailureKind::Corrupt, format!("read start.json of container {}: {error}", container.name))
+            .hint(format!("remove it and create it again: pybox rm {}", container.name))
+    };
+    let text = std::fs::read(bundle.file(BundleFile::Start)).map_err(|error| damaged(error.to_string()))?;
+    let start: Start = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    Ok(Start { subject: subject(container), restart: container.request.restart, ..start })
+}
