@@ -70,7 +70,13 @@ struct Which {
 #[derive(Debug, clap::Args)]
 struct How {
     /// Seconds from the signal to SIGKILL; -1 for ever [default: 10, or that of the container]
-    #[arg(short = 't', long = "timeout", visible_alias = "time", value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(
+        short = 't',
+        long = "timeout",
+        visible_alias = "time",
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
     timeout: Option<i64>,
 
     /// The signal [default: SIGTERM, or that of the container]
