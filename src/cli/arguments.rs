@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::commands::{
-    attach, control, create, images, import, info, inspect, load, ps, pull, rm, rmi, run, save, start, tag, version,
-    wait,
+    attach, control, create, exec, images, import, info, inspect, load, ps, pull, rm, rmi, run, save, start, tag,
+    version, wait,
 };
 use super::environment::Wishes;
 
@@ -73,6 +73,7 @@ pub(super) enum Command {
     Unpause(control::Unpause),
     Wait(wait::Args),
     Attach(attach::Args),
+    Exec(exec::Args),
     Pull(pull::Args),
     Images(images::Args),
     Rmi(rmi::Args),
@@ -127,6 +128,7 @@ pub(super) enum Container {
     Unpause(control::Unpause),
     Wait(wait::Args),
     Attach(attach::Args),
+    Exec(exec::Args),
     Inspect(inspect::Args),
 }
 

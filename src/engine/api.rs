@@ -17,6 +17,7 @@ use crate::model::reference::Reference;
 
 mod answers;
 mod events;
+mod exec;
 mod failure;
 mod info;
 mod lifecycle;
@@ -25,6 +26,7 @@ pub use answers::{
     ContainerRemoved, ContainerSummary, ImageName, ImageRemoval, ImageSummary, Imported, Pulled, Saved, Tagged,
 };
 pub use events::{Event, LayerProgress, LayerSize};
+pub use exec::{Exec, Executed};
 pub use failure::{Failure, FailureKind};
 pub use info::{Disk, Driver, DriverState, Info};
 pub use lifecycle::{
@@ -321,6 +323,7 @@ calls! {
     ListDue(ListDue) -> Due(Vec<String>),
     Act(Act) -> Acted(Acted),
     Wait(Wait) -> Ended(Ended),
+    Exec(Exec) -> Executed(Executed),
     Pull(Pull) -> Pulled(Pulled),
     ListImages(ListImages) -> Images(Vec<ImageSummary>),
     RemoveImage(RemoveImage) -> ImageRemoved(Vec<ImageRemoval>),

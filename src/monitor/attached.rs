@@ -76,6 +76,11 @@ impl Pipes {
         Ok(Self { program: [input, out, err], input: feed, output, error })
     }
 
+    /// Lets go of the program's ends; ours, which do not block: input if there is any, output, error.
+    pub fn ours(self) -> (Option<OwnedFd>, OwnedFd, OwnedFd) {
+        (self.input, self.output, self.error)
+    }
+
     /// Lets go of the program's ends and connects ours with the caller.
     pub fn connect(self, caller: &Caller) -> Result<Attached, Errno> {
         let copy = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3);
@@ -146,7 +151,7 @@ impl Attached {
 }
 
 /// The host's /dev/null, checked to be that.
-fn null_device() -> Result<OwnedFd, Errno> {
+pub fn null_device() -> Result<OwnedFd, Errno> {
     use rustix::fs::{Mode, OFlags};
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())?;
     let stat = rustix::fs::fstat(null.as_fd())?;

@@ -16,8 +16,10 @@ pub mod program;
 pub mod protocol;
 pub mod record;
 
-mod attached;
+pub mod attached;
+mod error;
+mod exec;
 mod run;
-mod stream;
+pub mod stream;
 
 pub use run::main;

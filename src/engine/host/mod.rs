@@ -42,6 +42,11 @@ pub fn facts(request: &ContainerRequest) -> Result<HostFacts, HostError> {
     })
 }
 
+/// The kernel's version.
+pub fn kernel() -> (u32, u32) {
+    kernel_version(&rustix::system::uname().release().to_string_lossy())
+}
+
 /// A file of the host that may be missing, cut at 64 KiB.
 fn read_small(path: &str) -> String {
     use std::io::Read as _;
