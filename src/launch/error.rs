@@ -60,7 +60,7 @@ pub enum LaunchError {
     #[error("the container is not running any more")]
     Ended,
     /// The child ended without a word.
-    #[error("the container's first process ended with code {0} before it executed its program")]
+    #[error("the container's process ended with code {0} before it executed its program")]
     Died(i32),
     /// The talk with the child failed.
     #[error("talk to the container's first process")]

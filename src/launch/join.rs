@@ -92,7 +92,8 @@ impl Joining {
     fn listen(&mut self) -> Result<bool, LaunchError> {
         let mut packet = [0; wire::PACKET];
         let received = match message::receive(self.wire.as_fd(), &mut packet) {
-            Err(Errno::CONNRESET) => return Ok(false),
+            // They ended with our byte unread; what they said before that is still in the queue.
+            Err(Errno::CONNRESET) => return Ok(true),
             other => other.map_err(wire_error)?,
         };
         let [fd, ..] = received.fds;

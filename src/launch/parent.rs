@@ -120,7 +120,8 @@ impl Held {
         loop {
             let mut packet = [0; wire::PACKET];
             let received = match message::receive(self.wire.as_fd(), &mut packet) {
-                Err(Errno::CONNRESET) => break,
+                // It ended with our byte unread; what it said before that is still in the queue.
+                Err(Errno::CONNRESET) => continue,
                 other => other.map_err(wire_error)?,
             };
             let report = packet.get(..received.len).and_then(Report::decode);

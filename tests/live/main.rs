@@ -8,6 +8,10 @@ mod harness;
 
 mod bad_input;
 mod containers;
+mod exec;
+mod exec_rights;
+mod exec_storms;
+mod exec_streams;
 mod hostile_images;
 mod identity;
 mod images;

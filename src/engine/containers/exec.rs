@@ -18,8 +18,8 @@ use crate::engine::api::{Event, Exec, Executed, Failure, FailureKind};
 use crate::model::lifecycle::Lifecycle;
 use crate::monitor::client::Session;
 use crate::monitor::protocol::{self, Control};
+use crate::store::Access;
 use crate::store::containers::Container;
-use crate::store::{Access, Store};
 
 impl Engine {
     pub(in crate::engine) fn exec(&self, exec: &Exec, events: &mut dyn FnMut(Event)) -> Result<Executed, Failure> {

@@ -13,6 +13,7 @@ use crate::engine::api::{Exec, Failure, FailureKind};
 use crate::engine::containers::attach::{self, RawTerminal, Signals};
 use crate::monitor::attached::{Pipes, null_device};
 use crate::monitor::client::Session;
+use crate::monitor::input::Input;
 use crate::monitor::protocol::{Control, Event, WireError};
 use crate::monitor::stream::{Sink, Stream, Turn, shared_source};
 
@@ -46,7 +47,7 @@ impl Ends {
 
 /// The running streams.
 pub(super) struct Streams {
-    input: Option<Stream>,
+    input: Input,
     outputs: Vec<Stream>,
     /// The controlling side of the program's terminal.
     terminal: Option<OwnedFd>,
@@ -61,10 +62,10 @@ impl Streams {
     /// Those of dup(2).
     pub(super) fn of_pipes(ends: Ends) -> Result<Self, Failure> {
         let Ends::Pipes(pipes) = ends else {
-            return Ok(Self { input: None, outputs: Vec::new(), terminal: None, raw: false });
+            return Ok(Self { input: Input::new(None, true), outputs: Vec::new(), terminal: None, raw: false });
         };
         let (feed, output, error) = pipes.ours();
-        let input = feed.map(|feed| from_standard_input(feed)).transpose().map_err(broken)?;
+        let input = from_standard_input(feed, &[]).map_err(broken)?;
         let sink = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3).map(Sink::shared).map_err(broken);
         let outputs = vec![
             Stream::new(output, sink(rustix::stdio::stdout())?),
@@ -82,7 +83,8 @@ impl Streams {
         let copy = || rustix::io::fcntl_dupfd_cloexec(&terminal, 3);
         let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map(Sink::shared).map_err(broken)?;
         let outputs = vec![Stream::new(copy().map_err(broken)?, output)];
-        let input = exec.interactive.then(|| copy().and_then(from_standard_input)).transpose().map_err(broken)?;
+        let feed = exec.interactive.then(copy).transpose().map_err(broken)?;
+        let input = from_standard_input(feed, &exec.detach_keys).map_err(broken)?;
         Ok(Self { input, outputs, terminal: Some(terminal), raw: exec.interactive })
     }
 
@@ -109,14 +111,17 @@ impl Streams {
             if ready.session {
                 exit = self.hear(session)?;
             }
-            self.turn(&ready.streams);
+            if self.turn(&ready.streams) {
+                session.control(&Control::Release)?;
+                return Ok(None);
+            }
         }
     }
 
     fn poll(&self, session: Option<&Session>, signals: Option<&Signals>) -> Result<Ready, Failure> {
         let session = session.map(Session::as_fd);
         let signals = signals.map(Signals::as_fd);
-        let streams: Vec<_> = self.input.iter().chain(&self.outputs).map(Stream::interest).collect();
+        let streams: Vec<_> = self.input.interests().chain(self.outputs.iter().map(Stream::interest)).collect();
         let first: Vec<_> = session.iter().chain(&signals).map(|fd| (*fd, PollFlags::IN)).collect();
         let mut fds: Vec<_> = first.iter().chain(&streams).map(|(fd, flags)| PollFd::new(fd, *flags)).collect();
         match rustix::event::poll(&mut fds, None) {
@@ -129,22 +134,21 @@ impl Streams {
         Ok(Ready { session: has(session), signals: has(signals), streams: ready })
     }
 
-    fn turn(&mut self, ready: &[RawFd]) {
-        let done = |stream: &mut Stream| {
-            ready.contains(&stream.interest().0.as_raw_fd()) && !matches!(stream.turn(), Ok(Turn::Open))
-        };
-        if self.input.as_mut().is_some_and(done) {
-            self.input = None;
-        }
+    /// Gives each stream its turn; true if the keys that leave the program running have been typed.
+    fn turn(&mut self, ready: &[RawFd]) -> bool {
+        let is_ready = |fd: BorrowedFd<'_>| ready.contains(&fd.as_raw_fd());
+        let leaving = self.input.turn(is_ready);
+        let done = |stream: &mut Stream| is_ready(stream.interest().0) && !matches!(stream.turn(), Ok(Turn::Open));
         // A reader that left: our end closes, and the program learns of it by SIGPIPE.
         self.outputs.retain_mut(|stream| !done(stream));
+        !leaving.by_keys.is_empty()
     }
 
     /// One word of the monitor: the exit code, if it was the last.
     fn hear(&mut self, session: &Session) -> Result<Option<i32>, Failure> {
         match session.next() {
             Ok(Event::Exited { exit_code }) => {
-                self.input = None;
+                self.input.close();
                 // A terminal ends with its session; the other end of a pipe may be held by whoever the program left behind.
                 if self.terminal.is_none() {
                     self.outputs.retain_mut(Stream::end_with_what_is_there);
@@ -185,9 +189,15 @@ struct Ready {
     streams: Vec<RawFd>,
 }
 
-fn from_standard_input(feed: OwnedFd) -> Result<Stream, Errno> {
-    let source = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map(shared_source)?;
-    Ok(Stream::new(source, Sink::own(feed)))
+/// Our standard input into `feed`; `keys` leave the program running.
+fn from_standard_input(feed: Option<OwnedFd>, keys: &[u8]) -> Result<Input, Errno> {
+    let fed = feed.is_some();
+    let mut input = Input::new(feed, true);
+    if fed {
+        let source = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map(shared_source)?;
+        input.attach(0, source, keys)?;
+    }
+    Ok(input)
 }
 
 fn broken(error: Errno) -> Failure {
