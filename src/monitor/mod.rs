@@ -17,7 +17,17 @@ pub mod protocol;
 pub mod record;
 
 mod attached;
+mod connections;
+mod error;
+mod finish;
+mod happenings;
+mod incarnation;
+mod input;
+mod life;
+mod pump;
 mod run;
 mod stream;
+mod timers;
+mod words;
 
 pub use run::main;
