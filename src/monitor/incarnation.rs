@@ -95,6 +95,7 @@ pub fn make_mountable(bundle: &OwnedFd) {
     use rustix::fs::{AtFlags, Mode};
     // The kernel makes it without any rights; where it is ours we may give ourselves some.
     let _ = rustix::fs::chmodat(bundle, "work/work", Mode::RWXU, AtFlags::empty());
+    let _ = rustix::fs::unlinkat(bundle, "work/work/incompat/volatile/dirty", AtFlags::empty());
     let _ = rustix::fs::unlinkat(bundle, "work/work/incompat/volatile", AtFlags::REMOVEDIR);
     let _ = rustix::fs::unlinkat(bundle, "work/work/incompat", AtFlags::REMOVEDIR);
 }

@@ -169,7 +169,9 @@ impl Input {
                 return true;
             }
             let turn = match source {
-                Source::Plain(stream) => stream.turn().map(|turn| if turn == Turn::Refused { Turn::Ended } else { turn }),
+                Source::Plain(stream) => {
+                    stream.turn().map(|turn| if turn == Turn::Refused { Turn::Ended } else { turn })
+                }
                 Source::Keyed(keyed) => keyed.turn(),
             };
             match turn {

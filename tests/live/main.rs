@@ -12,6 +12,7 @@ mod hostile_images;
 mod identity;
 mod images;
 mod isolation;
+mod lifecycle;
 mod mounts;
 mod network;
 mod oracle;

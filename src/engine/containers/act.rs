@@ -32,8 +32,7 @@ impl Engine {
                 continue;
             }
             std::thread::scope(|scope| {
-                let workers: Vec<_> =
-                    names.iter().map(|name| scope.spawn(|| self.act_on(name, act.action))).collect();
+                let workers: Vec<_> = names.iter().map(|name| scope.spawn(|| self.act_on(name, act.action))).collect();
                 outcomes.extend(workers.into_iter().map(|worker| {
                     worker.join().unwrap_or_else(|_| Err(Failure::say(FailureKind::Internal, "a thread panicked")))
                 }));

@@ -84,11 +84,7 @@ impl Engine {
 }
 
 fn subject(container: &Container) -> Subject {
-    Subject {
-        id: container.id.to_string(),
-        name: container.name.to_string(),
-        image: container.request.image.clone(),
-    }
+    Subject { id: container.id.to_string(), name: container.name.to_string(), image: container.request.image.clone() }
 }
 
 fn mapping(facts: &HostFacts) -> Result<Mapping, Failure> {

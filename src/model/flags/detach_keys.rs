@@ -8,9 +8,8 @@ use super::InvalidFlag;
 /// # Errors
 /// For any other word.
 pub fn parse(text: &str) -> Result<Vec<u8>, InvalidFlag> {
-    let refuse = || {
-        InvalidFlag::new("--detach-keys", text, "expected keys with commas between them, as in ctrl-p,ctrl-q")
-    };
+    let refuse =
+        || InvalidFlag::new("--detach-keys", text, "expected keys with commas between them, as in ctrl-p,ctrl-q");
     if matches!(text, "" | "none") {
         return Ok(Vec::new());
     }

@@ -10,8 +10,8 @@ use crate::model::flags::{
     InvalidFlag, account, capability, device, duration, env, health, label, limits, log, mount, names, restart,
     security, signal, size, sysctl, tmpfs, ulimit, userns, volume, words,
 };
-use crate::model::supervision::RestartPolicy;
 use crate::model::id::ContainerName;
+use crate::model::supervision::RestartPolicy;
 
 /// More than any env file or seccomp profile has.
 const FILE_LIMIT: u64 = 4 << 20;
