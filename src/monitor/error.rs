@@ -24,6 +24,9 @@ pub enum MonitorError {
     /// A control came without the descriptors that belong to it.
     #[error("take what came with a control: descriptors are missing")]
     NoCargo,
+    /// There is nothing to join between an end and the next start.
+    #[error("the container is between an end and its next start")]
+    Between,
     /// Something else the kernel refused.
     #[error("{0}")]
     System(&'static str, #[source] std::io::Error),
@@ -58,6 +61,7 @@ impl MonitorError {
     pub fn event(&self) -> Event {
         let hint = match self {
             Self::Launch(launch) => launch.hint(),
+            Self::Between => Some("try again when it runs: pybox ps -a".to_owned()),
             _ => None,
         };
         Event::Failed { message: self.sentence(), hint, exit_code: self.exit_code() }

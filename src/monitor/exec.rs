@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 
 use super::attached;
 use super::error::MonitorError;
+use super::incarnation::{LARGEST, whole};
 use super::protocol::{Cargo, Event};
 use super::stream::{Sink, Stream, Turn};
 use crate::launch::document::Process;
@@ -96,9 +97,6 @@ enum Stage {
     Running(Running),
 }
 
-/// More than any process's document; its arguments have limits of the kernel's.
-const LARGEST_DOCUMENT: u64 = 16 << 20;
-
 impl Order {
     /// What came with [`Control::Exec`](super::protocol::Control::Exec).
     ///
@@ -107,7 +105,7 @@ impl Order {
     pub fn read(cargo: Cargo, confinement: Confinement, bond: Bond) -> Result<Self, MonitorError> {
         let [document, input, output, error] = cargo;
         let document = document.ok_or(MonitorError::NoCargo)?;
-        let text = whole_file(document.as_fd(), LARGEST_DOCUMENT).map_err(MonitorError::Process)?;
+        let text = whole(document.as_fd(), LARGEST).map_err(MonitorError::Process)?;
         let process: Process = serde_json::from_slice(&text).map_err(|error| MonitorError::Process(error.into()))?;
         let stdio = match (process.terminal, input, output, error) {
             (true, ..) => None,
@@ -130,9 +128,7 @@ impl<O: Copy + PartialEq> Execs<O> {
     /// If it cannot even be begun.
     pub fn start(&mut self, owner: O, order: &Order, place: &Place<'_>) -> Result<(), MonitorError> {
         let filter = match (place.filter, order.confinement) {
-            (Some(filter), Confinement::Filtered) => {
-                whole_file(filter, LARGEST_DOCUMENT).map_err(MonitorError::Bundle)?
-            }
+            (Some(filter), Confinement::Filtered) => whole(filter, LARGEST).map_err(MonitorError::Bundle)?,
             _ => Vec::new(),
         };
         let extras = Extras { filter, keyring: Some(place.keyring.to_owned()) };
@@ -263,22 +259,4 @@ impl<O: Copy> Exec<O> {
             self.drain = Some(Stream::new(from, Sink::own(null)));
         }
     }
-}
-
-/// All of a file that stays open, from its beginning.
-fn whole_file(file: BorrowedFd<'_>, limit: u64) -> std::io::Result<Vec<u8>> {
-    let size = u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(u64::MAX);
-    if size > limit {
-        return Err(rustix::io::Errno::FBIG.into());
-    }
-    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match rustix::io::pread(file, rest, filled as u64)? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }

@@ -17,9 +17,18 @@ pub mod protocol;
 pub mod record;
 
 pub mod attached;
+mod connections;
 mod error;
 mod exec;
+mod finish;
+mod happenings;
+mod incarnation;
+pub mod input;
+mod life;
+mod pump;
 mod run;
 pub mod stream;
+mod timers;
+mod words;
 
 pub use run::main;

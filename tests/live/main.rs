@@ -16,6 +16,7 @@ mod hostile_images;
 mod identity;
 mod images;
 mod isolation;
+mod lifecycle;
 mod mounts;
 mod network;
 mod oracle;

@@ -84,9 +84,13 @@ struct How {
     signal: Option<String>,
 }
 
+fn signal_of(text: &str) -> Result<i32, Problem> {
+    signal::parse("--signal", text).map_err(|error| Problem::from(error).hint("kill -l"))
+}
+
 impl How {
     fn parse(&self) -> Result<(Option<i32>, Option<u64>), Problem> {
-        let signal = self.signal.as_deref().map(|text| signal::parse("--signal", text)).transpose()?;
+        let signal = self.signal.as_deref().map(signal_of).transpose()?;
         Ok((signal, self.timeout.map(|seconds| u64::try_from(seconds).unwrap_or(u64::MAX))))
     }
 }
@@ -107,7 +111,7 @@ impl Restart {
 
 impl Kill {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
-        let signal = signal::parse("--signal", &self.signal)?;
+        let signal = signal_of(&self.signal)?;
         act(self.containers, Action::Kill { signal }, session)
     }
 }
