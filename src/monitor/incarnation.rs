@@ -109,9 +109,10 @@ pub fn whole(file: BorrowedFd<'_>, limit: u64) -> std::io::Result<Vec<u8>> {
 /// this boot has seen all that was written.
 pub fn make_mountable(bundle: &OwnedFd) {
     use rustix::fs::{AtFlags, Mode};
-    // The kernel makes it without any rights; where it is ours we may give ourselves some.
-    let _ = rustix::fs::chmodat(bundle, "work/work", Mode::RWXU, AtFlags::empty());
+    // The kernel makes them without any rights; where they are ours we may give ourselves some.
+    for directory in ["work/work", "work/work/incompat", "work/work/incompat/volatile"] {
+        let _ = rustix::fs::chmodat(bundle, directory, Mode::RWXU, AtFlags::empty());
+    }
     let _ = rustix::fs::unlinkat(bundle, "work/work/incompat/volatile/dirty", AtFlags::empty());
     let _ = rustix::fs::unlinkat(bundle, "work/work/incompat/volatile", AtFlags::REMOVEDIR);
-    let _ = rustix::fs::unlinkat(bundle, "work/work/incompat", AtFlags::REMOVEDIR);
 }
