@@ -43,6 +43,23 @@ impl<'a> Guest<'a> {
         self.exec(flags, &["sh", "-c", script])
     }
 
+    /// The command lines of all its processes.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        self.exec(&[], &["ps", "-o", "args"]).ok().lines().skip(1).map(str::to_owned).collect()
+    }
+
+    /// How many of its processes have a command line that begins so.
+    pub(crate) fn count(&self, words: &str) -> usize {
+        self.processes().iter().filter(|line| line.starts_with(words)).count()
+    }
+
+    /// Kills those whose command line begins so.
+    pub(crate) fn kill_all(&self, words: &str) {
+        let script =
+            format!("ps -o pid,args | while read -r pid args; do case $args in '{words}'*) kill $pid;; esac; done");
+        self.sh(&[], &script).ok();
+    }
+
     /// The pids of the first process and of the monitor.
     pub(crate) fn pids(&self) -> (u32, u32) {
         let init = self.live.pybox(["inspect", "--format", "{{.State.Pid}}", &self.name]).ok().parse().expect("a pid");
@@ -207,11 +224,15 @@ fn a_detached_command_is_on_its_own() {
     let guest = Guest::sleeps(&live, &[]);
     for flags in [&["-d"] as &[&str], &["-dt"], &["-d", "-i"]] {
         let end = guest
-            .sh(flags, "readlink /proc/self/fd/1 > /tmp/out; yes | head -c 300000; touch /tmp/done; sleep 100")
+            .sh(
+                flags,
+                "out=$(readlink /proc/$$/fd/1); echo $out > /tmp/out; yes | head -c 300000; touch /tmp/done; sleep 100",
+            )
             .run();
         assert_eq!((end.exits(0).stdout.len(), flags.len() > 3), (0, false));
         awaits(|| guest.exec(&[], &["test", "-e", "/tmp/done"]).run().code == Some(0));
-        let out = guest.sh(&[], "cat /tmp/out; rm /tmp/out /tmp/done; pkill -f 'sleep 100'").ok();
+        let out = guest.sh(&[], "cat /tmp/out; rm /tmp/out /tmp/done").ok();
+        guest.kill_all("sleep 100");
         assert_eq!(out, if flags.contains(&"-dt") { "/dev/pts/0" } else { "/dev/null" }, "{flags:?}");
     }
     guest.exec(&["-d"], &["nosuch"]).run().refuses(127, "nosuch");
@@ -222,8 +243,8 @@ fn a_command_ends_with_its_container() {
     let Some(live) = Live::new() else { return };
     for init in [&[] as &[&str], &["--init"]] {
         let guest = Guest::runs(&live, init, "touch /tmp/ready; sleep 300");
-        let running: Vec<Running> = (0..5).map(|_| guest.sh(&[], "echo begun; sleep 300").start()).collect();
-        awaits(|| guest.sh(&[], "pgrep -f 'echo begun' | wc -l").ok().parse::<u32>().is_ok_and(|count| count >= 5));
+        let running: Vec<Running> = (0..5).map(|_| guest.sh(&[], "echo begun; sleep 300; exit").start()).collect();
+        awaits(|| guest.count("sh -c echo begun") >= 5);
         live.pybox(["kill", "guest"]).ok();
         for running in running {
             let end = running.wait().exits(137);

@@ -21,11 +21,6 @@ fn noise(count: usize) -> Vec<u8> {
     (0..count).map(|_| next()).collect()
 }
 
-fn runs(guest: &Guest<'_>, words: &str) -> bool {
-    let found = guest.exec(&[], &["pgrep", "-f", &format!("^{words}")]).run();
-    found.code == Some(0)
-}
-
 #[test]
 fn bytes_are_exact_in_both_directions() {
     let Some(live) = Live::new() else { return };
@@ -71,7 +66,8 @@ fn what_the_program_left_behind_holds_nobody_up() {
     for left in ["sleep 300 &", "yes &", "(yes >&2) &"] {
         let end = guest.sh(&[], &format!("{left} echo done; exit 6")).within(30).run().exits(6);
         assert!(String::from_utf8_lossy(&end.stdout).contains("done\n"), "{left}");
-        guest.sh(&[], "pkill sleep; pkill yes; true").ok();
+        guest.kill_all("sleep 300");
+        guest.kill_all("yes");
     }
 }
 
@@ -96,7 +92,7 @@ fn a_killed_client_takes_its_command_along() {
     let guest = Guest::sleeps(&live, &[]);
     // It reads: its input ends. It writes: nobody reads.
     for (flags, words, pattern) in
-        [(&["-i"] as &[&str], &["cat"] as &[&str], "cat"), (&[], &["yes"], "yes"), (&["-i"], &["sh"], "sh$")]
+        [(&["-i"] as &[&str], &["cat"] as &[&str], "cat"), (&[], &["yes"], "yes"), (&["-i"], &["sh", "-s"], "sh -s")]
     {
         for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT] {
             let mut command = live.command(live.program());
@@ -105,11 +101,11 @@ fn a_killed_client_takes_its_command_along() {
                 command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run");
             let input = child.stdin.take().expect("a pipe");
             let _ = (&input).write_all(b"#\n");
-            awaits(|| runs(&guest, pattern));
+            awaits(|| guest.count(pattern) == 1);
             let pid = nix::unistd::Pid::from_raw(child.id().try_into().expect("a pid"));
             kill(pid, signal).expect("kill");
             assert_eq!(child.wait().expect("wait").code(), None);
-            awaits(|| !runs(&guest, pattern));
+            awaits(|| guest.count(pattern) == 0);
         }
     }
     guest.exec(&[], &["true"]).ok();
@@ -143,7 +139,7 @@ fn a_shell_can_be_talked_to() {
     assert!(person.sees("mark42\r\n1000\r\n").contains("1000"));
     // The key ends what is in front, not the shell and not us.
     person.types("sleep 300\r");
-    awaits(|| runs(&guest, "sleep 300"));
+    awaits(|| guest.count("sleep 300") == 1);
     person.types("\u{3}");
     person.types("echo still$((1+1))\r");
     person.sees("still2");
@@ -159,15 +155,13 @@ fn a_terminal_that_goes_away_hangs_up() {
         let mut person = Person::runs(&live, &["exec", "-it", "guest", "sh", "-c", "echo rea''dy; sleep 301"]);
         let before = person.settings();
         person.sees("ready");
-        // setsid(1) waits for it.
-        let children = format!("/proc/{0}/task/{0}/children", person.program.id());
-        let child = std::fs::read_to_string(children).expect("children").trim().parse().expect("a pid");
-        kill(nix::unistd::Pid::from_raw(child), signal).expect("kill");
-        person.waits();
+        let pid = person.program.id().try_into().expect("a pid");
+        kill(nix::unistd::Pid::from_raw(pid), signal).expect("kill");
+        person.program.wait().expect("wait");
         if signal != Signal::SIGKILL {
             assert_eq!(person.settings(), before);
         }
-        awaits(|| !runs(&guest, "sleep 301"));
+        awaits(|| guest.count("sleep 301") == 0);
     }
 }
 
@@ -183,7 +177,7 @@ fn keys_leave_the_command_running() {
     person.types("x\u{10}\u{11}");
     assert_eq!(person.waits(), 0);
     assert_eq!(person.settings(), before);
-    assert!(runs(&guest, "sh -c echo rea"));
+    assert!(guest.count("sh -c echo rea") == 1);
     drop(person);
-    assert!(runs(&guest, "sh -c echo rea"));
+    assert!(guest.count("sh -c echo rea") == 1);
 }

@@ -45,7 +45,7 @@ fn must_run(container: &Container) -> Result<(), Failure> {
     match container.lifecycle {
         Lifecycle::Running { .. } => Ok(()),
         Lifecycle::Paused { .. } => Err(say("paused").hint(format!("pybox unpause {name}"))),
-        Lifecycle::Restarting { .. } => Err(say("restarting").hint(format!("try again when it runs: pybox ps -a"))),
+        Lifecycle::Restarting { .. } => Err(say("restarting").hint("try again when it runs: pybox ps -a".to_owned())),
         Lifecycle::Created | Lifecycle::Stopped { .. } => Err(attach::not_running(container)),
     }
 }
