@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::commands::{
-    attach, control, create, df, events, images, import, info, inspect, load, port, prune, ps, pull, rename, rm, rmi,
-    run, save, start, stats, tag, top, update, version, wait,
+    attach, control, create, df, events, exec, images, import, info, inspect, load, port, prune, ps, pull, rename, rm,
+    rmi, run, save, start, stats, tag, top, update, version, wait,
 };
 use super::environment::Wishes;
 
@@ -73,6 +73,7 @@ pub(super) enum Command {
     Unpause(control::Unpause),
     Wait(wait::Args),
     Attach(attach::Args),
+    Exec(exec::Args),
     Pull(pull::Args),
     Images(images::Args),
     Rmi(rmi::Args),
@@ -140,6 +141,7 @@ pub(super) enum Container {
     Unpause(control::Unpause),
     Wait(wait::Args),
     Attach(attach::Args),
+    Exec(exec::Args),
     Inspect(inspect::Args),
 }
 

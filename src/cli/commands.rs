@@ -5,6 +5,7 @@ pub(super) mod control;
 pub(super) mod create;
 pub(super) mod df;
 pub(super) mod events;
+pub(super) mod exec;
 pub(super) mod images;
 pub(super) mod import;
 pub(super) mod info;
@@ -43,7 +44,8 @@ impl Command {
     /// Which exit code a failure gives.
     pub(super) fn fallback(&self) -> Fallback {
         match self {
-            Self::Run(_) | Self::Create(_) | Self::Container(Container::Run(_) | Container::Create(_)) => Fallback::Run,
+            Self::Run(_) | Self::Create(_) | Self::Exec(_) => Fallback::Run,
+            Self::Container(Container::Run(_) | Container::Create(_) | Container::Exec(_)) => Fallback::Run,
             _ => Fallback::Other,
         }
     }
@@ -60,6 +62,7 @@ impl Command {
             Self::Pause(args) | Self::Container(Container::Pause(args)) => args.execute(session),
             Self::Unpause(args) | Self::Container(Container::Unpause(args)) => args.execute(session),
             Self::Wait(args) | Self::Container(Container::Wait(args)) => args.execute(session),
+            Self::Exec(args) | Self::Container(Container::Exec(args)) => args.execute(session),
             Self::Attach(args) | Self::Container(Container::Attach(args)) => args.execute(session),
             Self::Pull(args) | Self::Image(Image::Pull(args)) => args.execute(session),
             Self::Images(args) | Self::Image(Image::Ls(args)) => args.execute(session),

@@ -18,6 +18,7 @@ use crate::model::reference::Reference;
 mod answers;
 mod changes;
 mod events;
+mod exec;
 mod failure;
 mod happenings;
 mod info;
@@ -30,6 +31,7 @@ pub use answers::{
 };
 pub use changes::{RenameContainer, Renamed, UpdateContainer, Updated};
 pub use events::{Event, LayerProgress, LayerSize};
+pub use exec::{Exec, Executed};
 pub use failure::{Failure, FailureKind};
 pub use happenings::{HappeningFilter, Happenings, Position, ReadFrom, ReadHappenings};
 pub use info::{Disk, Driver, DriverState, Info};
@@ -339,6 +341,7 @@ calls! {
     ListDue(ListDue) -> Due(Vec<String>),
     Act(Act) -> Acted(Acted),
     Wait(Wait) -> Ended(Ended),
+    Exec(Exec) -> Executed(Executed),
     Pull(Pull) -> Pulled(Pulled),
     ListImages(ListImages) -> Images(Vec<ImageSummary>),
     RemoveImage(RemoveImage) -> ImageRemoved(Vec<ImageRemoval>),

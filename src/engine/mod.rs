@@ -47,6 +47,7 @@ impl Engine {
             Request::Attach(attach) => self.attach_container(&attach).map(Into::into),
             Request::ListDue(_) => self.list_due().map(Into::into),
             Request::Act(act) => Ok(self.act(&act).into()),
+            Request::Exec(exec) => self.exec(&exec, events).map(Into::into),
             Request::Wait(wait) => self.wait_for_container(&wait).map(Into::into),
             Request::Pull(pull) => self.pull(&pull, events).map(Into::into),
             Request::ListContainers(list) => self.list_containers(&list, events).map(Into::into),

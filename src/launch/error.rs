@@ -41,8 +41,26 @@ pub enum LaunchError {
         #[source]
         source: std::io::Error,
     },
+    /// The working directory of one more process is not there, or is none.
+    #[error("enter the working directory {directory}")]
+    Workdir {
+        /// As the user named it.
+        directory: String,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No process could be made to join a container.
+    #[error("make a process for the container")]
+    Fork(#[source] std::io::Error),
+    /// Not all processes of a container got a signal.
+    #[error("signal the container's processes")]
+    Signal(#[source] std::io::Error),
+    /// The container that was to be joined has ended.
+    #[error("the container is not running any more")]
+    Ended,
     /// The child ended without a word.
-    #[error("the container's first process ended with code {0} before it executed its program")]
+    #[error("the container's process ended with code {0} before it executed its program")]
     Died(i32),
     /// The talk with the child failed.
     #[error("talk to the container's first process")]
@@ -51,10 +69,13 @@ pub enum LaunchError {
 
 impl LaunchError {
     /// The exit code that users of docker expect: 127 for a program that is not
-    /// there, 126 for one that cannot be executed, 125 for all else.
+    /// there, 126 for one that cannot be executed, 125 for all else. A working
+    /// directory is as a program in this.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound { .. } => 127,
+            Self::Workdir { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 127,
+            Self::Workdir { .. } => 126,
             Self::NotExecutable { .. } => 126,
             _ => 125,
         }
@@ -85,6 +106,8 @@ impl LaunchError {
             Self::NotExecutable { .. } => Some(
                 "the file needs a mode with x, this machine's architecture or a #! line that names a program".into(),
             ),
+            Self::Workdir { .. } => Some("choose another directory with -w, or make it first".into()),
+            Self::Ended => Some("pybox ps -a".into()),
             Self::Map(MapError::Start(..)) => Some("install the helpers: sudo apt install uidmap".into()),
             _ => None,
         }

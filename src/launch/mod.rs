@@ -24,11 +24,17 @@
 //! 5. *Last.* Should load the filter, drop what is left of power, mark all
 //!    descriptors, tell that all is ready, and execute the program.
 //!
+//! A process that joins a container that runs ([`join`]) has no stages 1 to 3 but a step in
+//! their place: it *joins* while it is still out of sight of the container, and goes on in a
+//! new process inside. Should make that process only when it is hidden from tracers. Stages
+//! 4 and 5 are the same code; must not differ in anything but the user's wishes.
+//!
 //! This room knows no store, no engine and no word of `model`: its input is a
 //! document and a set of descriptors.
 
 pub mod child;
 pub mod document;
+pub mod join;
 pub mod parent;
 pub mod plan;
 pub mod step;
@@ -37,5 +43,6 @@ pub mod wire;
 mod error;
 
 pub use error::LaunchError;
+pub use join::Joining;
 pub use parent::{Held, Mapping, Stdio};
-pub use plan::{Extras, Plan};
+pub use plan::{Extras, JoinFacts, Plan};

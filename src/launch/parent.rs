@@ -51,6 +51,15 @@ pub struct Running {
     pub child: Child,
     /// The controlling side of its terminal, if it has one.
     pub terminal: Option<OwnedFd>,
+    /// The program below it, where the process itself is our reaper.
+    pub program: Option<OwnedFd>,
+}
+
+impl Running {
+    /// The process whose namespaces one joins to be in the container: the one that has executed its program.
+    pub fn target(&self) -> BorrowedFd<'_> {
+        self.program.as_ref().unwrap_or(&self.child.pidfd).as_fd()
+    }
 }
 
 /// Makes the child, born into `cgroup` where one is given, and writes its maps.
@@ -72,7 +81,7 @@ impl Forked {
         let child = clone3(plan.namespaces, cgroup, |fresh| {
             // Our end is a copy in the child: it must not keep the wire open.
             crate::sys::exec::close_copy(ours.as_fd());
-            child::walk(plan, &Birth { wire: theirs.as_fd(), stdio }, fresh)
+            child::walk(plan, &Birth { wire: theirs.as_fd(), stdio, target: None }, fresh)
         });
         let child = child.map_err(|error| LaunchError::Namespaces(error.into()))?;
         Ok(Self { child: Held { child: Some(child), wire: ours } })
@@ -107,24 +116,26 @@ impl Held {
     pub fn run(mut self, plan: &Plan) -> Result<Running, LaunchError> {
         // A child that has failed already cannot take the byte: its report is in the queue.
         let _ = message::send(self.wire.as_fd(), &[wire::GO], &[]);
-        let (mut terminal, mut ready) = (None, false);
+        let (mut terminal, mut program, mut ready) = (None, None, false);
         loop {
             let mut packet = [0; wire::PACKET];
             let received = match message::receive(self.wire.as_fd(), &mut packet) {
-                Err(Errno::CONNRESET) => break,
+                // It ended with our byte unread; what it said before that is still in the queue.
+                Err(Errno::CONNRESET) => continue,
                 other => other.map_err(wire_error)?,
             };
             let report = packet.get(..received.len).and_then(Report::decode);
             match report {
                 Some(Report::Terminal) => [terminal, ..] = received.fds,
+                Some(Report::Program) => [program, ..] = received.fds,
                 Some(Report::Ready) => ready = true,
                 Some(Report::Failed { step, errno }) => return Err(explain(plan, step, errno)),
-                None => break,
+                Some(Report::Born { .. }) | None => break,
             }
         }
         let child = self.child.take().ok_or(LaunchError::Died(255))?;
         if ready {
-            return Ok(Running { child, terminal });
+            return Ok(Running { child, terminal, program });
         }
         child.kill();
         Err(LaunchError::Died(child.wait().unwrap_or(255)))
@@ -141,7 +152,7 @@ impl Drop for Held {
 }
 
 /// The child sent two numbers; the plan knows what they mean.
-fn explain(plan: &Plan, step: u16, errno: i32) -> LaunchError {
+pub(super) fn explain(plan: &Plan, step: u16, errno: i32) -> LaunchError {
     let source = std::io::Error::from_raw_os_error(errno);
     let program = plan.program_name.clone();
     match (step, Errno::from_raw_os_error(errno)) {
@@ -155,6 +166,6 @@ fn explain(plan: &Plan, step: u16, errno: i32) -> LaunchError {
     }
 }
 
-fn wire_error(error: Errno) -> LaunchError {
+pub(super) fn wire_error(error: Errno) -> LaunchError {
     LaunchError::Wire(error.into())
 }

@@ -7,6 +7,7 @@ use rustix::mount::MountAttrFlags;
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 
+use crate::sys::clone::Namespaces;
 use crate::sys::mount::{Propagation, Reach};
 
 /// One thing the child does.
@@ -20,6 +21,10 @@ pub enum Step {
     BecomeRoot,
     /// Write to a file of our own in the host's procfs, while nothing is mounted over it.
     WriteOwn(OwnFile),
+    /// Move into these namespaces of a container's process.
+    Join(Namespaces),
+    /// Go on in a process that is made inside the namespaces joined, and is the parent's own child.
+    Rebirth,
     /// Let no other process trace us or look at our files.
     HideFromTracers,
     /// Start a session of our own.
@@ -46,8 +51,12 @@ pub enum Step {
     DomainName(CString),
     /// Bring the loopback interface up.
     LoopbackUp,
+    /// Take the root we have for the container's.
+    OpenRoot,
     /// Find the working directory, making it if it is missing.
     OpenWorkdir(Target),
+    /// Find the working directory, which has to be there.
+    FindWorkdir(Target),
     /// Make a terminal in the container's own devpts, and send its other side to the parent.
     OpenTerminal(Terminal),
     /// Make the root file system itself read-only.
@@ -183,8 +192,8 @@ pub struct Terminal {
     pub size: Option<(u16, u16)>,
     /// The owner inside.
     pub uid: u32,
-    /// Where it is shown beside /dev/pts: /dev/console.
-    pub console: Target,
+    /// Where it is shown beside /dev/pts: /dev/console, for the first process.
+    pub console: Option<Target>,
 }
 
 /// A resource limit; none is unlimited.
@@ -243,6 +252,8 @@ impl fmt::Display for Step {
             Self::AwaitMapped | Self::AwaitGo => f.write_str("wait for the parent process"),
             Self::BecomeRoot => f.write_str("become root of the user namespace"),
             Self::WriteOwn(file) => write!(f, "write {}", text(&file.path)),
+            Self::Join(_) => f.write_str("join the container's namespaces"),
+            Self::Rebirth => f.write_str("make a process in the container's namespaces"),
             Self::HideFromTracers => f.write_str("hide from tracers"),
             Self::NewSession => f.write_str("start a session"),
             Self::UnshareCgroup => f.write_str("enter a cgroup namespace"),
@@ -262,7 +273,8 @@ impl fmt::Display for Step {
             Self::HostName(name) => write!(f, "set the host name {:?}", text(name)),
             Self::DomainName(name) => write!(f, "set the domain name {:?}", text(name)),
             Self::LoopbackUp => f.write_str("bring up the loopback interface"),
-            Self::OpenWorkdir(target) => write!(f, "open the working directory {target}"),
+            Self::OpenRoot => f.write_str("open the container's root"),
+            Self::OpenWorkdir(target) | Self::FindWorkdir(target) => write!(f, "open the working directory {target}"),
             Self::OpenTerminal(_) => f.write_str("make a terminal"),
             Self::SealRoot => f.write_str("make the root file system read-only"),
             Self::PivotRoot(_) => f.write_str("pivot to the root file system"),

@@ -20,6 +20,13 @@ pub enum Report {
     },
     /// The terminal's controlling side is on board of this packet.
     Terminal,
+    /// The process that goes on in the container's namespaces has been made; its pidfd is on board.
+    Born {
+        /// Its pid, as the parent sees it.
+        pid: u32,
+    },
+    /// The program below a reaper has been forked; its pidfd is on board.
+    Program,
     /// Only the execution is left.
     Ready,
 }
@@ -33,6 +40,8 @@ impl Report {
         let (tag, step, errno) = match self {
             Self::Failed { step, errno } => (b'F', step, errno),
             Self::Terminal => (b'T', 0, 0),
+            Self::Born { pid } => (b'B', 0, pid.cast_signed()),
+            Self::Program => (b'P', 0, 0),
             Self::Ready => (b'R', 0, 0),
         };
         let [s0, s1] = step.to_le_bytes();
@@ -48,6 +57,8 @@ impl Report {
                 Some(Self::Failed { step: u16::from_le_bytes([s0, s1]), errno: i32::from_le_bytes([e0, e1, e2, e3]) })
             }
             b'T' => Some(Self::Terminal),
+            b'B' => Some(Self::Born { pid: u32::from_le_bytes([e0, e1, e2, e3]) }),
+            b'P' => Some(Self::Program),
             b'R' => Some(Self::Ready),
             _ => None,
         }
@@ -60,7 +71,8 @@ mod tests {
 
     #[test]
     fn reports_survive_the_wire() {
-        for report in [Report::Ready, Report::Terminal, Report::Failed { step: EXEC, errno: 2 }] {
+        let failed = Report::Failed { step: EXEC, errno: 2 };
+        for report in [Report::Ready, Report::Terminal, failed, Report::Born { pid: 4_194_304 }, Report::Program] {
             assert_eq!(Report::decode(&report.encode()), Some(report));
         }
         assert_eq!(Report::decode(b"x"), None);

@@ -16,8 +16,19 @@ pub mod program;
 pub mod protocol;
 pub mod record;
 
-mod attached;
+pub mod attached;
+mod connections;
+mod error;
+mod exec;
+mod finish;
+mod happenings;
+mod incarnation;
+pub mod input;
+mod life;
+mod pump;
 mod run;
-mod stream;
+pub mod stream;
+mod timers;
+mod words;
 
 pub use run::main;

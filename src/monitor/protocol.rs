@@ -104,7 +104,7 @@ pub enum Mapping {
 pub enum Control {
     /// Send this signal to the first process. No answer.
     Signal(i32),
-    /// The terminal has this size now: that of the exec of this connection, else the container's. No answer.
+    /// The container's terminal has this size now. No answer. (Who has an exec holds that one's terminal.)
     Resize {
         /// Rows.
         rows: u16,
@@ -134,7 +134,14 @@ pub enum Control {
     /// runtime document as JSON, then standard input, output and error unless it
     /// has a terminal. Answered by [`Event::Executed`] or [`Event::Failed`], in
     /// the end by [`Event::Exited`].
-    Exec,
+    Exec {
+        /// Without the container's system call filter.
+        unfiltered: bool,
+        /// It goes on when this connection is closed, and nobody looks at its terminal.
+        detached: bool,
+    },
+    /// The process of this connection's exec goes on when the connection is closed. No answer.
+    Release,
     /// Follow this policy from now on. Answered by [`Event::Done`].
     Update {
         /// The policy.

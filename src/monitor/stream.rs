@@ -25,6 +25,8 @@ pub struct Stream {
     method: Method,
     /// How much may be written at once.
     most: usize,
+    /// How much is still to be read, where that is known.
+    left: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -49,13 +51,29 @@ pub enum Turn {
 impl Stream {
     /// A stream from `from`, which must not block, to `to`.
     pub fn new(from: OwnedFd, to: Sink) -> Self {
-        Self { from, to: to.fd, method: Method::Splice, most: to.most }
+        Self { from, to: to.fd, method: Method::Splice, most: to.most, left: None }
     }
 
     /// Goes on into `to`, where what was read and not yet written goes first.
     pub fn redirect(&mut self, to: Sink) {
         self.to = to.fd;
         self.most = to.most;
+    }
+
+    /// Ends with what is in the source by now, whoever may write more: its writer has ended, and who
+    /// else holds the other end is nobody's business. False if there is nothing left to do.
+    pub fn end_with_what_is_there(&mut self) -> bool {
+        self.left = rustix::io::ioctl_fionread(&self.from).ok();
+        self.left != Some(0) || self.is_pending()
+    }
+
+    fn is_pending(&self) -> bool {
+        matches!(&self.method, Method::Copy { start, end, .. } if start < end)
+    }
+
+    /// How much may be read at once.
+    fn chunk(&self) -> usize {
+        self.left.and_then(|left| usize::try_from(left).ok()).unwrap_or(CHUNK).min(CHUNK)
     }
 
     /// What to poll for.
@@ -71,17 +89,22 @@ impl Stream {
     /// # Errors
     /// What reading or writing says beyond "not now" and "ended".
     pub fn turn(&mut self) -> Result<Turn, Errno> {
-        match &mut self.method {
+        let turn = match &mut self.method {
             Method::Splice => self.splice(),
             Method::Copy { .. } => self.copy(),
-        }
+        }?;
+        let over = self.left == Some(0) && !self.is_pending();
+        Ok(if turn == Turn::Open && over { Turn::Ended } else { turn })
     }
 
     fn splice(&mut self) -> Result<Turn, Errno> {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        match rustix::pipe::splice(&self.from, None, &self.to, None, CHUNK, flags) {
+        match rustix::pipe::splice(&self.from, None, &self.to, None, self.chunk(), flags) {
             Ok(0) => Ok(Turn::Ended),
-            Ok(_) => Ok(Turn::Open),
+            Ok(count) => {
+                self.left = self.left.map(|left| left.saturating_sub(count as u64));
+                Ok(Turn::Open)
+            }
             Err(Errno::PIPE) => Ok(Turn::Refused),
             // Not a pair that can be spliced; or the sink is full, which polling for input cannot see.
             Err(Errno::INVAL | Errno::AGAIN | Errno::NOSYS) => {
@@ -96,15 +119,19 @@ impl Stream {
     }
 
     fn copy(&mut self) -> Result<Turn, Errno> {
+        let chunk = self.chunk();
         let Method::Copy { buffer, start, end } = &mut self.method else { return Ok(Turn::Open) };
         if start == end {
             *start = 0;
-            *end = match rustix::io::read(&self.from, buffer.as_mut_slice()) {
+            *end = 0;
+            let count = match rustix::io::read(&self.from, buffer.get_mut(..chunk).unwrap_or_default()) {
                 Ok(0) | Err(Errno::IO) => return Ok(Turn::Ended),
                 Ok(count) => count,
                 Err(Errno::AGAIN | Errno::INTR) => return Ok(Turn::Open),
                 Err(error) => return Err(error),
             };
+            *end = count;
+            self.left = self.left.map(|left| left.saturating_sub(count as u64));
         }
         let rest = buffer.get(*start..(*start + self.most).min(*end)).unwrap_or_default();
         match rustix::io::write(&self.to, rest) {
@@ -213,6 +240,31 @@ mod tests {
             drained += count as u64;
         }
         assert_eq!(drained, fed);
+    }
+
+    #[test]
+    fn a_stream_can_end_before_its_source_does() {
+        for splices in [true, false] {
+            let (source, feed) = quiet_pipe();
+            let (drain, sink) = quiet_pipe();
+            let mut file = tempfile::tempfile().expect("a file");
+            let to = if splices { Sink::own(sink) } else { Sink::shared(file.try_clone().expect("dup").into()) };
+            let mut stream = Stream::new(source, to);
+            rustix::io::write(&feed, b"of the program").expect("write");
+            assert!(stream.end_with_what_is_there());
+            rustix::io::write(&feed, b" and of others").expect("write");
+            assert_eq!(run(&mut stream), Turn::Ended);
+            let mut got = vec![0; 64];
+            let count = if splices {
+                rustix::io::read(&drain, &mut got).expect("read")
+            } else {
+                file.rewind().expect("rewind");
+                file.read(&mut got).expect("read")
+            };
+            assert_eq!(&got[..count], b"of the program");
+        }
+        let (source, _feed) = quiet_pipe();
+        assert!(!Stream::new(source, Sink::own(quiet_pipe().1)).end_with_what_is_there());
     }
 
     #[test]

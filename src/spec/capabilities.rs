@@ -36,14 +36,40 @@ pub const DEFAULT: [&str; 11] = [
 /// # Errors
 /// If a name is not known to runtime-spec.
 pub fn sets(request: &ContainerRequest, host: &HostFacts, uid: u32) -> Result<LinuxCapabilities, SpecError> {
-    let bounding = bounding(request, host);
+    of_bounding(&bounding(request, host.kernel), request, uid)
+}
+
+/// The sets for one more process of `uid` in a container that has `bounding`; all that the
+/// kernel has where it is privileged.
+///
+/// # Errors
+/// If a name is not known to runtime-spec.
+pub(super) fn joining(
+    request: &ContainerRequest,
+    bounding: Option<&Capabilities>,
+    privileged: Option<(u32, u32)>,
+    uid: u32,
+) -> Result<LinuxCapabilities, SpecError> {
+    let names = super::seccomp::capability_names(bounding.into_iter().flatten());
+    let bounding = match privileged {
+        Some(kernel) => existing(kernel).iter().copied().collect(),
+        None => names.iter().map(String::as_str).collect(),
+    };
+    of_bounding(&bounding, request, uid)
+}
+
+fn of_bounding(
+    bounding: &BTreeSet<&str>,
+    request: &ContainerRequest,
+    uid: u32,
+) -> Result<LinuxCapabilities, SpecError> {
     let asked: BTreeSet<&str> = match uid {
         0 => bounding.clone(),
         _ => bounding.iter().copied().filter(|name| is_added(request, name)).collect(),
     };
     let raised = if uid == 0 { BTreeSet::new() } else { asked.clone() };
     LinuxCapabilitiesBuilder::default()
-        .bounding(oci(&bounding)?)
+        .bounding(oci(bounding)?)
         .permitted(oci(&asked)?)
         .effective(oci(&asked)?)
         .inheritable(oci(&raised)?)
@@ -57,8 +83,8 @@ fn is_added(request: &ContainerRequest, name: &str) -> bool {
 }
 
 /// Docker's order: `ALL` first in either list, then the single names.
-fn bounding(request: &ContainerRequest, host: &HostFacts) -> BTreeSet<&'static str> {
-    let existing = existing(host.kernel);
+fn bounding(request: &ContainerRequest, kernel: (u32, u32)) -> BTreeSet<&'static str> {
+    let existing = existing(kernel);
     let has = |list: &[String], name: &str| list.iter().any(|entry| entry == name);
     let (add, drop) = (&request.cap_add, &request.cap_drop);
     existing

@@ -17,6 +17,9 @@ pub enum SpecError {
     /// Neither the request nor the image says what to run.
     #[error("no command to run: the image names none")]
     NoCommand,
+    /// An `exec` without a command.
+    #[error("no command to execute")]
+    NothingToExecute,
     /// A flag or a word of the image's config that cannot be read.
     #[error(transparent)]
     Flag(#[from] InvalidFlag),
@@ -93,6 +96,7 @@ impl SpecError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoCommand => Some("name a command after the image, as in: pybox run IMAGE -- sh".into()),
+            Self::NothingToExecute => Some("name one, as in: pybox exec CONTAINER -- sh".into()),
             Self::UnknownUser(name) | Self::UnknownGroup(name) => {
                 Some(format!("use a number instead of {name:?}, or add the account to the image"))
             }

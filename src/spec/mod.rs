@@ -13,6 +13,7 @@ mod accounts;
 pub mod capabilities;
 mod compose;
 mod error;
+pub mod exec;
 pub mod files;
 #[cfg(test)]
 pub(crate) mod fixtures;

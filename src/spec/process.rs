@@ -94,30 +94,50 @@ fn environment(
         variables.set_default("TERM", "xterm");
     }
     variables.set("container", "pybox");
-    for (name, value) in &of.request.env {
-        if !is_name(name) || value.contains('\0') {
-            return Err(SpecError::Document(format!("the variable {name:?} has an invalid name or value")));
-        }
-        variables.set(name, value);
-    }
-    Ok(variables.0.into_iter().map(|(name, value)| format!("{name}={value}")).collect())
+    variables.set_asked(&of.request.env)?;
+    Ok(variables.into_words())
 }
 
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 4096 && !name.contains(|c: char| c.is_control() || c == '=' || c == '*')
 }
 
-struct Variables(Vec<(String, String)>);
+/// An environment, each variable in the place of its first mention.
+#[derive(Default)]
+pub(super) struct Variables(Vec<(String, String)>);
 
 impl Variables {
-    fn set(&mut self, name: &str, value: &str) {
+    /// Reads `NAME=value` words.
+    pub(super) fn from_words(words: &[String]) -> Self {
+        let mut variables = Self::default();
+        words.iter().filter_map(|word| word.split_once('=')).for_each(|(name, value)| variables.set(name, value));
+        variables
+    }
+
+    /// Sets what the user asked for.
+    pub(super) fn set_asked(&mut self, asked: &[(String, String)]) -> Result<(), SpecError> {
+        for (name, value) in asked {
+            if !is_name(name) || value.contains('\0') {
+                return Err(SpecError::Document(format!("the variable {name:?} has an invalid name or value")));
+            }
+            self.set(name, value);
+        }
+        Ok(())
+    }
+
+    /// As `NAME=value` words.
+    pub(super) fn into_words(self) -> Vec<String> {
+        self.0.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: &str) {
         match self.0.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => *old = value.into(),
             None => self.0.push((name.into(), value.into())),
         }
     }
 
-    fn set_default(&mut self, name: &str, value: &str) {
+    pub(super) fn set_default(&mut self, name: &str, value: &str) {
         if !self.0.iter().any(|(known, _)| known == name) {
             self.0.push((name.into(), value.into()));
         }
@@ -134,6 +154,11 @@ fn directory(request: &ContainerRequest, config: Option<&Config>) -> Result<Path
         (None, Some(path)) => format!("/{path}"),
         (None, None) => "/".into(),
     };
+    plain_directory(path)
+}
+
+/// `path` as a working directory.
+pub(super) fn plain_directory(path: String) -> Result<PathBuf, SpecError> {
     let refuse =
         |reason: &str| Err(SpecError::Path { what: "working directory", path: path.clone(), reason: reason.into() });
     if !path.starts_with('/') {

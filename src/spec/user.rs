@@ -89,10 +89,18 @@ impl ResolvedUser {
     /// # Errors
     /// If the user, the group or a group of `--group-add` is not mapped.
     pub fn groups_on(&self, host: &HostFacts) -> Result<(Vec<u32>, Option<String>), SpecError> {
-        if !host.user_namespace {
+        self.groups_within(host.user_namespace.then_some(&host.id_map))
+    }
+
+    /// The same in a user namespace with this map, or in none of its own.
+    ///
+    /// # Errors
+    /// As [`ResolvedUser::groups_on`].
+    pub fn groups_within(&self, map: Option<&IdMap>) -> Result<(Vec<u32>, Option<String>), SpecError> {
+        let Some(map) = map else {
             return Ok((join(&self.groups, &self.asked_groups), None));
-        }
-        let (uids, gids) = (&host.id_map.uids, &host.id_map.gids);
+        };
+        let (uids, gids) = (&map.uids, &map.gids);
         let mapped = |what, ranges: &[_], id| {
             let unmapped = || SpecError::Unmapped { what, id, highest: IdMap::highest(ranges) };
             IdMap::maps(ranges, id).then_some(()).ok_or_else(unmapped)

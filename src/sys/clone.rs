@@ -38,11 +38,11 @@ pub struct Child {
 #[derive(Debug)]
 pub struct Fresh(());
 
-/// Which side of a [`Fresh::fork`] we are on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which side of a [`Fresh::fork`] or a [`Fresh::rebirth`] we are on.
+#[derive(Debug)]
 pub enum Side {
-    /// The process that forked, with the child's pid.
-    Parent(rustix::process::Pid),
+    /// The process that made the other.
+    Parent(Child),
     /// The new process.
     Child,
 }
@@ -60,15 +60,56 @@ impl Fresh {
     /// Those of fork(2).
     pub fn fork(&self) -> Result<Side, Errno> {
         // Not clone3, which a container's filter may refuse: it cannot look into the arguments.
-        let flags = libc::SIGCHLD as libc::c_ulong;
-        // SAFETY: a copy of this single-threaded process (the token shows it is one), as fork(2) makes it.
-        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
-        match pid {
-            0 => Ok(Side::Child),
-            pid if pid > 0 => rustix::process::Pid::from_raw(pid as i32).map(Side::Parent).ok_or(Errno::INVAL),
-            _ => Err(last_error()),
-        }
+        let flags = (libc::SIGCHLD | libc::CLONE_PIDFD) as libc::c_ulong;
+        let mut pidfd: RawFd = -1;
+        // SAFETY: a copy of this single-threaded process (the token shows it is one), as fork(2) makes it;
+        // the kernel stores the pidfd in the parent's copy of `pidfd`, which outlives the call.
+        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
+        side(pid, &pidfd)
     }
+
+    /// A fork(2) whose new process is not our child but a sibling: a child of our own parent,
+    /// which is told of its end and reaps it. It is where setns(2) or unshare(2) said that
+    /// children go, so it can be in another pid namespace than we are.
+    ///
+    /// # Errors
+    /// ENOMEM if that pid namespace has lost its first process, else those of clone3(2).
+    pub fn rebirth(&self) -> Result<Side, Errno> {
+        let mut pidfd: RawFd = -1;
+        let mut args = CloneArgs {
+            flags: (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64,
+            pidfd: &raw mut pidfd as u64,
+            ..CloneArgs::default()
+        };
+        // SAFETY: as in `fork`; `args` outlives the call.
+        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+        side(pid, &pidfd)
+    }
+}
+
+/// What a clone that made a pidfd returned.
+fn side(pid: libc::c_long, pidfd: &RawFd) -> Result<Side, Errno> {
+    match pid {
+        0 => Ok(Side::Child),
+        pid if pid > 0 => {
+            // SAFETY: the kernel has stored a new pidfd there, which nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(*pidfd) };
+            Ok(Side::Parent(Child { pid: pid as u32, pidfd }))
+        }
+        _ => Err(last_error()),
+    }
+}
+
+/// Moves this process, which has one thread by its birth, into these namespaces of the process
+/// behind `pidfd`, all in one call; a pid namespace counts for children only.
+///
+/// # Errors
+/// ESRCH if that process has ended, else those of setns(2).
+pub fn join(_fresh: &Fresh, pidfd: BorrowedFd<'_>, namespaces: Namespaces) -> Result<(), Errno> {
+    let flags = namespaces.bits() as libc::c_int;
+    // SAFETY: takes numbers only, and changes nothing that Rust code relies on in a process of one thread.
+    let result = unsafe { libc::setns(pidfd.as_raw_fd(), flags) };
+    if result == 0 { Ok(()) } else { Err(last_error()) }
 }
 
 /// `struct clone_args` of linux/sched.h, version 2 (Linux 5.7).
@@ -125,12 +166,10 @@ pub fn clone3(
             let code = child(&fresh);
             fresh.end(code)
         }
-        pid if pid > 0 => {
-            // SAFETY: the kernel has stored a new pidfd there, which nobody else owns.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Child { pid: pid as u32, pidfd })
-        }
-        _ => Err(last_error()),
+        pid => match side(pid, &pidfd)? {
+            Side::Parent(child) => Ok(child),
+            Side::Child => Err(Errno::INVAL),
+        },
     }
 }
 

@@ -68,6 +68,26 @@ pub fn set_domain_name(name: &[u8]) -> Result<(), Errno> {
     if result == 0 { Ok(()) } else { Err(last_error()) }
 }
 
+/// Sends the signal of this number to every process of our pid namespace but the first one and
+/// ourselves (kill(2) of -1). That there is no other is no error.
+///
+/// # Errors
+/// Those of kill(2).
+pub fn signal_everybody(number: i32) -> Result<(), Errno> {
+    // The one place where -1 may stand: on the host it would mean every process of the user.
+    if rustix::process::getppid().is_some() {
+        return Err(Errno::PERM);
+    }
+    // SAFETY: takes two numbers.
+    match unsafe { libc::kill(-1, number) } {
+        0 => Ok(()),
+        _ => match last_error() {
+            Errno::SRCH => Ok(()),
+            error => Err(error),
+        },
+    }
+}
+
 /// Gives every signal its default action and unblocks all: what a new program
 /// expects, and what Rust's own ignoring of SIGPIPE would break.
 pub fn reset_signals() {

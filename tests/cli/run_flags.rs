@@ -11,7 +11,6 @@ fn values_that_no_flag_takes() {
             "-d --restart never debian",
             "invalid value \"never\" for --restart: expected no, on-failure[:N], always or unless-stopped",
         ),
-        ("--rm --restart always debian", "--rm and --restart exclude each other"),
         (
             "--health-interval 5 debian",
             "invalid value \"5\" for --health-interval: expected a time with its unit, as in 30s, 500ms or 1m30s",

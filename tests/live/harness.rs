@@ -134,7 +134,7 @@ impl Live {
         // The program's last process may be about to end when the command returns.
         let started = Instant::now();
         loop {
-            let mut left = processes_of(&self.dir);
+            let mut left: Vec<_> = processes_of(&self.dir).into_iter().map(|(_, what)| what).collect();
             left.extend(
                 fs::read_dir(self.root().join("containers"))
                     .into_iter()
@@ -155,6 +155,10 @@ impl Drop for Live {
         if std::thread::panicking() && std::env::var_os("PYBOX_TEST_KEEP").is_some() {
             eprintln!("kept: {}", self.dir.display());
             return;
+        }
+        // Detached containers of a test that has failed.
+        for (pid, _) in processes_of(&self.dir) {
+            nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).ok();
         }
         if let Err(error) = self.user.removes(&self.dir) {
             eprintln!("remove {}: {error}", self.dir.display());
@@ -352,15 +356,17 @@ fn copy_of_program(base: &Path) -> Result<PathBuf> {
 }
 
 /// Processes that run the test's program or have mounts of the test's directory.
-fn processes_of(dir: &Path) -> Vec<String> {
+fn processes_of(dir: &Path) -> Vec<(u32, String)> {
     let marker = dir.to_string_lossy().into_owned();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
         let program = fs::read_link(entry.path().join("exe")).unwrap_or_default();
         let mounts = fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
-        if program.starts_with(dir) || mounts.contains(&marker) {
-            found.push(format!("process {pid} ({})", program.display()));
+        // A monitor is executed from memory; its working directory is the bundle.
+        let place = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+        if program.starts_with(dir) || place.starts_with(dir) || mounts.contains(&marker) {
+            found.push((pid, format!("process {pid} ({})", program.display())));
         }
     }
     found

@@ -8,10 +8,15 @@ mod harness;
 
 mod bad_input;
 mod containers;
+mod exec;
+mod exec_rights;
+mod exec_storms;
+mod exec_streams;
 mod hostile_images;
 mod identity;
 mod images;
 mod isolation;
+mod lifecycle;
 mod mounts;
 mod network;
 mod oracle;

@@ -13,17 +13,17 @@ use nix::sys::termios::{Termios, tcgetattr};
 use crate::harness::Live;
 
 /// A person at a terminal: what they type and what they see.
-struct Person {
-    keyboard: File,
+pub(crate) struct Person {
+    pub(crate) keyboard: File,
     screen: mpsc::Receiver<Vec<u8>>,
     seen: String,
     device: OwnedFd,
-    program: Child,
+    pub(crate) program: Child,
 }
 
 impl Person {
     /// Runs `pybox ARGUMENTS…` in a session of its own, on a terminal of 33 rows and 99 columns.
-    fn runs(live: &Live, arguments: &[&str]) -> Self {
+    pub(crate) fn runs(live: &Live, arguments: &[&str]) -> Self {
         let size = Winsize { ws_row: 33, ws_col: 99, ws_xpixel: 0, ws_ypixel: 0 };
         let OpenptyResult { master, slave } = openpty(&size, None).expect("a terminal");
         let stdio = || Stdio::from(slave.try_clone().expect("another descriptor"));
@@ -46,12 +46,12 @@ impl Person {
         Self { keyboard, screen: told, seen: String::new(), device: slave, program }
     }
 
-    fn types(&mut self, keys: &str) {
+    pub(crate) fn types(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).expect("type");
     }
 
     /// Waits until `text` has been shown since the last wait; what was shown up to it.
-    fn sees(&mut self, text: &str) -> String {
+    pub(crate) fn sees(&mut self, text: &str) -> String {
         let started = Instant::now();
         loop {
             if let Some(at) = self.seen.find(text) {
@@ -66,12 +66,12 @@ impl Person {
         }
     }
 
-    fn settings(&self) -> Termios {
+    pub(crate) fn settings(&self) -> Termios {
         tcgetattr(&self.device).expect("read the terminal's settings")
     }
 
     /// Waits for the program's end; its exit code.
-    fn waits(&mut self) -> i32 {
+    pub(crate) fn waits(&mut self) -> i32 {
         let started = Instant::now();
         loop {
             if let Some(status) = self.program.try_wait().expect("wait") {

@@ -84,9 +84,13 @@ struct How {
     signal: Option<String>,
 }
 
+fn signal_of(text: &str) -> Result<i32, Problem> {
+    signal::parse("--signal", text).map_err(|error| Problem::from(error).hint("kill -l"))
+}
+
 impl How {
     fn parse(&self) -> Result<(Option<i32>, Option<u64>), Problem> {
-        let signal = self.signal.as_deref().map(|text| signal::parse("--signal", text)).transpose()?;
+        let signal = self.signal.as_deref().map(signal_of).transpose()?;
         Ok((signal, self.timeout.map(|seconds| u64::try_from(seconds).unwrap_or(u64::MAX))))
     }
 }
@@ -107,36 +111,37 @@ impl Restart {
 
 impl Kill {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
-        let signal = signal::parse("--signal", &self.signal)?;
-        act(self.containers, Action::Kill { signal }, session)
+        let signal = signal_of(&self.signal)?;
+        act(&self.containers, Action::Kill { signal }, session)
     }
 }
 
 impl Pause {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
-        act(self.containers, Action::Pause, session)
+        act(&self.containers, Action::Pause, session)
     }
 }
 
 impl Unpause {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
-        act(self.containers, Action::Unpause, session)
+        act(&self.containers, Action::Unpause, session)
     }
 }
 
 impl Which {
     fn act(self, action: Action, session: &mut Session) -> Result<u8, Problem> {
         if !self.all {
-            return act(self.containers, action, session);
+            return act(&self.containers, action, session);
         }
         let running = session.call(crate::engine::api::ListContainers::default())?;
-        act(running.into_iter().map(|container| container.name.to_string()).collect(), action, session)
+        let running: Vec<_> = running.into_iter().map(|container| container.name.to_string()).collect();
+        act(&running, action, session)
     }
 }
 
 /// Does it to all at once, prints what was done, and fails if one failed.
-fn act(names: Vec<String>, action: Action, session: &mut Session) -> Result<u8, Problem> {
-    let outcomes = session.call(Act { names: names.clone(), action })?;
+fn act(names: &[String], action: Action, session: &mut Session) -> Result<u8, Problem> {
+    let outcomes = session.call(Act { names: names.to_vec(), action })?;
     let mut last = None;
     for (name, outcome) in names.iter().zip(outcomes) {
         match outcome {

@@ -14,7 +14,7 @@ use crate::cli::session::Session;
 use crate::engine::api;
 use crate::model::flags::detach_keys;
 pub(super) use options::Wanted;
-pub(super) use resolve::request;
+pub(super) use resolve::{environment, request, workdir};
 
 use super::{DONE, absolute};
 

@@ -3,7 +3,7 @@
 //!
 //! The bytes do not come by here: the monitor holds our standard streams.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -45,6 +45,16 @@ impl Signals {
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         SignalFd::with_flags(&set, flags).map(Self).map_err(failed)
     }
+
+    /// The number of one that has come; none if there is no other.
+    pub(super) fn take(&self) -> Option<i32> {
+        self.0.read_signal().ok().flatten().map(|signal| signal.ssi_signo as i32)
+    }
+
+    /// Readable when one has come.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// Refuses `-t` where standard input is no terminal.
@@ -66,12 +76,13 @@ pub(super) fn terminal_size() -> Option<(u16, u16)> {
 }
 
 /// Our terminal, raw as long as this lives.
-struct RawTerminal {
+pub(super) struct RawTerminal {
     before: Termios,
 }
 
 impl RawTerminal {
-    fn enter() -> Option<Self> {
+    /// Makes it raw; none if standard input is no terminal.
+    pub(super) fn enter() -> Option<Self> {
         let before = rustix::termios::tcgetattr(rustix::stdio::stdin()).ok()?;
         let mut raw = before.clone();
         raw.make_raw();
@@ -146,8 +157,7 @@ pub(super) fn stay(session: &Session, signals: &Signals, raw: bool, pass: bool) 
 /// Hands signals on; false if one of them ends our stay instead. A monitor that
 /// has gone is noticed by the next look at its socket.
 fn pass_on(session: &Session, signals: &Signals, pass: bool) -> bool {
-    while let Ok(Some(signal)) = signals.0.read_signal() {
-        let number = signal.ssi_signo as i32;
+    while let Some(number) = signals.take() {
         let message = if number == Signal::SIGWINCH as i32 {
             terminal_size().map(|(rows, columns)| Control::Resize { rows, columns })
         } else if pass {

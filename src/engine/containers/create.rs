@@ -185,7 +185,7 @@ fn document(spec: &Spec) -> Result<String, Failure> {
 }
 
 /// An account file of the image, as the merged layers show it; empty where there is none.
-fn account_file(layers: &[PathBuf], path: &str) -> Result<String, Failure> {
+pub(super) fn account_file(layers: &[PathBuf], path: &str) -> Result<String, Failure> {
     let limit = spec::MOST_ACCOUNT_BYTES as u64;
     let bytes = layered::read_file(layers, std::path::Path::new(path), limit).map_err(|error| {
         Failure::new(FailureKind::Invalid, &error).hint("use another image, or a numeric --user".to_owned())

@@ -7,6 +7,7 @@
 mod act;
 mod attach;
 mod create;
+mod exec;
 pub mod expire;
 mod filter;
 mod image;

@@ -71,7 +71,7 @@ impl Engine {
             }
             // By what the monitor wrote: it may be about to start it again.
             Ok(Outcome::Ended(_)) => {
-                let _ = self.looked_at(store, store.find_container(container.id.as_str())?);
+                self.fold(store, container);
                 return Ok(());
             }
             Err(failure) => {

@@ -46,12 +46,12 @@ impl Engine {
                 }
                 // As docker: it is what was wanted.
                 Lifecycle::Running { .. } | Lifecycle::Restarting { .. } => {
-                    return self.started_already(&store, container, start, signals);
+                    return self.started_already(&store, container, start, signals.as_ref());
                 }
                 Lifecycle::Created | Lifecycle::Stopped { .. } => {}
             }
             if let Some(ready) = ready(&store, &container.id)? {
-                return self.start_ready(&store, ready, start, signals);
+                return self.start_ready(&store, ready, start, signals.as_ref());
             }
             if Instant::now() > deadline {
                 return Err(Failure::say(
@@ -69,11 +69,11 @@ impl Engine {
         store: &Store,
         container: Container,
         start: &Start,
-        signals: Option<Signals>,
+        signals: Option<&Signals>,
     ) -> Result<Started, Failure> {
         let code = match (&start.attach, signals) {
             (Some(attached), Some(signals)) => {
-                attach::to_running(store, &container, &attached.options, &signals)?.code()
+                attach::to_running(store, &container, &attached.options, signals)?.code()
             }
             _ => None,
         };
@@ -85,7 +85,7 @@ impl Engine {
         store: &Store,
         mut ready: Ready,
         start: &Start,
-        signals: Option<Signals>,
+        signals: Option<&Signals>,
     ) -> Result<Started, Failure> {
         let attached = start.attach.as_ref().map(|attached| &attached.options);
         if let Some(options) = attached {
@@ -96,7 +96,7 @@ impl Engine {
         }
         let id = ready.container.id.clone();
         let monitor = spawn_monitor(attached.is_some())?;
-        let outcome = supervise(store, &mut ready, monitor, attached.zip(signals.as_ref()));
+        let outcome = supervise(store, &mut ready, monitor, attached.zip(signals));
         self.write_down(store, &ready, &outcome)?;
         Ok(Started { container: id, code: outcome?.code() })
     }

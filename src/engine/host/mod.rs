@@ -50,6 +50,11 @@ pub fn memory() -> u64 {
     kib.unwrap_or_default().saturating_mul(1024)
 }
 
+/// The kernel's version.
+pub fn kernel() -> (u32, u32) {
+    kernel_version(&rustix::system::uname().release().to_string_lossy())
+}
+
 /// A file of the host that may be missing, cut at 64 KiB.
 fn read_small(path: &str) -> String {
     use std::io::Read as _;

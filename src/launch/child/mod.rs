@@ -19,10 +19,13 @@ use crate::sys::{confine, exec, message, mount};
 
 mod dev;
 mod identity;
+mod join;
 mod place;
 mod reaper;
 mod root;
 mod terminal;
+
+pub use join::signal_all;
 
 /// What the child was born with.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct Birth<'a> {
     pub wire: BorrowedFd<'a>,
     /// Standard input, output and error; none where a terminal takes their place.
     pub stdio: Option<[BorrowedFd<'a>; 3]>,
+    /// The process whose namespaces are joined, where there is one.
+    pub target: Option<BorrowedFd<'a>>,
 }
 
 /// What has been found on the way.
@@ -80,6 +85,8 @@ impl Walk<'_> {
             Step::WriteOwn(file) => write_own(file)?,
             Step::HideFromTracers => identity::hide_from_tracers()?,
             Step::NewSession => drop(rustix::process::setsid()?),
+            Step::Join(namespaces) => join::join(self.fresh, self.birth.target, *namespaces)?,
+            Step::Rebirth => join::rebirth(self.fresh, self.birth.wire)?,
             Step::UnshareCgroup => identity::unshare_cgroup()?,
             Step::IsolateMounts(propagation) => root::isolate(*propagation)?,
             Step::MountRoot(source) => self.root = Some(root::mount(source)?),
@@ -91,6 +98,8 @@ impl Walk<'_> {
             Step::HostName(name) => rustix::system::sethostname(name.to_bytes())?,
             Step::DomainName(name) => confine::set_domain_name(name.to_bytes())?,
             Step::LoopbackUp => confine::loopback_up()?,
+            Step::OpenRoot => self.root = Some(root::open()?),
+            Step::FindWorkdir(target) => self.workdir = Some(place::existing(self.root()?, target)?),
             Step::OpenWorkdir(target) => self.workdir = Some(place::directory(self.root()?, target)?),
             Step::OpenTerminal(wanted) => self.open_terminal(wanted)?,
             Step::SealRoot => root::seal(self.root()?)?,
@@ -102,7 +111,7 @@ impl Walk<'_> {
             Step::LoadFilter => confine::load_filter(&self.plan.filter)?,
             Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true)?,
             Step::Identity(identity) => identity::take(identity)?,
-            Step::Reaper => reaper::fork(self.fresh, self.terminal.is_some())?,
+            Step::Reaper => reaper::fork(self.fresh, self.terminal.is_some(), self.birth.wire)?,
             Step::TellReady => message::send(self.birth.wire, &Report::Ready.encode(), &[])?,
         }
         Ok(())

@@ -31,6 +31,11 @@ pub(super) fn open(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Err
     open_in_root(root, target.path.as_c_str(), OFlags::PATH, Mode::empty())
 }
 
+/// Opens the directory `target`, which has to be there.
+pub(super) fn existing(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Errno> {
+    open_in_root(root, target.path.as_c_str(), DIRECTORY, Mode::empty())
+}
+
 /// Opens the directory `target`, making it and its ancestors if need be.
 pub(super) fn directory(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Errno> {
     match open_in_root(root, target.path.as_c_str(), DIRECTORY, Mode::empty()) {

@@ -1,15 +1,21 @@
 //! The first process of `--init`: passes signals on, reaps orphans, ends when
 //! the program ends. It is this very process image, which nobody inside can
-//! read or trace: it never executed anything inside.
+//! read or trace: it never executed anything inside. That also keeps us out, once we
+//! have let go of it: who joins the container joins the program.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use nix::sys::signal::{SigSet, Signal};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
 
+use crate::launch::wire::Report;
 use crate::sys::clone::{Fresh, Side};
+use crate::sys::message;
 
-/// Stays behind as the reaper; the new process goes on with the walk.
-pub(super) fn fork(fresh: &Fresh, has_terminal: bool) -> Result<(), Errno> {
+/// Stays behind as the reaper, and tells on `wire` who the program is; the new
+/// process goes on with the walk.
+pub(super) fn fork(fresh: &Fresh, has_terminal: bool, wire: BorrowedFd<'_>) -> Result<(), Errno> {
     // Blocked on both sides: nothing is lost before we wait for it.
     let all = SigSet::all();
     all.thread_block().map_err(|_| Errno::INVAL)?;
@@ -24,8 +30,10 @@ pub(super) fn fork(fresh: &Fresh, has_terminal: bool) -> Result<(), Errno> {
             Ok(())
         }
         Side::Parent(program) => {
+            let _ = message::send(wire, &Report::Program.encode(), &[program.pidfd.as_fd()]);
             crate::sys::confine::close_from(0);
-            fresh.end(serve(program, &all))
+            let pid = Pid::from_raw(program.pid.cast_signed()).ok_or(Errno::SRCH)?;
+            fresh.end(serve(pid, &all))
         }
     }
 }

@@ -74,6 +74,11 @@ fn overlay_by_mount(overlay: &Overlay) -> Result<OwnedFd, Errno> {
     open_place(overlay)
 }
 
+/// Opens the root that joining a mount namespace has given us.
+pub(super) fn open() -> Result<OwnedFd, Errno> {
+    rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
 fn open_place(overlay: &Overlay) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(overlay.place.as_c_str(), flags, Mode::empty())

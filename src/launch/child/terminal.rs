@@ -36,9 +36,11 @@ impl Walk<'_> {
             rustix::termios::tcsetwinsize(&terminal, size)?;
         }
         rustix::fs::fchown(&terminal, Some(Uid::from_raw(wanted.uid)), None)?;
-        let console = place::file(root, &wanted.console)?;
-        let tree = mount::copy_tree(terminal.as_fd(), c"", Reach::One)?;
-        mount::attach(tree.as_fd(), console.as_fd())?;
+        if let Some(console) = &wanted.console {
+            let console = place::file(root, console)?;
+            let tree = mount::copy_tree(terminal.as_fd(), c"", Reach::One)?;
+            mount::attach(tree.as_fd(), console.as_fd())?;
+        }
         message::send(self.birth.wire, &Report::Terminal.encode(), &[control.as_fd()])?;
         self.terminal = Some(terminal);
         Ok(())

@@ -58,15 +58,30 @@ fn resource(kind: &str) -> Option<Resource> {
     })
 }
 
+/// Whether supplementary groups can be set in a user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Groups {
+    /// They can.
+    Settable,
+    /// The namespace denies setgroups(2) for ever.
+    Denied,
+}
+
+impl Groups {
+    /// A map of one id was written without privilege, for which setgroups had to be denied.
+    pub(super) fn within(gid_map: &[IdMapping]) -> Self {
+        if matches!(gid_map, [IdMapping { size: 1, .. }]) { Self::Denied } else { Self::Settable }
+    }
+}
+
 /// Who the process is, and what it may.
-pub(super) fn identity(process: &Process, gid_map: &[IdMapping]) -> Result<Identity, PlanError> {
+pub(super) fn identity(process: &Process, groups: Groups) -> Result<Identity, PlanError> {
     let (user, sets) = (&process.user, &process.capabilities);
     Ok(Identity {
         uid: user.uid,
         gid: user.gid,
         groups: user.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect(),
-        // A map of one id was written without privilege, for which setgroups had to be denied.
-        may_set_groups: !matches!(gid_map, [IdMapping { size: 1, .. }]),
+        may_set_groups: groups == Groups::Settable,
         bounding: capability_set(&sets.bounding)?,
         effective: capability_set(&sets.effective)?,
         permitted: capability_set(&sets.permitted)?,

@@ -11,9 +11,13 @@ use crate::sys::clone::Namespaces;
 use crate::sys::exec::CStringArray;
 use crate::sys::mount::Propagation;
 
+mod exec;
 mod identity;
 mod mounts;
 mod root;
+
+pub use exec::JoinFacts;
+use identity::Groups;
 
 /// A document that cannot be launched.
 #[derive(Debug, thiserror::Error)]
@@ -93,12 +97,6 @@ impl Plan {
             return Err(PlanError::Unsupported("hooks"));
         }
         let namespaces = namespaces(linux)?;
-        let args = process.args.as_slice();
-        let program_name = args.first().filter(|name| !name.is_empty()).ok_or(PlanError::Missing("process.args"))?;
-        let env = process.env.as_slice();
-
-        let argv = CStringArray::new(args.iter().map(String::as_str)).map_err(|_| PlanError::Nul("process.args"))?;
-        let envp = CStringArray::new(env.iter().map(String::as_str)).map_err(|_| PlanError::Nul("process.env"))?;
         let mut steps = enter(process, namespaces)?;
         steps.push(Step::IsolateMounts(Propagation::Slave));
         steps.push(Step::MountRoot(root::source(spec)?));
@@ -107,17 +105,31 @@ impl Plan {
         steps.extend(sysctls(linux)?);
         steps.extend(mounts::covers(linux)?);
         steps.extend(inside(spec, linux, process)?);
-        let filter = (!extras.filter.is_empty()).then_some(Step::LoadFilter);
-        steps.extend(last((process, linux), &extras, filter)?);
+        steps.extend(last(process, Groups::within(&linux.gid_mappings), &extras)?);
         if spec.annotations.contains_key(INIT_ANNOTATION) {
             // Before the report: the reaper lets go of the wire, its child keeps it until the execution.
             let at = steps.len().saturating_sub(1);
             steps.insert(at, Step::Reaper);
         }
+        let mut plan = Self::of(process, steps, extras)?;
+        plan.namespaces = namespaces.difference(Namespaces::CGROUP);
+        plan.uid_map = id_lines(&linux.uid_mappings);
+        plan.gid_map = id_lines(&linux.gid_mappings);
+        Ok(plan)
+    }
+
+    /// A plan that walks `steps` and executes `process`, in the namespaces of who walks.
+    fn of(process: &Process, steps: Vec<Step>, extras: Extras) -> Result<Self, PlanError> {
+        let (args, env) = (process.args.as_slice(), process.env.as_slice());
+        let program_name = args.first().filter(|name| !name.is_empty()).ok_or(PlanError::Missing("process.args"))?;
+        let array = |strings: &[String], field| {
+            CStringArray::new(strings.iter().map(String::as_str)).map_err(|_| PlanError::Nul(field))
+        };
+        let (argv, envp) = (array(args, "process.args")?, array(env, "process.env")?);
         Ok(Self {
-            namespaces: namespaces.difference(Namespaces::CGROUP),
-            uid_map: id_lines(&linux.uid_mappings),
-            gid_map: id_lines(&linux.gid_mappings),
+            namespaces: Namespaces::empty(),
+            uid_map: Vec::new(),
+            gid_map: Vec::new(),
             steps,
             programs: candidates(program_name, env)?,
             argv,
@@ -130,7 +142,7 @@ impl Plan {
     }
 }
 
-/// The namespaces to make. Joining existing ones is `exec`'s business.
+/// The namespaces to make. Joining existing ones is [`Plan::compile_exec`]'s business.
 fn namespaces(linux: &Linux) -> Result<Namespaces, PlanError> {
     let mut flags = Namespaces::empty();
     for namespace in &linux.namespaces {
@@ -197,9 +209,7 @@ fn inside(spec: &Document, linux: &Linux, process: &Process) -> Result<Vec<Step>
     }
     steps.push(Step::OpenWorkdir(target(&process.cwd, "process.cwd")?));
     if process.terminal {
-        let size = process.console_size.map(|size| (size.height, size.width));
-        let console = target("/dev/console", "process.terminal")?;
-        steps.push(Step::OpenTerminal(Terminal { size, uid: process.user.uid, console }));
+        steps.push(terminal(process, Some(target("/dev/console", "process.terminal")?)));
     }
     if spec.root.as_ref().is_some_and(|root| root.readonly) {
         steps.push(Step::SealRoot);
@@ -211,14 +221,21 @@ fn inside(spec: &Document, linux: &Linux, process: &Process) -> Result<Vec<Step>
     Ok(steps)
 }
 
-/// Stage 5. Without `no_new_privs` the filter needs CAP_SYS_ADMIN, so it comes
-/// before the capabilities go; with it, it comes last and sees fewer calls.
-fn last((process, linux): (&Process, &Linux), extras: &Extras, filter: Option<Step>) -> Result<Vec<Step>, PlanError> {
+fn terminal(process: &Process, console: Option<Target>) -> Step {
+    let size = process.console_size.map(|size| (size.height, size.width));
+    Step::OpenTerminal(Terminal { size, uid: process.user.uid, console })
+}
+
+/// Stage 5, the same for the first process and for all that join it. Without
+/// `no_new_privs` the filter needs CAP_SYS_ADMIN, so it comes before the
+/// capabilities go; with it, it comes last and sees fewer calls.
+fn last(process: &Process, groups: Groups, extras: &Extras) -> Result<Vec<Step>, PlanError> {
     let mut steps = identity::limits(process)?;
     if let Some(name) = &extras.keyring {
         steps.push(Step::JoinKeyring(c_string(name.as_str(), "the keyring's name")?));
     }
-    let identity = Step::Identity(identity::identity(process, &linux.gid_mappings)?);
+    let filter = (!extras.filter.is_empty()).then_some(Step::LoadFilter);
+    let identity = Step::Identity(identity::identity(process, groups)?);
     if process.no_new_privileges {
         steps.extend([identity, Step::NoNewPrivileges]);
         steps.extend(filter);

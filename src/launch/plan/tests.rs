@@ -79,6 +79,92 @@ fn with_no_new_privileges_the_filter_comes_last() {
     );
 }
 
+/// What is run in the container of [`document`].
+fn exec(change: impl FnOnce(&mut Value), process: impl FnOnce(&mut Value)) -> Plan {
+    let facts = JoinFacts::of(&document(change)).expect("facts");
+    let mut wanted = json!({ "user": { "uid": 33, "gid": 33 }, "args": ["id"], "cwd": "/srv", "oomScoreAdj": 7 });
+    process(&mut wanted);
+    let wanted = serde_json::from_value(wanted).expect("a process");
+    Plan::compile_exec(&wanted, &facts, Extras { filter: vec![0; 8], keyring: Some("_x".into()) }).expect("a plan")
+}
+
+fn words(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_walk_into_a_container_in_its_order() {
+    let plan = exec(|_| {}, |process| process["terminal"] = true.into());
+    let expected = [
+        "write /proc/self/oom_score_adj",
+        "hide from tracers",
+        "join the container's namespaces",
+        "become root of the user namespace",
+        "hide from tracers",
+        "make a process in the container's namespaces",
+        "start a session",
+        "open the container's root",
+        "open the working directory /srv",
+        "make a terminal",
+        "enter the working directory",
+        "take standard input, output and error",
+        "wait for the parent process",
+        "join a session keyring",
+        "load the system call filter",
+        "become user 33:33",
+        "report to the parent process",
+    ];
+    assert_eq!(words(&plan), expected);
+    assert_eq!(plan.namespaces, Namespaces::empty());
+    let joined = plan.steps.iter().find_map(|step| match step {
+        Step::Join(namespaces) => Some(*namespaces),
+        _ => None,
+    });
+    let all = Namespaces::USER | Namespaces::MOUNT | Namespaces::PID | Namespaces::NETWORK | Namespaces::CGROUP;
+    assert_eq!(joined, Some(all));
+    let console = plan.steps.iter().any(|step| matches!(step, Step::OpenTerminal(Terminal { console: Some(_), .. })));
+    assert!(!console, "the console is the first process's");
+}
+
+#[test]
+fn who_joins_ends_as_the_first_process_did() {
+    let first = words(&plan(|spec| spec["process"]["noNewPrivileges"] = true.into()));
+    let joined = exec(
+        |_| {},
+        |process| {
+            process["noNewPrivileges"] = true.into();
+            process["user"] = json!({ "uid": 1000, "gid": 1000 });
+        },
+    );
+    let tail =
+        |words: &[String]| words.iter().skip_while(|word| !word.contains("keyring")).cloned().collect::<Vec<_>>();
+    assert_eq!(tail(&words(&joined)), tail(&first));
+    assert_eq!(tail(&first).len(), 5);
+}
+
+#[test]
+fn groups_are_set_where_the_containers_namespace_allows() {
+    let may = |change: fn(&mut Value)| {
+        let identity = exec(change, |_| {}).steps.into_iter().find_map(|step| match step {
+            Step::Identity(identity) => Some(identity.may_set_groups),
+            _ => None,
+        });
+        identity.expect("an identity")
+    };
+    assert!(may(|_| {}));
+    assert!(!may(|spec| spec["linux"]["gidMappings"] = json!([{ "containerID": 0, "hostID": 1, "size": 1 }])));
+}
+
+#[test]
+fn a_container_on_the_hosts_network_is_joined_without_it() {
+    let facts = JoinFacts::of(&document(|spec| {
+        spec["linux"]["namespaces"] = json!([{ "type": "mount" }, { "type": "pid" }]);
+    }));
+    assert_eq!(facts.expect("facts").namespaces, Namespaces::MOUNT | Namespaces::PID);
+    let plan = exec(|spec| spec["linux"]["namespaces"] = json!([{ "type": "mount" }, { "type": "pid" }]), |_| {});
+    assert!(!words(&plan).contains(&"become root of the user namespace".to_owned()));
+}
+
 #[test]
 fn the_cgroup_namespace_is_not_made_at_birth() {
     let plan = plan(|_| {});

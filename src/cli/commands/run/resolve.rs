@@ -66,15 +66,7 @@ fn name(text: &str) -> Result<ContainerName, Problem> {
 }
 
 fn process(flags: Process, request: &mut ContainerRequest) -> Result<(), Problem> {
-    let lookup = |name: &str| with_environment(|environment| environment.variable(name));
-    // As docker: files first, so that -e wins wherever it stands.
-    for path in &flags.env_file {
-        let text = read(path).map_err(|why| {
-            Problem::user(format!("--env-file {}: {why}", path.display())).hint(format!("ls -l {}", path.display()))
-        })?;
-        request.env.extend(env::parse_file(&text, lookup)?);
-    }
-    request.env.extend(each(&flags.env, |text| env::parse(text, lookup))?.into_iter().flatten());
+    request.env = environment(&flags.env_file, &flags.env)?;
     if let Some(user) = &flags.user {
         account::parse_user(user)?;
     }
@@ -115,6 +107,27 @@ fn supervision(flags: &Supervision, request: &mut ContainerRequest) -> Result<()
     Ok(())
 }
 
+/// The variables of `--env-file` and `-e`.
+///
+/// # Errors
+/// If a file cannot be read, or a variable makes no sense.
+pub(in crate::cli::commands) fn environment(
+    files: &[PathBuf],
+    env: &[String],
+) -> Result<Vec<(String, String)>, Problem> {
+    let lookup = |name: &str| with_environment(|environment| environment.variable(name));
+    // As docker: files first, so that -e wins wherever it stands.
+    let mut variables = Vec::new();
+    for path in files {
+        let text = read(path).map_err(|why| {
+            Problem::user(format!("--env-file {}: {why}", path.display())).hint(format!("ls -l {}", path.display()))
+        })?;
+        variables.extend(env::parse_file(&text, lookup)?);
+    }
+    variables.extend(each(env, |text| env::parse(text, lookup))?.into_iter().flatten());
+    Ok(variables)
+}
+
 /// One program, nothing, or a list in JSON as podman takes it.
 fn entrypoint(text: &str) -> Result<Vec<String>, InvalidFlag> {
     if text.starts_with('[') {
@@ -124,7 +137,11 @@ fn entrypoint(text: &str) -> Result<Vec<String>, InvalidFlag> {
     Ok(Some(text).filter(|text| !text.is_empty()).map(ToOwned::to_owned).into_iter().collect())
 }
 
-fn workdir(text: &str) -> Result<String, InvalidFlag> {
+/// Reads `--workdir`.
+///
+/// # Errors
+/// If the path is not absolute.
+pub(in crate::cli::commands) fn workdir(text: &str) -> Result<String, InvalidFlag> {
     if text.starts_with('/') && !text.contains('\0') {
         Ok(text.to_owned())
     } else {

@@ -1,0 +1,118 @@
+//! One start of the container: its first process and its streams.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::attached::Pipes;
+use super::error::MonitorError;
+use super::input::Input;
+use super::protocol::{Mapping, Start};
+use super::pump::Pump;
+use crate::launch::parent::{self, Running};
+use crate::launch::{self, Extras, JoinFacts, LaunchError, Plan};
+use crate::sys::idmap::Helpers;
+
+/// A container that runs.
+#[derive(Debug)]
+pub struct Incarnation {
+    /// The first process, and its terminal.
+    pub running: Running,
+    /// How it was made, for those who join it.
+    pub facts: JoinFacts,
+    /// What it is typed.
+    pub input: Input,
+    /// What it writes.
+    pub output: Pump,
+}
+
+impl Incarnation {
+    /// Launches the container of the bundle that is the working directory.
+    ///
+    /// # Errors
+    /// With what is wrong with the bundle, or the step that failed.
+    pub fn launch(start: &Start, filter: Option<&OwnedFd>) -> Result<Self, MonitorError> {
+        let (plan, facts) = compile(filter, start)?;
+        let mapping = match &start.mapping {
+            Mapping::Direct { deny_setgroups } => launch::Mapping::Direct { deny_setgroups: *deny_setgroups },
+            Mapping::Helpers { newuidmap, newgidmap } => {
+                launch::Mapping::Helpers(Helpers { newuidmap: newuidmap.clone(), newgidmap: newgidmap.clone() })
+            }
+        };
+        if plan.terminal {
+            return with_terminal((&plan, facts), &mapping, start);
+        }
+        let system = MonitorError::system;
+        let pipes = Pipes::new(start.interactive).map_err(system("make pipes"))?;
+        let [input, output, error] = &pipes.program;
+        let stdio = Some([input.as_fd(), output.as_fd(), error.as_fd()]);
+        let running = parent::start(&plan, &mapping, stdio, None)?.run(&plan)?;
+        let (feed, output, error) = pipes.ours();
+        // What the caller of `run` has to say ends with it; a detached container can be typed to later.
+        let input = Input::new(feed, start.attached);
+        Ok(Self { running, facts, input, output: Pump::new(output, Some(error)) })
+    }
+}
+
+fn with_terminal(
+    (plan, facts): (&Plan, JoinFacts),
+    mapping: &launch::Mapping,
+    start: &Start,
+) -> Result<Incarnation, MonitorError> {
+    let system = MonitorError::system;
+    let running = parent::start(plan, mapping, None, None)?.run(plan)?;
+    let control = running.terminal.as_ref().ok_or(LaunchError::Died(125))?;
+    let quiet = || -> Result<OwnedFd, Errno> {
+        rustix::fs::fcntl_setfl(control, rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::RDWR)?;
+        rustix::io::fcntl_dupfd_cloexec(control, 3)
+    };
+    let output = quiet().map_err(system("take the terminal"))?;
+    let feed = start.interactive.then(quiet).transpose().map_err(system("take the terminal"))?;
+    Ok(Incarnation { input: Input::new(feed, false), output: Pump::new(output, None), running, facts })
+}
+
+fn compile(filter: Option<&OwnedFd>, start: &Start) -> Result<(Plan, JoinFacts), MonitorError> {
+    let text = std::fs::read("config.json").map_err(MonitorError::Bundle)?;
+    let spec = serde_json::from_slice(&text).map_err(MonitorError::Document)?;
+    let filter = filter.map(|filter| whole(filter.as_fd(), LARGEST)).transpose().map_err(MonitorError::Bundle)?;
+    let extras = Extras { filter: filter.unwrap_or_default(), keyring: Some(start.keyring.clone()) };
+    let plan = Plan::compile(&spec, extras).map_err(LaunchError::from)?;
+    Ok((plan, JoinFacts::of(&spec).map_err(LaunchError::from)?))
+}
+
+/// More than any filter, or any process with its arguments, has.
+pub const LARGEST: u64 = 16 << 20;
+
+/// All of a file that stays open, from its beginning.
+///
+/// # Errors
+/// EFBIG if it has more than `limit` bytes, else those of reading.
+pub fn whole(file: BorrowedFd<'_>, limit: u64) -> std::io::Result<Vec<u8>> {
+    let size = u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(u64::MAX);
+    if size > limit {
+        return Err(Errno::FBIG.into());
+    }
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::pread(file, rest, filled as u64)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Removes the mark that overlayfs leaves when it is mounted with `volatile`, which
+/// would keep it from being mounted again (Documentation/filesystems/overlayfs.rst):
+/// this boot has seen all that was written.
+pub fn make_mountable(bundle: &OwnedFd) {
+    use rustix::fs::{AtFlags, Mode};
+    // The kernel makes them without any rights; where they are ours we may give ourselves some.
+    for directory in ["work/work", "work/work/incompat", "work/work/incompat/volatile"] {
+        let _ = rustix::fs::chmodat(bundle, directory, Mode::RWXU, AtFlags::empty());
+    }
+    let _ = rustix::fs::unlinkat(bundle, "work/work/incompat/volatile/dirty", AtFlags::empty());
+    let _ = rustix::fs::unlinkat(bundle, "work/work/incompat/volatile", AtFlags::REMOVEDIR);
+}

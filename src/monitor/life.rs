@@ -1,0 +1,416 @@
+//! A container from its first start to its last end: one loop that waits for
+//! signals, words, bytes and the clock.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::WaitOptions;
+
+use super::attached::Caller;
+use super::connections::{BORN, Connections, Id};
+use super::error::MonitorError;
+use super::exec::{Execs, Told};
+use super::incarnation::Incarnation;
+use super::protocol::{Event, SOCKET, Start};
+use super::record::{self, Exit, Run};
+use super::timers::{self, Backoff};
+use super::{happenings, timers::is_due};
+use crate::model::lifecycle::ProcessIdentity;
+use crate::sys::{identity, startup};
+
+/// How long output that nobody takes is waited for when the program has ended.
+const DRAIN: u64 = 10_000;
+
+/// The container and those who deal with it.
+pub struct Life {
+    pub(super) start: Start,
+    pub(super) bundle: OwnedFd,
+    pub(super) filter: Option<OwnedFd>,
+    signals: SignalFd,
+    pub(super) connections: Connections,
+    /// Callers whose terminal we may have to put back.
+    pub(super) callers: Vec<(Id, Caller)>,
+    /// Processes that have joined the container, and those on their way.
+    pub(super) execs: Execs<Id>,
+    /// None between an end and the next start.
+    pub(super) now: Option<Incarnation>,
+    pub(super) run: Run,
+    up_since: Instant,
+    /// How the present incarnation has ended, while its output is handed on.
+    exit_code: Option<i32>,
+    drained_by: Option<Instant>,
+    /// When it is killed, having been asked to stop.
+    pub(super) kill_at: Option<Instant>,
+    /// When its time is up.
+    timeout_at: Option<Instant>,
+    /// When it is started again.
+    pub(super) start_at: Option<Instant>,
+    /// Whether the user wants it to be over.
+    pub(super) by_user: bool,
+    /// Why it ended, if that was our doing.
+    reason: Option<String>,
+    backoff: Backoff,
+    /// How it ended for good.
+    over: Option<Exit>,
+}
+
+/// What a wait has brought.
+struct Ready {
+    signals: bool,
+    door: bool,
+    sockets: Vec<Id>,
+    streams: Vec<RawFd>,
+}
+
+impl Life {
+    /// Launches the container for the first time, and notes that it runs.
+    ///
+    /// # Errors
+    /// With what failed; nothing runs then.
+    pub fn begin(
+        start: Start,
+        bundle: OwnedFd,
+        filter: Option<OwnedFd>,
+        (signals, listener): (SignalFd, OwnedFd),
+        caller: Option<Caller>,
+    ) -> Result<Self, MonitorError> {
+        let launched = Incarnation::launch(&start, filter.as_ref());
+        if launched.is_err() {
+            let _ = rustix::fs::unlinkat(&bundle, SOCKET, rustix::fs::AtFlags::empty());
+        }
+        let now = launched?;
+        let monitor = name(std::process::id())?;
+        let run = Run { init: None, monitor, since: record::now(), paused: false, restarts: 0, last: None };
+        let mut life = Self {
+            timeout_at: start.timeout.and_then(timers::after),
+            start,
+            bundle,
+            filter,
+            signals,
+            connections: Connections::new(listener),
+            callers: Vec::new(),
+            execs: Execs::new(),
+            now: None,
+            run,
+            up_since: Instant::now(),
+            exit_code: None,
+            drained_by: None,
+            kill_at: None,
+            start_at: None,
+            by_user: false,
+            reason: None,
+            backoff: Backoff::new(),
+            over: None,
+        };
+        life.is_up(now)?;
+        if let Some(caller) = caller {
+            let keys = life.start.detach_keys.clone();
+            life.attach(BORN, caller, life.start.interactive, &keys)
+                .map_err(MonitorError::system("attach the standard streams"))?;
+        }
+        Ok(life)
+    }
+
+    /// The rest of it. `born` is the socket of whoever made us.
+    ///
+    /// # Errors
+    /// If the end could not be written down.
+    pub fn live(mut self, born: OwnedFd) -> Result<(), MonitorError> {
+        self.connections.add(born);
+        if let Some(connection) = self.connections.get(BORN) {
+            connection.attached = self.start.attached;
+        }
+        let started = self.started();
+        self.connections.tell(BORN, &started, &[]);
+        // What launching took is not needed for waiting.
+        startup::forget_code();
+        loop {
+            self.by_the_clock();
+            self.settle();
+            if let Some(exit) = self.over.take() {
+                return self.finish(&exit);
+            }
+            let ready = self.wait()?;
+            if ready.signals {
+                self.take_signals();
+            }
+            self.copy(&ready.streams);
+            for id in ready.sockets {
+                self.take_words(id);
+            }
+            if ready.door {
+                self.connections.accept();
+            }
+        }
+    }
+
+    fn wait(&self) -> Result<Ready, MonitorError> {
+        let signals = self.signals.as_fd();
+        let door = self.connections.door();
+        let sockets: Vec<_> = self.connections.sockets().collect();
+        let streams = self.now.iter().flat_map(|now| now.input.interests().chain(now.output.interests()));
+        let streams: Vec<_> = streams.chain(self.execs.interests()).collect();
+        let mut fds = vec![PollFd::new(&signals, PollFlags::IN)];
+        fds.extend(sockets.iter().map(|(_, fd)| PollFd::new(fd, PollFlags::IN)));
+        fds.extend(streams.iter().map(|(fd, flags)| PollFd::new(fd, *flags)));
+        fds.extend(door.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let clock = timers::until([self.kill_at, self.timeout_at, self.start_at, self.drained_by]);
+        match rustix::event::poll(&mut fds, clock.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(MonitorError::System("poll", error.into())),
+        }
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        Ok(Ready {
+            signals: ready.next().unwrap_or(false),
+            sockets: sockets.iter().zip(&mut ready).filter(|(_, ready)| *ready).map(|((id, _), _)| *id).collect(),
+            streams: streams
+                .iter()
+                .zip(&mut ready)
+                .filter(|(_, ready)| *ready)
+                .map(|((fd, _), _)| fd.as_raw_fd())
+                .collect(),
+            door: ready.next().unwrap_or(false),
+        })
+    }
+
+    fn take_signals(&mut self) {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            if signal.ssi_signo == Signal::SIGCHLD as u32 {
+                self.reap();
+            } else {
+                // A logout, or somebody's `kill`: the container ends as by `pybox stop`.
+                self.stop(super::protocol::StopWish::default());
+            }
+        }
+    }
+
+    /// Reaps the first process, and what it left to us.
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            let signal = status.terminating_signal().map(|signal| 128 + signal);
+            let code = status.exit_status().or(signal).unwrap_or(255);
+            if let Some(told) = self.execs.reaped(pid.as_raw_pid().unsigned_abs(), code) {
+                self.tell(told);
+            }
+            let first = self.now.as_ref().map(|now| now.running.child.pid);
+            if first == Some(pid.as_raw_pid().unsigned_abs()) {
+                self.exit_code = Some(code);
+                self.drained_by = timers::after(DRAIN);
+                if let Some(now) = &mut self.now {
+                    now.input.close();
+                }
+            }
+        }
+    }
+
+    /// Moves bytes between the program and callers.
+    fn copy(&mut self, streams: &[RawFd]) {
+        if streams.is_empty() {
+            return;
+        }
+        let is_ready = |fd: std::os::fd::BorrowedFd<'_>| streams.contains(&fd.as_raw_fd());
+        for told in self.execs.turn(is_ready) {
+            self.tell(told);
+        }
+        let Some(now) = &mut self.now else { return };
+        now.output.turn(is_ready);
+        let leaving = now.input.turn(is_ready);
+        if self.exit_code.is_some() {
+            // As long as somebody takes it, it is waited for.
+            self.drained_by = timers::after(DRAIN);
+        }
+        for id in leaving.by_keys {
+            self.detach(id);
+            self.connections.tell(id, &Event::Done, &[]);
+        }
+    }
+
+    /// Tells the owner of an exec.
+    fn tell(&mut self, Told { owner, event, terminal }: Told<Id>) {
+        let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+        self.connections.tell(owner, &event, &fds);
+    }
+
+    fn by_the_clock(&mut self) {
+        if is_due(self.kill_at) {
+            self.kill_at = None;
+            self.kill();
+        }
+        if is_due(self.timeout_at) {
+            self.timeout_at = None;
+            self.reason = Some("its time was up".to_owned());
+            self.kill();
+        }
+        if is_due(self.start_at) {
+            self.start_again(false);
+        }
+    }
+
+    /// Kills the first process, and with it all in its pid namespace.
+    pub(super) fn kill(&self) {
+        if let Some(now) = &self.now {
+            now.running.child.kill();
+        }
+    }
+
+    /// Sees to an end whose output has been handed on.
+    fn settle(&mut self) {
+        let Some(exit_code) = self.exit_code else { return };
+        let drained = self.now.as_ref().is_none_or(|now| now.output.is_drained());
+        if !drained && !is_due(self.drained_by) {
+            return;
+        }
+        let exit = Exit {
+            exit_code,
+            at: record::now(),
+            since: self.run.since,
+            reason: self.reason.take(),
+            by_user: self.by_user,
+        };
+        self.now = None;
+        (self.exit_code, self.drained_by, self.kill_at, self.timeout_at) = (None, None, None, None);
+        self.tell_happening("die", &[("exitCode", exit_code.to_string())]);
+        let again = self.connections.any(|connection| connection.waits_for_start);
+        if again {
+            self.between(exit);
+            self.start_again(true);
+        } else if !self.by_user && self.start.restart.restarts(exit_code, self.run.restarts) {
+            self.between(exit);
+            self.start_at = Some(Instant::now() + self.backoff.next(self.up_since.elapsed()));
+        } else {
+            self.over = Some(exit);
+        }
+    }
+
+    /// Notes an end that is not the last, and tells those who wait for it.
+    fn between(&mut self, exit: Exit) {
+        let event = Event::Exited { exit_code: exit.exit_code };
+        (self.run.init, self.run.paused, self.run.last) = (None, false, Some(exit));
+        let _ = self.write_run();
+        self.callers.clear();
+        self.connections.tell_all(&event, |connection| {
+            std::mem::take(&mut connection.waits_for_end) | std::mem::take(&mut connection.attached)
+        });
+    }
+
+    /// Starts it again; by a user's wish, or because the policy says so.
+    pub(super) fn start_again(&mut self, by_wish: bool) {
+        self.start_at = None;
+        self.by_user = false;
+        // A detached container now, whoever was attached to the last one.
+        self.start.attached = false;
+        super::incarnation::make_mountable(&self.bundle);
+        self.run.restarts = if by_wish { 0 } else { self.run.restarts + 1 };
+        let launched = Incarnation::launch(&self.start, self.filter.as_ref());
+        startup::forget_code();
+        match launched.and_then(|now| self.is_up(now)) {
+            Ok(()) => {
+                let started = self.started();
+                self.connections.tell_all(&started, |connection| std::mem::take(&mut connection.waits_for_start));
+                self.tell_happening("restart", &[]);
+            }
+            Err(error) => self.failed_again(&error),
+        }
+    }
+
+    fn failed_again(&mut self, error: &MonitorError) {
+        let exit_code = i32::from(error.exit_code());
+        self.connections.tell_all(&error.event(), |connection| std::mem::take(&mut connection.waits_for_start));
+        let (at, since, by_user) = (record::now(), self.run.since, self.by_user);
+        let exit = Exit { exit_code, at, since, reason: Some(error.sentence()), by_user };
+        if self.start.restart.restarts(exit_code, self.run.restarts) {
+            self.between(exit);
+            self.start_at = Some(Instant::now() + self.backoff.next(Duration::ZERO));
+        } else {
+            self.over = Some(exit);
+        }
+    }
+
+    /// Notes that it runs.
+    fn is_up(&mut self, now: Incarnation) -> Result<(), MonitorError> {
+        // A process that has ended already has no start any more; nothing can be mistaken for it then.
+        let pid = now.running.child.pid;
+        let started_ticks = identity::started_ticks(pid).unwrap_or(0);
+        let boot_id = self.run.monitor.boot_id.clone();
+        self.run.init = Some(ProcessIdentity { pid, started_ticks, boot_id });
+        self.run.since = record::now();
+        self.run.paused = false;
+        self.up_since = Instant::now();
+        if let Err(error) = self.write_run() {
+            now.running.child.kill();
+            return Err(MonitorError::System("write run.json of the container", error));
+        }
+        self.now = Some(now);
+        self.timeout_at = self.start.timeout.and_then(timers::after);
+        self.tell_happening("start", &[]);
+        Ok(())
+    }
+
+    fn started(&self) -> Event {
+        let monitor = self.run.monitor.clone();
+        Event::Started { init: self.run.init.clone().unwrap_or_else(|| monitor.clone()), monitor }
+    }
+
+    pub(super) fn write_run(&self) -> std::io::Result<()> {
+        record::write(self.bundle.as_fd(), record::RUN, &self.run)
+    }
+
+    /// What happens to it is told; who cannot be told has missed it.
+    pub(super) fn tell_happening(&self, action: &str, more: &[(&str, String)]) {
+        happenings::tell(&self.start.events, &self.start.subject, action, more);
+    }
+
+    /// It has ended before the next start, for good.
+    pub(super) fn over_between(&mut self) {
+        let mut exit = self.run.last.clone().unwrap_or(Exit {
+            exit_code: 0,
+            at: record::now(),
+            since: self.run.since,
+            reason: None,
+            by_user: true,
+        });
+        exit.by_user = true;
+        self.over = Some(exit);
+    }
+
+    /// Writes down the end, lets go of the bundle, and tells everybody, in this order: who hears of the end can
+    /// start it again at once.
+    fn finish(mut self, exit: &Exit) -> Result<(), MonitorError> {
+        let mut written = record::write(self.bundle.as_fd(), record::EXIT, exit);
+        for _ in 0..50 {
+            if written.is_ok() {
+                break;
+            }
+            // The disk is full: the exit code is worth a while of waiting.
+            std::thread::sleep(Duration::from_millis(100));
+            written = record::write(self.bundle.as_fd(), record::EXIT, exit);
+        }
+        if self.by_user {
+            self.tell_happening("stop", &[]);
+        }
+        let _ = rustix::fs::unlinkat(&self.bundle, SOCKET, rustix::fs::AtFlags::empty());
+        let removed_by_engine = self.start.attached && self.connections.has(BORN);
+        let _ = rustix::fs::flock(&self.bundle, rustix::fs::FlockOperation::Unlock);
+        let event = Event::Exited { exit_code: exit.exit_code };
+        self.connections.tell_all(&event, |connection| {
+            connection.id == BORN
+                || connection.waits_for_end
+                || connection.waits_for_last_end
+                || connection.waits_for_start
+                || connection.attached
+        });
+        if !removed_by_engine {
+            super::finish::run(&self.start.finish);
+        }
+        written.map_err(|error| MonitorError::System("write exit.json of the container", error))
+    }
+}
+
+/// The identity of a process that lives.
+fn name(pid: u32) -> Result<ProcessIdentity, MonitorError> {
+    let boot_id = identity::boot_id().map_err(MonitorError::system("read the boot id"))?;
+    Ok(ProcessIdentity { pid, started_ticks: identity::started_ticks(pid).unwrap_or(0), boot_id })
+}
