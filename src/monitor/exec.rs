@@ -174,8 +174,9 @@ impl<O: Copy + PartialEq> Execs<O> {
         Some(Told { owner, event: Event::Exited { exit_code }, terminal: None })
     }
 
-    /// Kills what the owner has started: a check that takes too long.
-    pub fn kill(&mut self, owner: O) {
+    /// Kills what the owner has started: a check that takes too long. False if the owner
+    /// will hear no more of it, since it has not arrived yet.
+    pub fn kill(&mut self, owner: O) -> bool {
         let owned = |exec: &Exec<O>| exec.owner == Some(owner);
         for exec in self.all.iter().filter(|exec| owned(exec)) {
             if let Stage::Running(running) = &exec.stage {
@@ -184,6 +185,7 @@ impl<O: Copy + PartialEq> Execs<O> {
         }
         // Dropped, a process on its way is killed.
         self.all.retain(|exec| !(owned(exec) && matches!(exec.stage, Stage::Joining { .. })));
+        self.all.iter().any(owned)
     }
 
     /// From now on the owner's process goes on without it.

@@ -13,6 +13,7 @@ use super::attached::Caller;
 use super::connections::{BORN, Connections, Id};
 use super::error::MonitorError;
 use super::exec::{Execs, Told};
+use super::health::Watch;
 use super::incarnation::Incarnation;
 use super::protocol::{Event, SOCKET, Start};
 use super::record::{self, Exit, Run};
@@ -34,7 +35,9 @@ pub struct Life {
     /// Callers whose terminal we may have to put back.
     pub(super) callers: Vec<(Id, Caller)>,
     /// Processes that have joined the container, and those on their way.
-    pub(super) execs: Execs<Id>,
+    pub(super) execs: Execs<Owner>,
+    /// The health check, if it has one.
+    pub(super) health: Option<Watch>,
     /// None between an end and the next start.
     pub(super) now: Option<Incarnation>,
     pub(super) run: Run,
@@ -55,6 +58,15 @@ pub struct Life {
     backoff: Backoff,
     /// How it ended for good.
     over: Option<Exit>,
+}
+
+/// Whose process has joined the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// One who has connected.
+    Caller(Id),
+    /// The health check.
+    Check,
 }
 
 /// What a wait has brought.
@@ -86,6 +98,7 @@ impl Life {
         let run = Run { init: None, monitor, since: record::now(), paused: false, restarts: 0, last: None };
         let mut life = Self {
             timeout_at: start.timeout.and_then(timers::after),
+            health: start.health.clone().map(Watch::new),
             start,
             bundle,
             filter,
@@ -152,12 +165,14 @@ impl Life {
         let door = self.connections.door();
         let sockets: Vec<_> = self.connections.sockets().collect();
         let streams = self.now.iter().flat_map(|now| now.input.interests().chain(now.output.interests()));
-        let streams: Vec<_> = streams.chain(self.execs.interests()).collect();
+        let health = self.health.iter().flat_map(Watch::interests);
+        let streams: Vec<_> = streams.chain(self.execs.interests()).chain(health).collect();
         let mut fds = vec![PollFd::new(&signals, PollFlags::IN)];
         fds.extend(sockets.iter().map(|(_, fd)| PollFd::new(fd, PollFlags::IN)));
         fds.extend(streams.iter().map(|(fd, flags)| PollFd::new(fd, *flags)));
         fds.extend(door.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        let clock = timers::until([self.kill_at, self.timeout_at, self.start_at, self.drained_by]);
+        let clock = self.health.as_ref().and_then(Watch::clock);
+        let clock = timers::until([self.kill_at, self.timeout_at, self.start_at, self.drained_by, clock]);
         match rustix::event::poll(&mut fds, clock.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(MonitorError::System("poll", error.into())),
@@ -215,6 +230,9 @@ impl Life {
         for told in self.execs.turn(is_ready) {
             self.tell(told);
         }
+        if let Some(health) = &mut self.health {
+            health.turn(is_ready);
+        }
         let Some(now) = &mut self.now else { return };
         now.output.turn(is_ready);
         let leaving = now.input.turn(is_ready);
@@ -229,9 +247,12 @@ impl Life {
     }
 
     /// Tells the owner of an exec.
-    fn tell(&mut self, Told { owner, event, terminal }: Told<Id>) {
+    fn tell(&mut self, Told { owner, event, terminal }: Told<Owner>) {
         let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
-        self.connections.tell(owner, &event, &fds);
+        match owner {
+            Owner::Caller(id) => self.connections.tell(id, &event, &fds),
+            Owner::Check => self.checked(&event),
+        }
     }
 
     fn by_the_clock(&mut self) {
@@ -247,6 +268,7 @@ impl Life {
         if is_due(self.start_at) {
             self.start_again(false);
         }
+        self.check_health();
     }
 
     /// Kills the first process, and with it all in its pid namespace.
@@ -271,6 +293,7 @@ impl Life {
             by_user: self.by_user,
         };
         self.now = None;
+        self.end_checks();
         (self.exit_code, self.drained_by, self.kill_at, self.timeout_at) = (None, None, None, None);
         self.tell_happening("die", &[("exitCode", exit_code.to_string())]);
         let again = self.connections.any(|connection| connection.waits_for_start);
@@ -346,6 +369,7 @@ impl Life {
         self.now = Some(now);
         self.timeout_at = self.start.timeout.and_then(timers::after);
         self.tell_happening("start", &[]);
+        self.begin_checks();
         Ok(())
     }
 

@@ -22,6 +22,7 @@ mod error;
 mod exec;
 mod finish;
 mod happenings;
+mod health;
 mod incarnation;
 pub mod input;
 mod life;
@@ -29,6 +30,7 @@ mod pump;
 mod run;
 pub mod stream;
 mod timers;
+mod watching;
 mod words;
 
 pub use run::main;

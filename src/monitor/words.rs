@@ -8,7 +8,7 @@ use super::attached::Caller;
 use super::connections::Id;
 use super::error::MonitorError;
 use super::exec::{Bond, Confinement, Order, Place};
-use super::life::Life;
+use super::life::{Life, Owner};
 use super::protocol::{Cargo, Control, Event, StopWish, WireError};
 use super::timers;
 use crate::launch::join::signal_all;
@@ -48,11 +48,13 @@ impl Life {
             Control::Exec { unfiltered, detached } => {
                 let confinement = if unfiltered { Confinement::Unfiltered } else { Confinement::Filtered };
                 let bond = if detached { Bond::Free } else { Bond::Owned };
-                if let Err(error) = self.exec(id, cargo, confinement, bond) {
+                let begun =
+                    Order::read(cargo, confinement, bond).and_then(|order| self.exec(Owner::Caller(id), &order));
+                if let Err(error) = begun {
                     self.connections.tell(id, &error.event(), &[]);
                 }
             }
-            Control::Release => self.execs.release(id),
+            Control::Release => self.execs.release(Owner::Caller(id)),
             Control::Update { restart } => {
                 self.start.restart = restart;
                 self.connections.tell(id, &Event::Done, &[]);
@@ -83,7 +85,7 @@ impl Life {
         if attached {
             self.detach(id);
         }
-        self.execs.left(id);
+        self.execs.left(Owner::Caller(id));
         self.connections.close(id);
     }
 
@@ -221,8 +223,10 @@ impl Life {
     }
 
     /// Begins an exec; what comes of it is told later.
-    fn exec(&mut self, id: Id, cargo: Cargo, confinement: Confinement, bond: Bond) -> Result<(), MonitorError> {
-        let order = Order::read(cargo, confinement, bond)?;
+    ///
+    /// # Errors
+    /// With what kept it from beginning.
+    pub(super) fn exec(&mut self, owner: Owner, order: &Order) -> Result<(), MonitorError> {
         let now = self.now.as_ref().ok_or(MonitorError::Between)?;
         let place = Place {
             target: now.running.target(),
@@ -230,6 +234,6 @@ impl Life {
             filter: self.filter.as_ref().map(AsFd::as_fd),
             keyring: &self.start.keyring,
         };
-        self.execs.start(id, &order, &place)
+        self.execs.start(owner, order, &place)
     }
 }

@@ -63,18 +63,19 @@ fn many_one_after_another_leave_nothing() {
     let Some(live) = Live::new() else { return };
     let guest = Guest::runs(&live, &["--init"], "touch /tmp/ready; exec sleep 3000");
     let (_, monitor) = guest.pids();
-    for _ in 0..20 {
-        guest.exec(&[], &["true"]).ok();
-    }
-    let (before, memory_before) = (holdings(monitor), memory(monitor));
-    for number in 0..many() {
+    let one = |number: u32| {
         match number % 4 {
             0 => guest.exec(&["-d"], &["true"]).run().exits(0),
             1 => guest.exec(&[], &["nosuch"]).run().exits(127),
             2 => guest.exec(&["-t"], &["echo", "x"]).run().exits(0),
             _ => guest.exec(&[], &["true"]).run().exits(0),
         };
-    }
+    };
+    // The heap finds its shape with the first of each kind.
+    (0..80).for_each(one);
+    awaits(|| holdings(monitor).children.len() == 1);
+    let (before, memory_before) = (holdings(monitor), memory(monitor));
+    (0..many()).for_each(one);
     awaits(|| holdings(monitor) == before);
     let grown = memory(monitor).saturating_sub(memory_before);
     assert!(grown <= 64, "the monitor has grown by {grown} KiB");

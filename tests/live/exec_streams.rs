@@ -115,7 +115,7 @@ fn a_killed_client_takes_its_command_along() {
 fn a_terminal_has_the_size_of_ours_and_changes_with_it() {
     let Some(live) = Live::new() else { return };
     let guest = Guest::sleeps(&live, &[]);
-    let script = "tty; stty size; echo rea''dy; trap 'stty size; exit 5' WINCH; while :; do sleep 0.05; done";
+    let script = "tty; stty size; trap 'stty size; exit 5' WINCH; echo rea''dy; while :; do sleep 0.05; done";
     let mut person = Person::runs(&live, &["exec", "-it", "guest", "sh", "-c", script]);
     let before = person.settings();
     let shown = person.sees("ready");
