@@ -11,6 +11,7 @@
 //! | 2 | [`launch`] | OCI spec -> plan -> one `clone3`, a child that walks the plan |
 //! | 2 | [`store`] | what is kept: blobs, layers, rows, bundles, locks |
 //! | 2 | [`registry`] | the distribution protocol, its credentials and its limits |
+//! | 2 | [`logs`] | what containers have written: one writer, any number of readers |
 //! | 2 | [`snapshot`] | root file systems: unpacked layers, overlay recipes, the worker |
 //! | 3 | [`monitor`] | the small process that each container has as its parent |
 //! | 4 | [`engine`] | the verbs; orders the rooms below, owns no format |
@@ -19,6 +20,7 @@
 pub mod cli;
 pub mod engine;
 pub mod launch;
+pub mod logs;
 pub mod model;
 pub mod monitor;
 pub mod registry;

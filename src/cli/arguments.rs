@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::commands::{
-    attach, control, create, df, events, exec, images, import, info, inspect, load, port, prune, ps, pull, rename, rm,
-    rmi, run, save, start, stats, tag, top, update, version, wait,
+    attach, control, create, df, events, exec, images, import, info, inspect, load, logs, port, prune, ps, pull,
+    rename, rm, rmi, run, save, start, stats, tag, top, update, version, wait,
 };
 use super::environment::Wishes;
 
@@ -74,6 +74,7 @@ pub(super) enum Command {
     Wait(wait::Args),
     Attach(attach::Args),
     Exec(exec::Args),
+    Logs(logs::Args),
     Pull(pull::Args),
     Images(images::Args),
     Rmi(rmi::Args),
@@ -142,6 +143,7 @@ pub(super) enum Container {
     Wait(wait::Args),
     Attach(attach::Args),
     Exec(exec::Args),
+    Logs(logs::Args),
     Inspect(inspect::Args),
 }
 

@@ -11,6 +11,7 @@ pub(super) mod import;
 pub(super) mod info;
 pub(super) mod inspect;
 pub(super) mod load;
+pub(super) mod logs;
 pub(super) mod port;
 pub(super) mod prune;
 pub(super) mod ps;
@@ -63,6 +64,7 @@ impl Command {
             Self::Unpause(args) | Self::Container(Container::Unpause(args)) => args.execute(session),
             Self::Wait(args) | Self::Container(Container::Wait(args)) => args.execute(session),
             Self::Exec(args) | Self::Container(Container::Exec(args)) => args.execute(session),
+            Self::Logs(args) | Self::Container(Container::Logs(args)) => args.execute(session),
             Self::Attach(args) | Self::Container(Container::Attach(args)) => args.execute(session),
             Self::Pull(args) | Self::Image(Image::Pull(args)) => args.execute(session),
             Self::Images(args) | Self::Image(Image::Ls(args)) => args.execute(session),

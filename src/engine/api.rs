@@ -23,6 +23,7 @@ mod failure;
 mod happenings;
 mod info;
 mod lifecycle;
+mod logs;
 mod processes;
 mod room;
 
@@ -39,6 +40,7 @@ pub use lifecycle::{
     Act, Acted, Action, Attach, AttachOptions, Attached, Create, Created, Ended, ListDue, Ran, Run, Start,
     StartAttached, Started, Wait,
 };
+pub use logs::{LogShown, ShowLog};
 pub use processes::{ListProcesses, Process, Processes, ReadUsage, Usage};
 pub use room::{DiskUsage, GetDiskUsage, ImageRoom, Prune, PruneFilter, PruneImages, Pruned, VolumeRoom};
 
@@ -342,6 +344,7 @@ calls! {
     Act(Act) -> Acted(Acted),
     Wait(Wait) -> Ended(Ended),
     Exec(Exec) -> Executed(Executed),
+    ShowLog(ShowLog) -> LogShown(LogShown),
     Pull(Pull) -> Pulled(Pulled),
     ListImages(ListImages) -> Images(Vec<ImageSummary>),
     RemoveImage(RemoveImage) -> ImageRemoved(Vec<ImageRemoval>),

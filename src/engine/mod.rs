@@ -48,6 +48,7 @@ impl Engine {
             Request::ListDue(_) => self.list_due().map(Into::into),
             Request::Act(act) => Ok(self.act(&act).into()),
             Request::Exec(exec) => self.exec(&exec, events).map(Into::into),
+            Request::ShowLog(show) => self.show_log(&show).map(Into::into),
             Request::Wait(wait) => self.wait_for_container(&wait).map(Into::into),
             Request::Pull(pull) => self.pull(&pull, events).map(Into::into),
             Request::ListContainers(list) => self.list_containers(&list, events).map(Into::into),

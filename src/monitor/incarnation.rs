@@ -11,6 +11,8 @@ use super::protocol::{Mapping, Start};
 use super::pump::Pump;
 use crate::launch::parent::{self, Running};
 use crate::launch::{self, Extras, JoinFacts, LaunchError, Plan};
+use crate::logs::writer::Writer;
+use crate::model::supervision::LogDriver;
 use crate::sys::idmap::Helpers;
 
 /// A container that runs.
@@ -31,7 +33,10 @@ impl Incarnation {
     ///
     /// # Errors
     /// With what is wrong with the bundle, or the step that failed.
-    pub fn launch(start: &Start, filter: Option<&OwnedFd>) -> Result<Self, MonitorError> {
+    pub fn launch(start: &Start, filter: Option<&OwnedFd>, bundle: &OwnedFd) -> Result<Self, MonitorError> {
+        let system = MonitorError::system;
+        let log = (start.log.driver == LogDriver::File).then(|| Writer::new(bundle.as_fd(), &start.log));
+        let log = log.transpose().map_err(system("open the bundle once more"))?;
         let (plan, facts) = compile(filter, start)?;
         let mapping = match &start.mapping {
             Mapping::Direct { deny_setgroups } => launch::Mapping::Direct { deny_setgroups: *deny_setgroups },
@@ -40,9 +45,8 @@ impl Incarnation {
             }
         };
         if plan.terminal {
-            return with_terminal((&plan, facts), &mapping, start);
+            return with_terminal((&plan, facts), &mapping, start, log);
         }
-        let system = MonitorError::system;
         let pipes = Pipes::new(start.interactive).map_err(system("make pipes"))?;
         let [input, output, error] = &pipes.program;
         let stdio = Some([input.as_fd(), output.as_fd(), error.as_fd()]);
@@ -50,7 +54,7 @@ impl Incarnation {
         let (feed, output, error) = pipes.ours();
         // What the caller of `run` has to say ends with it; a detached container can be typed to later.
         let input = Input::new(feed, start.attached);
-        Ok(Self { running, facts, input, output: Pump::new(output, Some(error)) })
+        Ok(Self { running, facts, input, output: Pump::new(output, Some(error), log, start.attached) })
     }
 }
 
@@ -58,6 +62,7 @@ fn with_terminal(
     (plan, facts): (&Plan, JoinFacts),
     mapping: &launch::Mapping,
     start: &Start,
+    log: Option<Writer>,
 ) -> Result<Incarnation, MonitorError> {
     let system = MonitorError::system;
     let running = parent::start(plan, mapping, None, None)?.run(plan)?;
@@ -68,7 +73,7 @@ fn with_terminal(
     };
     let output = quiet().map_err(system("take the terminal"))?;
     let feed = start.interactive.then(quiet).transpose().map_err(system("take the terminal"))?;
-    Ok(Incarnation { input: Input::new(feed, false), output: Pump::new(output, None), running, facts })
+    Ok(Incarnation { input: Input::new(feed, false), output: Pump::new(output, None, log, false), running, facts })
 }
 
 fn compile(filter: Option<&OwnedFd>, start: &Start) -> Result<(Plan, JoinFacts), MonitorError> {

@@ -89,7 +89,7 @@ impl Life {
         (signals, listener): (SignalFd, OwnedFd),
         caller: Option<Caller>,
     ) -> Result<Self, MonitorError> {
-        let launched = Incarnation::launch(&start, filter.as_ref());
+        let launched = Incarnation::launch(&start, filter.as_ref(), &bundle);
         if launched.is_err() {
             let _ = rustix::fs::unlinkat(&bundle, SOCKET, rustix::fs::AtFlags::empty());
         }
@@ -171,8 +171,9 @@ impl Life {
         fds.extend(sockets.iter().map(|(_, fd)| PollFd::new(fd, PollFlags::IN)));
         fds.extend(streams.iter().map(|(fd, flags)| PollFd::new(fd, *flags)));
         fds.extend(door.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        let clock = self.health.as_ref().and_then(Watch::clock);
-        let clock = timers::until([self.kill_at, self.timeout_at, self.start_at, self.drained_by, clock]);
+        let clock = [self.health.as_ref().and_then(Watch::clock), self.now.as_ref().and_then(|now| now.output.clock())];
+        let clock =
+            timers::until([self.kill_at, self.timeout_at, self.start_at, self.drained_by].into_iter().chain(clock));
         match rustix::event::poll(&mut fds, clock.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(MonitorError::System("poll", error.into())),
@@ -234,13 +235,13 @@ impl Life {
             health.turn(is_ready);
         }
         let Some(now) = &mut self.now else { return };
-        now.output.turn(is_ready);
-        let leaving = now.input.turn(is_ready);
+        let mut leaving = now.output.turn(is_ready);
+        leaving.extend(now.input.turn(is_ready).by_keys);
         if self.exit_code.is_some() {
             // As long as somebody takes it, it is waited for.
             self.drained_by = timers::after(DRAIN);
         }
-        for id in leaving.by_keys {
+        for id in leaving {
             self.detach(id);
             self.connections.tell(id, &Event::Done, &[]);
         }
@@ -268,6 +269,9 @@ impl Life {
         if is_due(self.start_at) {
             self.start_again(false);
         }
+        if let Some(now) = &mut self.now {
+            now.output.retry();
+        }
         self.check_health();
     }
 
@@ -284,6 +288,10 @@ impl Life {
         let drained = self.now.as_ref().is_none_or(|now| now.output.is_drained());
         if !drained && !is_due(self.drained_by) {
             return;
+        }
+        let held_back = self.now.as_ref().map_or(0, |now| now.output.held_back());
+        if held_back > 0 {
+            self.reason = Some(format!("its log could not be written, {held_back} bytes of output are lost"));
         }
         let exit = Exit {
             exit_code,
@@ -327,7 +335,7 @@ impl Life {
         self.start.attached = false;
         super::incarnation::make_mountable(&self.bundle);
         self.run.restarts = if by_wish { 0 } else { self.run.restarts + 1 };
-        let launched = Incarnation::launch(&self.start, self.filter.as_ref());
+        let launched = Incarnation::launch(&self.start, self.filter.as_ref(), &self.bundle);
         startup::forget_code();
         match launched.and_then(|now| self.is_up(now)) {
             Ok(()) => {

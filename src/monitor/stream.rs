@@ -149,22 +149,43 @@ impl Stream {
 pub struct Sink {
     fd: OwnedFd,
     most: usize,
+    blocks: bool,
 }
 
 impl Sink {
     /// A descriptor of ours, which does not block.
     pub fn own(fd: OwnedFd) -> Self {
-        Self { fd, most: CHUNK }
+        Self { fd, most: CHUNK, blocks: false }
+    }
+
+    /// Writes as much as can be written without waiting. Where writing may block, little
+    /// is written, and it is to be known that there is room.
+    ///
+    /// # Errors
+    /// Those of write(2).
+    pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        let most = if self.blocks { self.most.min(bytes.len()) } else { bytes.len() };
+        rustix::io::write(&self.fd, bytes.get(..most).unwrap_or_default())
+    }
+
+    /// Whether it has to be known that there is room before something is written.
+    pub fn blocks(&self) -> bool {
+        self.blocks
+    }
+
+    /// What to poll for when it is full.
+    pub fn interest(&self) -> (BorrowedFd<'_>, PollFlags) {
+        (self.fd.as_fd(), PollFlags::OUT)
     }
 
     /// A descriptor that others use too, so its flags must stay as they are: opened
     /// anew without blocking where that is allowed, else written to in small pieces.
     pub fn shared(fd: OwnedFd) -> Self {
         match reopen(fd.as_fd(), OFlags::WRONLY) {
-            Some(own) => Self { fd: own, most: CHUNK },
+            Some(own) => Self { fd: own, most: CHUNK, blocks: false },
             None => {
                 let whole = kind(fd.as_fd()) == Some(FileType::RegularFile);
-                Self { fd, most: if whole { CHUNK } else { SMALL } }
+                Self { fd, most: if whole { CHUNK } else { SMALL }, blocks: !whole }
             }
         }
     }

@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("store", 2),
     ("registry", 2),
     ("snapshot", 2),
+    ("logs", 2),
     ("network", 2),
     ("cgroup", 2),
     ("monitor", 3),

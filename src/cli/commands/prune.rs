@@ -57,14 +57,14 @@ struct How {
 impl Containers {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
         let prune = Prune { containers: true, ..Prune::default() };
-        self.how.execute("container prune", prune, session)
+        self.how.execute("container prune", &prune, session)
     }
 }
 
 impl Images {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
         let prune = Prune { images: images(self.all), ..Prune::default() };
-        self.how.execute("image prune", prune, session)
+        self.how.execute("image prune", &prune, session)
     }
 }
 
@@ -77,7 +77,7 @@ impl Everything {
             leftovers: true,
             filters: Vec::new(),
         };
-        self.how.execute("system prune", prune, session)
+        self.how.execute("system prune", &prune, session)
     }
 }
 
@@ -86,10 +86,10 @@ fn images(all: bool) -> PruneImages {
 }
 
 impl How {
-    fn execute(self, verb: &str, prune: Prune, session: &mut Session) -> Result<u8, Problem> {
+    fn execute(self, verb: &str, prune: &Prune, session: &mut Session) -> Result<u8, Problem> {
         let now = human::now();
         let filters = self.filters.iter().map(|text| filter(text, verb, now)).collect::<Result<_, _>>()?;
-        let prune = Prune { filters, ..prune };
+        let prune = Prune { filters, ..prune.clone() };
         if !self.force {
             confirm(verb, &warning(&prune), session)?;
         }

@@ -14,6 +14,7 @@ mod image;
 mod inspect;
 mod limits;
 mod list;
+mod logs;
 mod reconcile;
 mod remove;
 mod rename;
