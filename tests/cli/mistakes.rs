@@ -7,7 +7,7 @@ fn mistakes_on_the_command_line() {
     let environment = TestEnvironment::new();
     // What was typed, the hint, the exit code, the sentence.
     let cases = [
-        ("bogus", "pybox --help", 125, "unrecognized subcommand 'bogus'"),
+        ("frobnicate", "pybox --help", 125, "unrecognized subcommand 'frobnicate'"),
         ("images --bogus", "pybox images --help", 125, "unexpected argument '--bogus' found"),
         ("rmi", "pybox rmi --help", 125, "the following required arguments were not provided: <IMAGE>..."),
         ("pull", "pybox pull --help", 125, "the following required arguments were not provided: <IMAGE>"),
@@ -42,13 +42,15 @@ fn mistakes_on_the_command_line() {
             "ps --filter colour=red",
             "pybox ps --help",
             1,
-            "invalid value \"colour=red\" for --filter: expected id=, name=, status=, label=, ancestor= or exited=",
+            "invalid value \"colour=red\" for --filter: expected id=, name=, status=, health=, label=, \
+             ancestor=, exited=, volume=, before= or since=",
         ),
         (
             "ps --filter status=dead",
             "pybox ps --help",
             1,
-            "invalid value \"status=dead\" for --filter: expected status= with created, running, paused or exited",
+            "invalid value \"status=dead\" for --filter: expected status= with created, running, paused, \
+             restarting or exited",
         ),
         (
             "images --filter size=1",

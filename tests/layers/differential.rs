@@ -157,13 +157,14 @@ fn entry() -> impl Strategy<Value = Entry> {
     let mode = prop::sample::select(vec![0o644_u64, 0o755, 0o700, 0o4755, 0o1777, 0o2750]);
     let owner = prop::sample::select(vec![(0_u64, 0_u64), (1, 2), (0, 7)]);
     let kinds = prop_oneof![
-        3 => (name(), "[xyz]{0,3}").prop_map(|(name, data)| Entry::file(name, data)),
-        3 => name().prop_map(Entry::dir),
-        1 => (name(), target).prop_map(|(name, target)| Entry::symlink(name, target)),
-        1 => (name(), name()).prop_map(|(name, target)| Entry::hardlink(name, target)),
-        1 => name().prop_map(|name| Entry::new(name, b'6')),
+        3 => (name(), "[xyz]{0,3}").prop_map(|(name, data)| (Entry::file(name, data), 0)),
+        3 => name().prop_map(|name| (Entry::dir(name), 0o2000)),
+        1 => (name(), target).prop_map(|(name, target)| (Entry::symlink(name, target), 0)),
+        1 => (name(), name()).prop_map(|(name, target)| (Entry::hardlink(name, target), 0)),
+        1 => name().prop_map(|name| (Entry::new(name, b'6'), 0)),
     ];
-    (kinds, mode, owner).prop_map(|(entry, mode, (uid, gid))| entry.mode(mode).owner(uid, gid))
+    // A set-group-id directory hands its group to parents that are only implied, if GNU tar has made it already.
+    (kinds, mode, owner).prop_map(|((entry, never), mode, (uid, gid))| entry.mode(mode & !never).owner(uid, gid))
 }
 
 /// What both readers make of parents that the archive only implies has the time

@@ -17,6 +17,7 @@ mod identity;
 mod images;
 mod isolation;
 mod lifecycle;
+mod logs;
 mod mounts;
 mod network;
 mod oracle;

@@ -24,7 +24,14 @@ pub(crate) struct Args {
     follow: bool,
 
     /// Show this many lines from the end, or all
-    #[arg(short = 'n', long, value_name = "N", default_value = "all", hide_default_value = true)]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value = "all",
+        hide_default_value = true,
+        allow_negative_numbers = true
+    )]
     tail: String,
 
     /// Show what was written since this time, as in 10m or 2026-11-24T08:00:00

@@ -6,6 +6,7 @@ use super::*;
 use crate::model::container::{MountSource, NetworkMode, UserNamespace};
 
 #[derive(Debug, Parser)]
+#[command(disable_help_flag = true)]
 struct Line {
     #[command(flatten)]
     args: Wanted,
