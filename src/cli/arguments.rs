@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::commands::{
-    attach, control, create, df, events, exec, images, import, info, inspect, load, logs, port, prune, ps, pull,
-    rename, rm, rmi, run, save, start, stats, tag, top, update, version, wait,
+    attach, commit, control, cp, create, df, diff, events, exec, export, history, images, import, info, inspect, load,
+    logs, port, prune, ps, pull, rename, rm, rmi, run, save, start, stats, tag, top, update, version, wait,
 };
 use super::environment::Wishes;
 
@@ -75,6 +75,10 @@ pub(super) enum Command {
     Attach(attach::Args),
     Exec(exec::Args),
     Logs(logs::Args),
+    Cp(cp::Args),
+    Diff(diff::Args),
+    Commit(commit::Args),
+    Export(export::Args),
     Pull(pull::Args),
     Images(images::Args),
     Rmi(rmi::Args),
@@ -82,6 +86,7 @@ pub(super) enum Command {
     Load(load::Args),
     Save(save::Args),
     Tag(tag::Args),
+    History(history::Args),
     Inspect(inspect::Args),
     Ps(ps::Args),
     Rm(rm::Args),
@@ -117,6 +122,7 @@ pub(super) enum Image {
     Load(load::Args),
     Save(save::Args),
     Tag(tag::Args),
+    History(history::Args),
     Inspect(inspect::Args),
 }
 
@@ -144,6 +150,10 @@ pub(super) enum Container {
     Attach(attach::Args),
     Exec(exec::Args),
     Logs(logs::Args),
+    Cp(cp::Args),
+    Diff(diff::Args),
+    Commit(commit::Args),
+    Export(export::Args),
     Inspect(inspect::Args),
 }
 

@@ -1,11 +1,16 @@
 //! The verbs: one file each, with its options, its help and a short function.
 
 pub(super) mod attach;
+pub(super) mod commit;
 pub(super) mod control;
+pub(super) mod cp;
 pub(super) mod create;
 pub(super) mod df;
+pub(super) mod diff;
 pub(super) mod events;
 pub(super) mod exec;
+pub(super) mod export;
+pub(super) mod history;
 pub(super) mod images;
 pub(super) mod import;
 pub(super) mod info;
@@ -65,6 +70,11 @@ impl Command {
             Self::Wait(args) | Self::Container(Container::Wait(args)) => args.execute(session),
             Self::Exec(args) | Self::Container(Container::Exec(args)) => args.execute(session),
             Self::Logs(args) | Self::Container(Container::Logs(args)) => args.execute(session),
+            Self::Cp(args) | Self::Container(Container::Cp(args)) => args.execute(session),
+            Self::Diff(args) | Self::Container(Container::Diff(args)) => args.execute(session),
+            Self::Export(args) | Self::Container(Container::Export(args)) => args.execute(session),
+            Self::Commit(args) | Self::Container(Container::Commit(args)) => args.execute(session),
+            Self::History(args) | Self::Image(Image::History(args)) => args.execute(session),
             Self::Attach(args) | Self::Container(Container::Attach(args)) => args.execute(session),
             Self::Pull(args) | Self::Image(Image::Pull(args)) => args.execute(session),
             Self::Images(args) | Self::Image(Image::Ls(args)) => args.execute(session),

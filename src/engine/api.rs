@@ -20,6 +20,7 @@ mod changes;
 mod events;
 mod exec;
 mod failure;
+mod files;
 mod happenings;
 mod info;
 mod lifecycle;
@@ -34,6 +35,10 @@ pub use changes::{RenameContainer, Renamed, UpdateContainer, Updated};
 pub use events::{Event, LayerProgress, LayerSize};
 pub use exec::{Exec, Executed};
 pub use failure::{Failure, FailureKind};
+pub use files::{
+    ChangeKind, Changed, Commit, Committed, Copied, Copy, Export, Exported, HistoryStep, ListChanges, ListHistory,
+    Place,
+};
 pub use happenings::{HappeningFilter, Happenings, Position, ReadFrom, ReadHappenings};
 pub use info::{Disk, Driver, DriverState, Info};
 pub use lifecycle::{
@@ -345,6 +350,11 @@ calls! {
     Wait(Wait) -> Ended(Ended),
     Exec(Exec) -> Executed(Executed),
     ShowLog(ShowLog) -> LogShown(LogShown),
+    Copy(Copy) -> Copied(Copied),
+    Export(Export) -> Exported(Exported),
+    ListChanges(ListChanges) -> Changes(Vec<Changed>),
+    Commit(Commit) -> Committed(Committed),
+    ListHistory(ListHistory) -> History(Vec<HistoryStep>),
     Pull(Pull) -> Pulled(Pulled),
     ListImages(ListImages) -> Images(Vec<ImageSummary>),
     RemoveImage(RemoveImage) -> ImageRemoved(Vec<ImageRemoval>),

@@ -17,4 +17,5 @@ pub mod recipe;
 pub mod remove;
 pub(crate) mod tar;
 mod unpack;
+pub(crate) mod view;
 pub mod worker;

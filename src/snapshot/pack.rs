@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -15,6 +15,8 @@ use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::failure::{SnapshotError, shown};
+use super::kernel_overlay::OPAQUE;
+use super::layered::is_whiteout;
 use super::tar::entry::Attribute;
 use super::tar::writer::{Meta, Writer, Written};
 use crate::model::host::{IdMap, IdRange};
@@ -42,12 +44,42 @@ pub struct Packed {
 pub fn pack(directory: &Path, map: Option<&IdMap>, output: impl Write) -> Result<Packed, SnapshotError> {
     let root = rustix::fs::openat(CWD, directory, DIRECTORY & !OFlags::NOFOLLOW, Mode::empty());
     let root = root.map_err(|error| failed(b"", error))?;
+    pack_below(root, b"", Style { map, ..Style::default() }, output)
+}
+
+/// How an archive tells of a tree.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style<'s> {
+    /// What takes the place of the path that is packed; empty for what is in it alone.
+    pub name: &'s [u8],
+    /// Owners become what they are in the namespace of this map.
+    pub map: Option<&'s IdMap>,
+    /// Whether other file systems are entered, but for those that the kernel makes up.
+    pub cross: bool,
+    /// Whether the tree is the upper directory of an overlay: its marks become those of a layer
+    /// (OCI image-spec 1.1, "Whiteouts").
+    pub layer: bool,
+}
+
+/// Writes what stands at `start` below the directory `root`, a path without links; all of `root` if it
+/// is empty. As [`pack`] otherwise.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_below(root: OwnedFd, start: &[u8], style: Style<'_>, output: impl Write) -> Result<Packed, SnapshotError> {
     let device = rustix::fs::fstat(&root).map_err(|error| failed(b"", error))?.st_dev;
     let writer = Writer::new(output);
-    let mut packer = Packer { root, device, map, writer, linked: HashMap::new(), done: Packed::default() };
-    packer.directory(b"")?;
+    let start = start.to_vec();
+    let mut packer = Packer { root, device, start, style, writer, linked: HashMap::new(), done: Packed::default() };
+    let start = packer.start.clone();
     // Paths still to be read, the next one last.
-    let mut pending = packer.names(b"")?;
+    let mut pending = Vec::new();
+    if start.is_empty() {
+        packer.directory(b"")?;
+        pending = packer.names(b"")?;
+    } else if packer.entry(&start)? {
+        pending = packer.names(&start)?;
+    }
     while let Some(path) = pending.pop() {
         if packer.entry(&path)? {
             pending.extend(packer.names(&path)?);
@@ -63,7 +95,8 @@ const DIRECTORY: OFlags =
 struct Packer<'p, W> {
     root: OwnedFd,
     device: u64,
-    map: Option<&'p IdMap>,
+    start: Vec<u8>,
+    style: Style<'p>,
     writer: Writer<W>,
     /// Files with several names: inode to the first name.
     linked: HashMap<u64, Vec<u8>>,
@@ -71,6 +104,17 @@ struct Packer<'p, W> {
 }
 
 impl<W: Write> Packer<'_, W> {
+    /// What `path` is called in the archive.
+    fn name_of(&self, path: &[u8]) -> Vec<u8> {
+        let below = path.strip_prefix(self.start.as_slice()).unwrap_or(path);
+        let below = below.strip_prefix(b"/").unwrap_or(below);
+        match (self.style.name, below) {
+            (b"", below) => below.to_vec(),
+            (name, b"") => name.to_vec(),
+            (name, below) => [name, b"/", below].concat(),
+        }
+    }
+
     fn open(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, SnapshotError> {
         let path = if path.is_empty() { b"." } else { path };
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -104,7 +148,7 @@ impl<W: Write> Packer<'_, W> {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 self.directory(path)?;
-                return Ok(stat.st_dev == self.device);
+                return Ok(stat.st_dev == self.device || (self.style.cross && self.may_enter(path)?));
             }
             FileType::RegularFile => return self.file(path, &stat).map(|()| false),
             FileType::Symlink => {
@@ -112,6 +156,9 @@ impl<W: Write> Packer<'_, W> {
                 return self.write(path, &stat, Written::Symlink(target.as_bytes()), &[]).map(|()| false);
             }
             FileType::Fifo => Written::Fifo,
+            FileType::CharacterDevice if self.style.layer && is_whiteout(&stat) => {
+                return self.mark(path, &[b".wh.", name].concat()).map(|()| false);
+            }
             FileType::CharacterDevice => Written::CharDevice(numbers.0, numbers.1),
             FileType::BlockDevice => Written::BlockDevice(numbers.0, numbers.1),
             _ => {
@@ -125,8 +172,28 @@ impl<W: Write> Packer<'_, W> {
     fn directory(&mut self, path: &[u8]) -> Result<(), SnapshotError> {
         let directory = self.open(path, DIRECTORY)?;
         let stat = rustix::fs::fstat(&directory).map_err(|error| failed(path, error))?;
-        let name = if path.is_empty() { b"./".to_vec() } else { [path, b"/"].concat() };
-        self.write(&name, &stat, Written::Directory, &attributes(&directory))
+        self.write(path, &stat, Written::Directory, &attributes(&directory))?;
+        if self.style.layer && !path.is_empty() && is_opaque(&directory) {
+            return self.mark(&[path, b"/x"].concat(), b".wh..wh..opq");
+        }
+        Ok(())
+    }
+
+    /// Whether what is mounted at `path` is more than a view into the kernel.
+    fn may_enter(&self, path: &[u8]) -> Result<bool, SnapshotError> {
+        let kind = rustix::fs::fstatfs(&self.open(path, DIRECTORY)?).map_err(|error| failed(path, error))?.f_type;
+        Ok(!MADE_UP.contains(&kind))
+    }
+
+    /// An empty file `name` beside `path`, which means something to whoever unpacks a layer.
+    fn mark(&mut self, path: &[u8], name: &[u8]) -> Result<(), SnapshotError> {
+        let parent = path.iter().rposition(|byte| *byte == b'/').and_then(|slash| path.get(..=slash));
+        let path = [parent.unwrap_or_default(), name].concat();
+        let (kind, attributes) = (Written::File(0), &[]);
+        let meta = Meta { path: &path, kind, mode: 0o644, uid: 0, gid: 0, mtime: 0, attributes };
+        self.writer.entry(&meta, &mut std::io::empty()).map_err(|error| write_failed(&path, error))?;
+        self.done.entries += 1;
+        Ok(())
     }
 
     fn file(&mut self, path: &[u8], stat: &Stat) -> Result<(), SnapshotError> {
@@ -165,9 +232,22 @@ impl<W: Write> Packer<'_, W> {
         (kind, attributes): (Written<'_>, &[Attribute]),
         data: &mut dyn std::io::Read,
     ) -> Result<(), SnapshotError> {
-        let inside = |ranges: fn(&IdMap) -> &[IdRange], id| self.map.map_or(id, |map| inside(ranges(map), id));
+        let map = self.style.map;
+        let inside = |ranges: fn(&IdMap) -> &[IdRange], id| map.map_or(id, |map| inside(ranges(map), id));
+        let mut name = self.name_of(path);
+        if matches!(kind, Written::Directory) {
+            name.extend(if name.is_empty() { b"./".as_slice() } else { b"/" });
+        }
+        let first;
+        let kind = match kind {
+            Written::Hardlink(path) => {
+                first = self.name_of(path);
+                Written::Hardlink(&first)
+            }
+            kind => kind,
+        };
         let meta = Meta {
-            path,
+            path: &name,
             kind,
             mode: stat.st_mode & 0o7777,
             uid: inside(|map| &map.uids, stat.st_uid),
@@ -195,7 +275,8 @@ fn attributes(file: &OwnedFd) -> Vec<Attribute> {
     let mut names = vec![0_u8; MAX_ATTRIBUTES];
     let Ok(length) = rustix::fs::flistxattr(file, &mut names[..]) else { return Vec::new() };
     let names = names.get(..length).unwrap_or_default().split(|byte| *byte == 0);
-    let kept = names.filter(|name| name.starts_with(b"user.") || *name == b"security.capability");
+    let marks = |name: &[u8]| name.starts_with(b"user.overlay.");
+    let kept = names.filter(|name| name.starts_with(b"user.") && !marks(name) || *name == b"security.capability");
     let read = |name: &[u8]| {
         let mut value = vec![0_u8; MAX_ATTRIBUTES];
         let length = rustix::fs::fgetxattr(file, name, &mut value[..]).ok()?;
@@ -205,6 +286,44 @@ fn attributes(file: &OwnedFd) -> Vec<Attribute> {
     let mut attributes: Vec<Attribute> = kept.filter_map(read).collect();
     attributes.sort();
     attributes
+}
+
+/// File systems that show the kernel's own state: proc, sysfs, cgroup, devpts, mqueue, securityfs, debugfs.
+const MADE_UP: [i64; 8] = [0x9fa0, 0x6265_6572, 0x27_e0eb, 0x6367_7270, 0x1cd1, 0x1980_0202, 0x7363_6673, 0x6462_6720];
+
+fn is_opaque(directory: &OwnedFd) -> bool {
+    let mut value = [0_u8; 2];
+    matches!(rustix::fs::fgetxattr(directory, OPAQUE, &mut value), Ok(1) if value.first() == Some(&b'y'))
+}
+
+/// Tells `each` what the upper directory `root` of an overlay changes: whether the path was deleted, and the
+/// path, a directory before what is in it.
+///
+/// # Errors
+/// What cannot be read, or what `each` says.
+pub(crate) fn walk_changes(
+    root: BorrowedFd<'_>,
+    mut each: impl FnMut(bool, &[u8]) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let root = rustix::io::fcntl_dupfd_cloexec(root, 3)?;
+    let writer = Writer::new(std::io::sink());
+    let (start, style) = (Vec::new(), Style::default());
+    let packer = Packer { root, device: 0, start, style, writer, linked: HashMap::new(), done: Packed::default() };
+    let mut pending = packer.names(b"").map_err(std::io::Error::other)?;
+    while let Some(path) = pending.pop() {
+        let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (path.get(..slash).unwrap_or_default(), path.get(slash + 1..).unwrap_or_default()),
+            None => (&b""[..], path.as_slice()),
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let parent = packer.open(parent, flags).map_err(std::io::Error::other)?;
+        let stat = lstat_at(parent.as_fd(), std::ffi::OsStr::from_bytes(name))?;
+        each(is_whiteout(&stat), &[b"/", path.as_slice()].concat())?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            pending.extend(packer.names(&path).map_err(std::io::Error::other)?);
+        }
+    }
+    Ok(())
 }
 
 fn failed(path: &[u8], error: Errno) -> SnapshotError {

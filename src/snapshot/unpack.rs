@@ -48,14 +48,15 @@ enum Produced {
 }
 
 /// The receiving end of the decompressing thread.
-struct Pipeline {
+pub(crate) struct Pipeline {
     full: Receiver<Result<Produced, Failure>>,
     empty: SyncSender<Vec<u8>>,
     digest: Option<Digest>,
 }
 
 impl Pipeline {
-    fn start(input: Decompressor) -> Result<Self, Failure> {
+    /// Begins to decompress `input`.
+    pub(crate) fn start(input: Decompressor) -> Result<Self, Failure> {
         let (full_sender, full) = sync_channel(BUFFERS);
         let (empty, empty_receiver) = sync_channel(BUFFERS);
         for _ in 0..BUFFERS {

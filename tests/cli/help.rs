@@ -4,9 +4,9 @@ use crate::harness::{TestEnvironment, assert_shows};
 
 /// Verb by verb, in the order of the first page.
 const VERBS: &[&str] = &[
-    "run", "create", "start", "stop", "restart", "kill", "pause", "unpause", "wait", "attach", "exec", "logs", "pull",
-    "images", "rmi", "import", "load", "save", "tag", "inspect", "ps", "rm", "rename", "update", "port", "top",
-    "stats", "events", "info", "version",
+    "run", "create", "start", "stop", "restart", "kill", "pause", "unpause", "wait", "attach", "exec", "logs", "cp",
+    "diff", "commit", "export", "pull", "images", "rmi", "import", "load", "save", "tag", "history", "inspect", "ps",
+    "rm", "rename", "update", "port", "top", "stats", "events", "info", "version",
 ];
 
 #[test]
@@ -29,6 +29,10 @@ Commands:
   attach   Connect the terminal to a running container
   exec     Run a command in a running container
   logs     Show what a container has written
+  cp       Copy files between a container and the host
+  diff     Show what a container has changed of its image
+  commit   Make an image of a container
+  export   Write a container's files to an archive
   pull     Download an image from a registry
   images   List images
   rmi      Remove images
@@ -36,6 +40,7 @@ Commands:
   load     Load images from an archive
   save     Save images to an archive
   tag      Give an image another name
+  history  Show how an image was made
   inspect  Show all that is known of containers and images
   ps       List containers
   rm       Remove containers

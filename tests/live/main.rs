@@ -12,6 +12,7 @@ mod exec;
 mod exec_rights;
 mod exec_storms;
 mod exec_streams;
+mod files;
 mod hostile_images;
 mod identity;
 mod images;

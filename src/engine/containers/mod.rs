@@ -6,6 +6,9 @@
 
 mod act;
 mod attach;
+mod changes;
+mod commit;
+mod copy;
 mod create;
 mod exec;
 pub mod expire;
@@ -15,6 +18,7 @@ mod inspect;
 mod limits;
 mod list;
 mod logs;
+mod made;
 mod reconcile;
 mod remove;
 mod rename;
@@ -24,4 +28,5 @@ mod supervision;
 mod top;
 mod update;
 mod usage;
+mod view;
 mod volumes;

@@ -98,14 +98,20 @@ pub(super) fn processes(bundle: &Bundle) -> Option<(Option<ProcessIdentity>, Pro
     identity::boot_id().is_ok_and(|boot| boot == run.monitor.boot_id).then_some((run.init, run.monitor))
 }
 
-/// Sends a signal to exactly this process, whoever may have its number by now; its pidfd, if it is there.
-pub(super) fn signal(process: &ProcessIdentity, signal: Signal) -> Option<OwnedFd> {
+/// The pidfd of exactly this process, whoever may have its number by now, if it is there.
+pub(super) fn held(process: &ProcessIdentity) -> Option<OwnedFd> {
     let pid = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw)?;
     let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()?;
     // Opened first, compared after: the pidfd stays with the process it was opened on.
     if identity::started_ticks(process.pid) != Ok(process.started_ticks) {
         return None;
     }
+    Some(pidfd)
+}
+
+/// Sends a signal to exactly this process; its pidfd, if it is there.
+pub(super) fn signal(process: &ProcessIdentity, signal: Signal) -> Option<OwnedFd> {
+    let pidfd = held(process)?;
     let _ = rustix::process::pidfd_send_signal(&pidfd, signal);
     Some(pidfd)
 }

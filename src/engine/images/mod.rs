@@ -6,6 +6,8 @@
 
 mod archive;
 mod changes;
+mod commit;
+mod history;
 mod import;
 mod inspect;
 mod list;
@@ -18,3 +20,4 @@ mod tag;
 mod unpack;
 
 pub(in crate::engine) use inspect::familiar;
+pub(in crate::engine) use save::write_file;

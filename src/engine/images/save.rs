@@ -44,7 +44,7 @@ impl Engine {
                     io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed("standard output", &error))?;
                 write(&mut File::from(output))?
             }
-            Source::Path(path) => write_file(path, write)?,
+            Source::Path(path) => write_file(path, |file| write(file))?,
         };
         for Chosen { image, names } in &chosen {
             self.tell_image("save", &image.id.to_string(), names.first());
@@ -157,7 +157,13 @@ fn manifest(chosen: &[Chosen]) -> Value {
 
 /// Writes beside `path` and renames at the end. What is there and no regular
 /// file (`/dev/null`, a fifo) is written to, not replaced.
-fn write_file(path: &Path, write: impl Fn(&mut dyn Write) -> Result<u64, Failure>) -> Result<u64, Failure> {
+///
+/// # Errors
+/// If it cannot be written; what was there stays then.
+pub(in crate::engine) fn write_file<T>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let failed = |error: io::Error| failed(&path.display().to_string(), &error);
     if std::fs::metadata(path).is_ok_and(|target| !target.is_file()) {
         let mut file = File::options().write(true).open(path).map_err(failed)?;

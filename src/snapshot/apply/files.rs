@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::directories::Directory;
 use super::walk::Missing;
-use super::{Layer, Path, attributes, failed, whiteout};
+use super::{Layer, Manner, Path, attributes, failed, whiteout};
 use crate::snapshot::failure::Failure;
 use crate::snapshot::layered::is_whiteout;
 use crate::snapshot::tar::entry::{Entry, EntryPath, Kind, Time};
@@ -38,7 +38,11 @@ impl Layer<'_> {
             Ok(()) => {}
             Err(Errno::EXIST) => {
                 let stat = lstat_at(self.walk.here(), Path(name).as_os_str()).map_err(failed)?;
-                if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+                if self.manner != Manner::Layer {
+                    return if is_directory { Ok(()) } else { Err(failed(Errno::NOTDIR)) };
+                }
+                if is_directory {
                     return self.existing_directory(name, path, entry);
                 }
                 self.clear(name).map_err(failed)?;

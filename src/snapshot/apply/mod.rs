@@ -25,6 +25,7 @@ use super::failure::Failure;
 use super::tar::entry::{Entry, EntryPath, Kind};
 use super::tar::reader::Archive;
 use super::tar::stream::Supply;
+use super::worker::view::Owners;
 use super::worker::{Limits, Warning};
 use crate::sys::path::lstat_at;
 
@@ -33,9 +34,25 @@ const SPACE_EVERY: u64 = 64 << 20;
 /// What an entry counts towards that, its contents aside.
 const ENTRY_COST: u64 = 4096;
 
+/// What an archive is, and how it meets what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// A layer: some names delete, and what comes later replaces what was there.
+    Layer,
+    /// Files that are copied to a tree that others use: names are names, directories stay as they are,
+    /// and nothing takes the place of one.
+    Tree {
+        /// Whose the files are.
+        owners: Owners,
+        /// Whether the root becomes what the archive says of it.
+        root: bool,
+    },
+}
+
 /// A layer while its archive is read.
 pub(crate) struct Layer<'d> {
     root: BorrowedFd<'d>,
+    manner: Manner,
     /// Where entries are made, and where the targets of hard links are looked up.
     walk: Walk<'d>,
     targets: Walk<'d>,
@@ -57,18 +74,7 @@ pub(crate) struct Done {
 impl<'d> Layer<'d> {
     /// Begins a layer in the empty directory `root`.
     pub(crate) fn begin(root: BorrowedFd<'d>, limits: Limits) -> Result<Self, Failure> {
-        let layer = Self {
-            root,
-            walk: Walk::new(root),
-            targets: Walk::new(root),
-            directories: Directories::default(),
-            warnings: Warnings::default(),
-            limits,
-            entries: 0,
-            bytes: 0,
-            unchecked: 0,
-        };
-        layer.check_space()?;
+        let layer = Self::over(root, limits, Manner::Layer)?;
         // A set-group-id bit or a group inherited from around the store would be
         // inherited by all that follows.
         let failed = |error| Failure::sys("prepare the layer's directory", error);
@@ -80,18 +86,44 @@ impl<'d> Layer<'d> {
         Ok(layer)
     }
 
+    /// Begins in the directory `root`, as it is.
+    pub(crate) fn over(root: BorrowedFd<'d>, limits: Limits, manner: Manner) -> Result<Self, Failure> {
+        let layer = Self {
+            root,
+            manner,
+            walk: Walk::new(root),
+            targets: Walk::new(root),
+            directories: Directories::default(),
+            warnings: Warnings::default(),
+            limits,
+            entries: 0,
+            bytes: 0,
+            unchecked: 0,
+        };
+        layer.check_space()?;
+        Ok(layer)
+    }
+
     /// Makes what `entry` says; takes its data from `archive`.
-    pub(crate) fn apply<S: Supply>(&mut self, entry: Entry, archive: &mut Archive<S>) -> Result<(), Failure> {
+    pub(crate) fn apply<S: Supply>(&mut self, mut entry: Entry, archive: &mut Archive<S>) -> Result<(), Failure> {
         self.entries += 1;
         if self.entries > self.limits.entries {
             return Err(Failure::too_large(format!("more than {} entries", self.limits.entries)));
         }
         self.spend(ENTRY_COST)?;
         let path = entry.path.clone();
+        if matches!(self.manner, Manner::Tree { owners: Owners::Root, .. }) {
+            (entry.uid, entry.gid) = (0, 0);
+        }
         let Some((parent, name)) = path.split() else {
             // The reader lets only directories be the root.
-            return self.root_directory(entry);
+            let stays = matches!(self.manner, Manner::Tree { root: false, .. });
+            return if stays { Ok(()) } else { self.root_directory(entry) };
         };
+        if self.manner != Manner::Layer {
+            self.enter(parent, &path)?;
+            return self.make(name, entry, archive);
+        }
         match whiteout::meaning(&path)? {
             Meaning::Nothing => Ok(()),
             Meaning::Opaque => {
@@ -152,6 +184,8 @@ impl<'d> Layer<'d> {
         let here = self.walk.here();
         let stat = lstat_at(here, Path(name).as_os_str())?;
         match FileType::from_raw_mode(stat.st_mode) {
+            // Whoever copies files means no harm to directories.
+            FileType::Directory if self.manner != Manner::Layer => return Err(Errno::ISDIR),
             FileType::Directory => {
                 super::remove::tree(here, name)?;
                 self.directories.forget_tree(&self.walk.path_of(name));

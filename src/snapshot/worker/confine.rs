@@ -28,7 +28,7 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
 /// Every system call of a worker at work: file calls relative to a descriptor,
 /// memory, one thread. No path, no process, no socket, no namespace can be made.
 /// `clone3` is absent on purpose: glibc falls back to `clone`, whose flags can be looked at.
-const CALLS: [&str; 59] = [
+const CALLS: [&str; 61] = [
     "read",
     "write",
     "readv",
@@ -57,8 +57,10 @@ const CALLS: [&str; 59] = [
     "ftruncate",
     "fsetxattr",
     "fgetxattr",
+    "flistxattr",
     "getdents64",
     "fcntl",
+    "fstatvfs",
     "sendmsg",
     "recvmsg",
     "mmap",

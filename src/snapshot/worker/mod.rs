@@ -22,6 +22,8 @@
 mod child;
 mod confine;
 mod protocol;
+mod stage;
+pub mod view;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -47,6 +49,7 @@ pub const PERSONA: &str = "__worker";
 
 const MAPPED: &str = "mapped";
 const UNMAPPED: &str = "unmapped";
+const JOINED: &str = "joined";
 
 /// Which ids the worker has.
 #[derive(Clone, Debug)]
@@ -120,8 +123,16 @@ impl WorkerProgram {
     }
 
     fn start(&self, job: &Job, fds: &[BorrowedFd<'_>]) -> Result<Worker, SnapshotError> {
-        let worker = self.spawn()?;
-        if let Ids::Mapped { map, helpers } = &self.ids {
+        let joins = matches!(job, Job::View(view::View { stage: view::Stage::Joined { .. }, .. }));
+        let mode = match &self.ids {
+            _ if joins => JOINED,
+            Ids::Own => UNMAPPED,
+            Ids::Mapped { .. } => MAPPED,
+        };
+        let worker = self.spawn(mode)?;
+        if mode == MAPPED
+            && let Ids::Mapped { map, helpers } = &self.ids
+        {
             match worker.receive()? {
                 Answer::Born => map_ids(worker.child.id(), map, helpers.as_ref())?,
                 other => return Err(unexpected(&other)),
@@ -131,11 +142,10 @@ impl WorkerProgram {
         Ok(worker)
     }
 
-    fn spawn(&self) -> Result<Worker, SnapshotError> {
+    fn spawn(&self, mode: &str) -> Result<Worker, SnapshotError> {
         let (socket, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(|error| SnapshotError::Spawn(error.into()))?;
-        let mode = if matches!(self.ids, Ids::Own) { UNMAPPED } else { MAPPED };
         let child = Command::new(&self.exe)
             .args([PERSONA, mode])
             .env_clear()

@@ -11,14 +11,15 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::view::{Looked, View};
 use crate::model::digest::Digest;
 use crate::snapshot::failure::Failure;
 
 /// No message is longer; a longer one is an error of the sender.
-const MAX_MESSAGE: usize = 16 << 10;
+const MAX_MESSAGE: usize = 64 << 10;
 
 /// Descriptors that may ride on one message.
-const MAX_FDS: usize = 2;
+const MAX_FDS: usize = 3;
 
 /// How a layer's bytes are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -111,6 +112,8 @@ pub(super) enum Job {
     Empty,
     /// Counts the bytes of all files in the directory.
     Measure,
+    /// Works in the root of a container.
+    View(View),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -121,6 +124,8 @@ pub(super) enum Answer {
     Unpacked(Unpacked),
     Emptied,
     Measured(u64),
+    Done(u64),
+    Looked(Looked),
     Failed(Failure),
     /// Namespaces were refused, with this errno.
     NoNamespaces(i32),

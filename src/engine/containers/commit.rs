@@ -1,0 +1,71 @@
+//! `commit`: the container's side of it.
+
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+
+use super::changes::open_upper;
+use super::copy::{finish, pipe};
+use super::view;
+use crate::engine::api::{Act, Action, Commit, Committed, Event, Failure, FailureKind};
+use crate::engine::{Engine, happenings};
+use crate::model::lifecycle::Lifecycle;
+use crate::snapshot::worker::view::{Stage, Task};
+use crate::store::containers::Container;
+use crate::store::{Access, Spool, Store};
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 << 10;
+
+impl Engine {
+    pub(in crate::engine) fn commit_container(
+        &self,
+        commit: &Commit,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<Committed, Failure> {
+        let store = self.store(Access::Write)?;
+        let container = self.find_container(&store, &commit.name)?;
+        let paused = commit.pause && matches!(container.lifecycle, Lifecycle::Running { .. });
+        let name = container.id.to_string();
+        if paused {
+            self.act_once(&name, Action::Pause)?;
+        }
+        let fill = |spool: &mut Spool| {
+            let filled = self.fill(&store, &container, spool);
+            if paused {
+                // It goes on as soon as its files are read; that it cannot be is not to be passed over.
+                self.act_once(&name, Action::Unpause)?;
+            }
+            filled
+        };
+        let id = self.commit_image(&store, (&container, commit), fill, events)?;
+        happenings::of_container(&store, "commit", &container);
+        Ok(Committed { id })
+    }
+
+    fn act_once(&self, name: &str, action: Action) -> Result<(), Failure> {
+        let outcome = self.act(&Act { names: vec![name.to_owned()], action }).into_iter().next();
+        outcome.unwrap_or_else(|| Err(Failure::say(FailureKind::Internal, "nothing was done"))).map(drop)
+    }
+
+    /// Writes what the container has changed as the archive of a layer.
+    fn fill(&self, store: &Store, container: &Container, spool: &mut Spool) -> Result<(), Failure> {
+        let bundle = store.open_bundle(&container.id)?;
+        let (upper, _, made) = view::upper_and_lower(container, &bundle)?;
+        let (upper, (reader, writer)) = (open_upper(&upper)?, pipe()?);
+        let worker = self.worker_of(made.map());
+        let worker = worker.view(Stage::Directory, Task::Layer, &[upper.as_fd(), writer.as_fd()])?;
+        drop(writer);
+        let mut reader = std::fs::File::from(reader);
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return finish(Ok(()), worker),
+                Ok(count) => spool.append(buffer.get(..count).unwrap_or_default())?,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(Failure::say(FailureKind::Host, format!("read the container's changes: {error}")));
+                }
+            }
+        }
+    }
+}
