@@ -3,8 +3,9 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::commands::{
-    attach, commit, control, cp, create, df, diff, events, exec, export, history, images, import, info, inspect, load,
-    logs, port, prune, ps, pull, rename, rm, rmi, run, save, start, stats, tag, top, update, version, volume, wait,
+    attach, check, commit, control, cp, create, df, diff, events, exec, export, history, images, import, info, inspect,
+    load, logs, port, prune, ps, pull, rename, rm, rmi, run, save, start, stats, tag, top, update, version, volume,
+    wait,
 };
 use super::environment::Wishes;
 
@@ -96,6 +97,7 @@ pub(super) enum Command {
     Top(top::Args),
     Stats(stats::Args),
     Events(events::Args),
+    Check(check::Args),
     #[command(subcommand)]
     Volume(volume::Volume),
     Info(info::Args),
@@ -161,6 +163,7 @@ pub(super) enum Container {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum System {
+    Check(check::Args),
     Df(df::Args),
     Prune(prune::Everything),
     Events(events::Args),

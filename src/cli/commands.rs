@@ -1,6 +1,7 @@
 //! The verbs: one file each, with its options, its help and a short function.
 
 pub(super) mod attach;
+pub(super) mod check;
 pub(super) mod commit;
 pub(super) mod control;
 pub(super) mod cp;
@@ -77,6 +78,7 @@ impl Command {
             Self::Commit(args) | Self::Container(Container::Commit(args)) => args.execute(session),
             Self::History(args) | Self::Image(Image::History(args)) => args.execute(session),
             Self::Volume(verb) => verb.execute(session),
+            Self::Check(args) | Self::System(System::Check(args)) => args.execute(session),
             Self::Attach(args) | Self::Container(Container::Attach(args)) => args.execute(session),
             Self::Pull(args) | Self::Image(Image::Pull(args)) => args.execute(session),
             Self::Images(args) | Self::Image(Image::Ls(args)) => args.execute(session),

@@ -17,6 +17,7 @@ use crate::model::reference::Reference;
 
 mod answers;
 mod changes;
+mod check;
 mod events;
 mod exec;
 mod failure;
@@ -33,6 +34,7 @@ pub use answers::{
     ContainerRemoved, ContainerSummary, ImageName, ImageRemoval, ImageSummary, Imported, Pulled, Saved, Tagged,
 };
 pub use changes::{RenameContainer, Renamed, UpdateContainer, Updated};
+pub use check::{Check, Finding};
 pub use events::{Event, LayerProgress, LayerSize};
 pub use exec::{Exec, Executed};
 pub use failure::{Failure, FailureKind};
@@ -370,6 +372,7 @@ calls! {
     Inspect(Inspect) -> Document(serde_json::Value),
     ListContainers(ListContainers) -> Containers(Vec<ContainerSummary>),
     RemoveContainer(RemoveContainer) -> ContainerRemoved(ContainerRemoved),
+    Check(Check) -> Findings(Vec<Finding>),
     GetInfo(GetInfo) -> Info(Info),
     ReadHappenings(ReadHappenings) -> Happenings(Happenings),
     RenameContainer(RenameContainer) -> Renamed(Renamed),

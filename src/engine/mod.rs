@@ -4,6 +4,7 @@ pub mod api;
 pub mod filter;
 pub mod host;
 
+mod check;
 mod containers;
 mod failures;
 mod foreign;
@@ -62,6 +63,7 @@ impl Engine {
             Request::Pull(pull) => self.pull(&pull, events).map(Into::into),
             Request::ListContainers(list) => self.list_containers(&list, events).map(Into::into),
             Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),
+            Request::Check(check) => self.check(*check, events).map(Into::into),
             Request::GetInfo(_) => Ok(self.info().into()),
             Request::RenameContainer(rename) => self.rename_container(&rename, events).map(Into::into),
             Request::ListProcesses(list) => self.list_processes(&list).map(Into::into),

@@ -230,7 +230,7 @@ impl Store {
 }
 
 /// The names in a directory; a directory that is gone has none.
-fn names(directory: &Path) -> Result<Vec<String>, StoreError> {
+pub(super) fn names(directory: &Path) -> Result<Vec<String>, StoreError> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(StoreError::io("read", directory))?,

@@ -12,6 +12,7 @@
 mod atomic;
 pub mod bundle;
 mod cas;
+pub mod check;
 mod clock;
 pub mod containers;
 mod db;

@@ -8,6 +8,7 @@ mod harness;
 mod health;
 
 mod bad_input;
+mod check;
 mod containers;
 mod exec;
 mod exec_rights;
