@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::commands::{
     attach, commit, control, cp, create, df, diff, events, exec, export, history, images, import, info, inspect, load,
-    logs, port, prune, ps, pull, rename, rm, rmi, run, save, start, stats, tag, top, update, version, wait,
+    logs, port, prune, ps, pull, rename, rm, rmi, run, save, start, stats, tag, top, update, version, volume, wait,
 };
 use super::environment::Wishes;
 
@@ -96,6 +96,8 @@ pub(super) enum Command {
     Top(top::Args),
     Stats(stats::Args),
     Events(events::Args),
+    #[command(subcommand)]
+    Volume(volume::Volume),
     Info(info::Args),
     Version(version::Args),
 

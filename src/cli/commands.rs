@@ -32,6 +32,7 @@ pub(super) mod tag;
 pub(super) mod top;
 pub(super) mod update;
 pub(super) mod version;
+pub(super) mod volume;
 pub(super) mod wait;
 
 use super::arguments::{Command, Container, Image, System};
@@ -75,6 +76,7 @@ impl Command {
             Self::Export(args) | Self::Container(Container::Export(args)) => args.execute(session),
             Self::Commit(args) | Self::Container(Container::Commit(args)) => args.execute(session),
             Self::History(args) | Self::Image(Image::History(args)) => args.execute(session),
+            Self::Volume(verb) => verb.execute(session),
             Self::Attach(args) | Self::Container(Container::Attach(args)) => args.execute(session),
             Self::Pull(args) | Self::Image(Image::Pull(args)) => args.execute(session),
             Self::Images(args) | Self::Image(Image::Ls(args)) => args.execute(session),

@@ -27,6 +27,7 @@ mod lifecycle;
 mod logs;
 mod processes;
 mod room;
+mod volumes;
 
 pub use answers::{
     ContainerRemoved, ContainerSummary, ImageName, ImageRemoval, ImageSummary, Imported, Pulled, Saved, Tagged,
@@ -47,7 +48,8 @@ pub use lifecycle::{
 };
 pub use logs::{LogShown, ShowLog};
 pub use processes::{ListProcesses, Process, Processes, ReadUsage, Usage};
-pub use room::{DiskUsage, GetDiskUsage, ImageRoom, Prune, PruneFilter, PruneImages, Pruned, VolumeRoom};
+pub use room::{DiskUsage, GetDiskUsage, ImageRoom, Prune, PruneFilter, PruneImages, PruneVolumes, Pruned, VolumeRoom};
+pub use volumes::{CreateVolume, ListVolumes, RemoveVolume, VolumeCreated, VolumeRemoved, VolumeSummary};
 
 impl Source {
     /// Says which source it was whose bytes are no good.
@@ -354,6 +356,9 @@ calls! {
     Export(Export) -> Exported(Exported),
     ListChanges(ListChanges) -> Changes(Vec<Changed>),
     Commit(Commit) -> Committed(Committed),
+    CreateVolume(CreateVolume) -> VolumeCreated(VolumeCreated),
+    ListVolumes(ListVolumes) -> Volumes(Vec<VolumeSummary>),
+    RemoveVolume(RemoveVolume) -> VolumeRemoved(VolumeRemoved),
     ListHistory(ListHistory) -> History(Vec<HistoryStep>),
     Pull(Pull) -> Pulled(Pulled),
     ListImages(ListImages) -> Images(Vec<ImageSummary>),

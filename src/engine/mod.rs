@@ -12,6 +12,7 @@ mod images;
 mod info;
 mod processes;
 mod room;
+mod volumes;
 
 pub use containers::expire;
 pub use images::settle;
@@ -53,6 +54,9 @@ impl Engine {
             Request::Export(export) => self.export_container(&export).map(Into::into),
             Request::ListChanges(list) => self.list_changes(&list).map(Into::into),
             Request::Commit(commit) => self.commit_container(&commit, events).map(Into::into),
+            Request::CreateVolume(create) => self.create_volume(&create).map(Into::into),
+            Request::ListVolumes(list) => self.list_volumes(&list).map(Into::into),
+            Request::RemoveVolume(remove) => self.remove_volume(&remove).map(Into::into),
             Request::ListHistory(list) => self.list_history(&list).map(Into::into),
             Request::Wait(wait) => self.wait_for_container(&wait).map(Into::into),
             Request::Pull(pull) => self.pull(&pull, events).map(Into::into),

@@ -100,9 +100,14 @@ impl Layout {
         self.root.join("volumes")
     }
 
-    /// The files of a named volume.
+    /// All there is of a volume.
+    pub fn volume_directory(&self, name: &ContainerName) -> PathBuf {
+        self.volumes().join(name.as_str())
+    }
+
+    /// The files of a volume.
     pub fn volume(&self, name: &ContainerName) -> PathBuf {
-        self.volumes().join(name.as_str()).join("_data")
+        self.volume_directory(name).join("_data")
     }
 
     /// What happened, for `pybox events`.

@@ -26,6 +26,7 @@ mod leases;
 mod lock;
 mod remove;
 mod trash;
+pub mod volumes;
 
 #[cfg(test)]
 mod tests;

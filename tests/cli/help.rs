@@ -6,7 +6,7 @@ use crate::harness::{TestEnvironment, assert_shows};
 const VERBS: &[&str] = &[
     "run", "create", "start", "stop", "restart", "kill", "pause", "unpause", "wait", "attach", "exec", "logs", "cp",
     "diff", "commit", "export", "pull", "images", "rmi", "import", "load", "save", "tag", "history", "inspect", "ps",
-    "rm", "rename", "update", "port", "top", "stats", "events", "info", "version",
+    "rm", "rename", "update", "port", "top", "stats", "events", "volume", "info", "version",
 ];
 
 #[test]
@@ -50,6 +50,7 @@ Commands:
   top      Show the processes of a container
   stats    Show what containers use, second by second
   events   Show what happens to containers, images and volumes
+  volume   Make and remove volumes
   info     Show what this host can do for containers
   version  Show the version
 

@@ -5,6 +5,7 @@
 
 mod fixture;
 mod harness;
+mod health;
 
 mod bad_input;
 mod containers;
@@ -26,3 +27,4 @@ mod pull;
 mod run_command;
 mod storms;
 mod terminal;
+mod volumes;

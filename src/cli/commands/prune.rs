@@ -1,4 +1,4 @@
-//! `pybox container prune`, `image prune`, `system prune`.
+//! `pybox container prune`, `image prune`, `volume prune`, `system prune`.
 
 use std::io::{BufRead as _, IsTerminal as _};
 
@@ -6,7 +6,7 @@ use super::DONE;
 use crate::cli::error::Problem;
 use crate::cli::render::human::{self, familiar};
 use crate::cli::session::Session;
-use crate::engine::api::{Prune, PruneFilter, PruneImages, Pruned};
+use crate::engine::api::{Prune, PruneFilter, PruneImages, PruneVolumes, Pruned};
 use crate::model::flags::instant;
 
 /// Remove all containers that have ended or never started
@@ -20,6 +20,17 @@ pub(crate) struct Containers {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Images {
     /// Remove all images that no container was made from, with a tag or not
+    #[arg(short, long)]
+    all: bool,
+
+    #[command(flatten)]
+    how: How,
+}
+
+/// Remove volumes without a name that no container mounts
+#[derive(Debug, clap::Args)]
+pub(crate) struct Volumes {
+    /// Remove those with a name, too
     #[arg(short, long)]
     all: bool,
 
@@ -68,12 +79,20 @@ impl Images {
     }
 }
 
+impl Volumes {
+    pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
+        let volumes = if self.all { PruneVolumes::Unused } else { PruneVolumes::Anonymous };
+        let prune = Prune { volumes, ..Prune::default() };
+        self.how.execute("volume prune", &prune, session)
+    }
+}
+
 impl Everything {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
         let prune = Prune {
             containers: true,
             images: images(self.all),
-            volumes: self.volumes,
+            volumes: if self.volumes { PruneVolumes::Anonymous } else { PruneVolumes::None },
             leftovers: true,
             filters: Vec::new(),
         };
@@ -106,9 +125,14 @@ fn warning(prune: &Prune) -> String {
         PruneImages::Dangling => Some("all dangling images"),
         PruneImages::Unused => Some("all images without at least one container associated to them"),
     };
+    let volumes = match prune.volumes {
+        PruneVolumes::None => None,
+        PruneVolumes::Anonymous => Some("all anonymous volumes not used by at least one container"),
+        PruneVolumes::Unused => Some("all volumes not used by at least one container"),
+    };
     let parts: Vec<&str> = [
         prune.containers.then_some("all stopped containers"),
-        prune.volumes.then_some("all anonymous volumes not used by at least one container"),
+        volumes,
         images,
         prune.leftovers.then_some("what interrupted downloads have left"),
     ]

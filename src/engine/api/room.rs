@@ -55,8 +55,8 @@ pub struct Prune {
     pub containers: bool,
     /// Which images.
     pub images: PruneImages,
-    /// Volumes without a name that no container mounts.
-    pub volumes: bool,
+    /// Which volumes that no container mounts.
+    pub volumes: PruneVolumes,
     /// What killed commands and interrupted downloads have left, of any age.
     pub leftovers: bool,
     /// What containers and images have to be like; all of these have to hold.
@@ -73,6 +73,19 @@ pub enum PruneImages {
     /// Those without a tag that no container was made from.
     Dangling,
     /// All that no container was made from.
+    Unused,
+}
+
+/// Which volumes are removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PruneVolumes {
+    /// None.
+    #[default]
+    None,
+    /// Those that were made without a name.
+    Anonymous,
+    /// All.
     Unused,
 }
 

@@ -8,19 +8,20 @@ use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::{BoxBuilder, Spec};
 
 use super::start::Ready;
+use super::volumes::{Origin, Volumes};
 use super::{filter, limits, supervision, volumes};
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::{happenings, host};
 use crate::launch::plan::{INIT_ANNOTATION, ROOTFS_ANNOTATION};
-use crate::model::container::{ContainerRequest, UserNamespace};
+use crate::model::container::{ContainerRequest, Mount, UserNamespace};
 use crate::model::host::HostFacts;
 use crate::model::id::{ContainerId, ContainerName};
 use crate::model::lifecycle::Lifecycle;
 use crate::model::platform::Platform;
 use crate::snapshot::recipe::Recipe;
 use crate::snapshot::{kernel_overlay, layered};
-use crate::spec::{self, BundleFiles, Composition, files, mounts, user};
+use crate::spec::{self, BundleFiles, Composition, files, user};
 use crate::store::bundle::{Bundle, BundleFile};
 use crate::store::containers::Container;
 use crate::store::image::{CONFIG_LIMIT, Image};
@@ -50,13 +51,17 @@ impl Engine {
         volumes::check_devices(&request.devices)?;
         let text = store.read_blob(&image.id, CONFIG_LIMIT)?;
         let config = parse_config(&text, image)?;
+        let mut request = request;
+        let asked = request.mounts.clone();
         // A volume in a reserved place is refused, used or not.
-        mounts::wanted(&request, &config)?;
+        volumes::name_all(&mut request, &config)?;
         let config = without_volumes(config);
         let facts = host::facts(&request)?;
         let id = new_id()?;
         let bundle = new_bundle(store, &id)?;
-        let made = fill(store, &bundle, (&id, &request, image), (&config, &facts), events).and_then(|filter| {
+        let held = self.volumes_of(store, (&request, &asked), (image, &bundle), &facts);
+        let made = held.and_then(|held| {
+            let filter = fill(store, (&bundle, &held), (&id, &request, image), (&config, &facts), events)?;
             let container = row(&id, request, image);
             let start = self.start_of(store, &container, &facts, (&config, &text))?;
             if again {
@@ -80,6 +85,23 @@ impl Engine {
             }
         }
     }
+
+    /// The volumes of a new container, with what the image has in their places.
+    fn volumes_of(
+        &self,
+        store: &Store,
+        (request, asked): (&ContainerRequest, &[Mount]),
+        (image, bundle): (&Image, &Bundle),
+        facts: &HostFacts,
+    ) -> Result<Volumes, Failure> {
+        if request.mounts.is_empty() {
+            return Ok(Volumes::default());
+        }
+        let stack: Vec<PathBuf> = [store.init_layer()?].into_iter().chain(store.layer_dirs(image)?).collect();
+        let lower = kernel_overlay::lower_stack(&stack).map_err(|error| Failure::new(FailureKind::Invalid, &error))?;
+        let worker = self.worker_of(facts.user_namespace.then(|| facts.id_map.clone()));
+        self.hold_volumes(store, (request, asked), &Origin { lower, place: bundle.rootfs(), worker: &worker })
+    }
 }
 
 /// A new bundle, locked before there is a row: whoever finds either without a lock
@@ -102,9 +124,7 @@ fn parse_config(text: &[u8], image: &Image) -> Result<ImageConfiguration, Failur
     })
 }
 
-/// A volume of the image starts with what the image has in its place; volumes are
-/// not filled yet, so the place itself serves, which goes with the container as an
-/// anonymous volume would.
+/// The volumes of the image are in the request by now.
 fn without_volumes(mut image: ImageConfiguration) -> ImageConfiguration {
     if let Some(mut config) = image.config().clone() {
         config.set_volumes(None);
@@ -114,7 +134,7 @@ fn without_volumes(mut image: ImageConfiguration) -> ImageConfiguration {
 }
 
 /// 32 bytes of the kernel's randomness.
-fn new_id() -> Result<ContainerId, Failure> {
+pub(in crate::engine) fn new_id() -> Result<ContainerId, Failure> {
     let mut bytes = [0; 32];
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
         Ok(32) => Ok(ContainerId::from_random(&bytes)),
@@ -126,7 +146,7 @@ fn new_id() -> Result<ContainerId, Failure> {
 /// Composes the document and writes the bundle.
 fn fill(
     store: &Store,
-    bundle: &Bundle,
+    (bundle, volumes): (&Bundle, &Volumes),
     (id, request, image): (&ContainerId, &ContainerRequest, &Image),
     (config, facts): (&ImageConfiguration, &HostFacts),
     events: &mut dyn FnMut(Event),
@@ -142,7 +162,7 @@ fn fill(
         hostname: bundle.file(BundleFile::Hostname),
         resolv_conf: bundle.file(BundleFile::ResolvConf),
     };
-    let places = volumes::places(store, id, &mounts::wanted(request, config)?)?;
+    let places = volumes.places();
     let annotations = annotations(store, bundle, request, layers)?;
     let composed = spec::compose(&Composition {
         request,

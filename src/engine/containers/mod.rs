@@ -29,4 +29,6 @@ mod top;
 mod update;
 mod usage;
 mod view;
-mod volumes;
+pub(super) mod volumes;
+
+pub(super) use create::new_id;

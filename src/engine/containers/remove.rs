@@ -28,6 +28,9 @@ impl Engine {
         // What was started and has ended since we looked is a row like any other.
         store.find_container(container.id.as_str())?;
         self.discard_container(&store, &container.id, Durability::Durable)?;
+        if remove.volumes {
+            self.discard_volumes(&store, &container.request);
+        }
         Ok(ContainerRemoved { id: container.id })
     }
 
@@ -41,11 +44,18 @@ impl Engine {
         id: &ContainerId,
         durability: Durability,
     ) -> Result<(), Failure> {
+        let mut gone_with = None;
         if let Some(gone) = store.remove_container(id, durability)? {
             happenings::destroyed(store, id, &gone);
+            gone_with = Some(gone);
         }
         let foreign = store.remove_bundle(id)?;
-        self.remove_foreign(&foreign)
+        let removed = self.remove_foreign(&foreign);
+        if let Some(gone) = gone_with.filter(|gone| gone.request.remove) {
+            // As docker has it, --rm is -v too.
+            self.discard_volumes(store, &gone.request);
+        }
+        removed
     }
 }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::engine::Engine;
 use crate::engine::api::{
-    ContainerScope, ContainerSummary, Event, Failure, FailureKind, ListContainers, Prune, PruneFilter, PruneImages,
-    Pruned, RemoveContainer,
+    ContainerScope, ContainerSummary, Event, Failure, FailureKind, ListContainers, ListVolumes, Prune, PruneFilter,
+    PruneImages, PruneVolumes, Pruned, RemoveContainer, RemoveVolume, VolumeSummary,
 };
 use crate::model::event::Kind;
 use crate::model::lifecycle::Lifecycle;
@@ -30,6 +30,10 @@ impl Engine {
         if prune.images != PruneImages::None {
             let reclaimed = self.prune_images(prune, &mut pruned, events)?;
             self.told(Kind::Image, reclaimed, &mut pruned);
+        }
+        if prune.volumes != PruneVolumes::None {
+            let reclaimed = self.prune_volumes(prune, &mut pruned)?;
+            self.told(Kind::Volume, reclaimed, &mut pruned);
         }
         if prune.images != PruneImages::None || prune.leftovers {
             let store = self.store(Access::Write)?;
@@ -62,6 +66,23 @@ impl Engine {
                     pruned.containers.push(container.id);
                 }
                 // Somebody has started it, or was quicker.
+                Err(failure) if matches!(failure.kind, FailureKind::Conflict | FailureKind::NotFound) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(reclaimed)
+    }
+
+    fn prune_volumes(&self, prune: &Prune, pruned: &mut Pruned) -> Result<u64, Failure> {
+        let mut reclaimed = 0_u64;
+        for volume in self.list_volumes(&ListVolumes {})?.into_iter().filter(|volume| prune.takes_volume(volume)) {
+            let bytes = self.measure(&volume.mountpoint).unwrap_or_default();
+            match self.remove_volume(&RemoveVolume { name: volume.name.clone() }) {
+                Ok(_) => {
+                    reclaimed = reclaimed.saturating_add(bytes);
+                    pruned.volumes.push(volume.name);
+                }
+                // Somebody has begun to use it, or was quicker.
                 Err(failure) if matches!(failure.kind, FailureKind::Conflict | FailureKind::NotFound) => {}
                 Err(failure) => return Err(failure),
             }
@@ -119,6 +140,11 @@ impl Prune {
     fn takes_image(&self, image: &ImageSummary) -> bool {
         let wanted = self.images == PruneImages::Unused || image.names.tags.is_empty();
         wanted && image.containers == 0 && self.accepts(image.created, &image.labels)
+    }
+
+    fn takes_volume(&self, volume: &VolumeSummary) -> bool {
+        let wanted = self.volumes == PruneVolumes::Unused || volume.anonymous;
+        wanted && volume.containers.is_empty() && self.accepts(Some(volume.created), &volume.labels)
     }
 
     /// What has no date is not older than anything.

@@ -183,7 +183,13 @@ impl Worker {
     }
 
     fn receive(&self) -> Result<Answer, SnapshotError> {
-        match protocol::receive(self.socket.as_fd()) {
+        let answer = match protocol::receive(self.socket.as_fd()) {
+            // A worker that ends without taking its job resets the connection, which is told before what it
+            // had said (unix_release_sock of net/unix/af_unix.c); that comes with the next call.
+            Err(rustix::io::Errno::CONNRESET) => protocol::receive(self.socket.as_fd()),
+            other => other,
+        };
+        match answer {
             Ok(Some((Answer::Failed(failure), _))) => Err(failure.into()),
             Ok(Some((Answer::NoNamespaces(errno), _))) => {
                 Err(SnapshotError::Namespaces(std::io::Error::from_raw_os_error(errno)))
