@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::format::{Channel, HEAD, Head, TAIL};
+use super::format::{Channel, HEAD, Head, MOST, TAIL};
 use super::writer::{record_before, whole_until};
 use super::{CURRENT, rotated};
 
@@ -16,6 +16,9 @@ const BLOCK: usize = 2 << 20;
 
 /// More files than anybody keeps.
 const MOST_FILES: u32 = 10_000;
+
+/// While files are renamed one number is missing at a time; so many missing ones are the end.
+const HOLES: u32 = 3;
 
 /// What one record has, or what is left of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub struct Reader {
     end: usize,
     /// So many bytes of the next record's output are passed over.
     skip: usize,
+    /// So many bytes were no records, though records follow.
+    damaged: u64,
 }
 
 #[derive(Debug)]
@@ -73,7 +78,7 @@ impl Reader {
     pub fn open(directory: BorrowedFd<'_>) -> io::Result<Self> {
         let directory = rustix::io::fcntl_dupfd_cloexec(directory, 3)?;
         let files = all_files(directory.as_fd())?;
-        Ok(Self { directory, files, buffer: Vec::new(), start: 0, end: 0, skip: 0 })
+        Ok(Self { directory, files, buffer: Vec::new(), start: 0, end: 0, skip: 0, damaged: 0 })
     }
 
     /// Passes over all but the last so many lines. To be called before anything is read.
@@ -100,7 +105,7 @@ impl Reader {
     /// The next record; none if there is none by now.
     ///
     /// # Errors
-    /// Those of reading, and of a record that is none.
+    /// Those of reading.
     pub fn read(&mut self) -> io::Result<Option<Entry<'_>>> {
         loop {
             if let Some((head, from)) = self.whole_record() {
@@ -119,12 +124,43 @@ impl Reader {
         }
     }
 
+    /// How many bytes were passed over by now because they are no records.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
     /// Where the output of the record in front of the buffer is, if all of it is there.
     fn whole_record(&self) -> Option<(Head, usize)> {
-        let bytes = self.buffer.get(self.start..self.end)?;
+        self.record_at(self.start)
+    }
+
+    fn record_at(&self, start: usize) -> Option<(Head, usize)> {
+        let bytes = self.buffer.get(start..self.end)?;
         let head = Head::read(*bytes.first_chunk::<HEAD>()?)?;
         let tail = bytes.get(HEAD + head.length..)?.first_chunk::<TAIL>()?;
-        (*tail == head.tail()).then_some((head, self.start + HEAD))
+        (*tail == head.tail()).then_some((head, start + HEAD))
+    }
+
+    /// Passes over what is no record at the front of the buffer; false if that may be a record whose end is not yet there.
+    fn pass_over_damage(&mut self) -> bool {
+        let Some(bytes) = self.buffer.get(self.start..self.end) else { return false };
+        let head = bytes.first_chunk::<HEAD>().map(|head| Head::read(*head));
+        match head {
+            None => return false,
+            // Looked for inside it, a log that the container has printed would be taken for ours.
+            Some(Some(head)) if bytes.len() < HEAD + head.length + TAIL => return false,
+            Some(_) => {}
+        }
+        let next = (self.start + 1..self.end).find(|at| self.record_at(*at).is_some());
+        // In a full buffer, only what begins near its end can be a record that is not whole.
+        let full = self.end == BLOCK;
+        let Some(next) = next.or(full.then_some(BLOCK - (HEAD + MOST + TAIL)).filter(|at| *at > self.start)) else {
+            return false;
+        };
+        self.damaged += (next - self.start) as u64;
+        self.skip = 0;
+        self.start = next;
+        true
     }
 
     /// Reads more; false if there is no more by now.
@@ -144,6 +180,9 @@ impl Reader {
         segment.at += count as u64;
         self.end = count;
         if count > part {
+            return Ok(true);
+        }
+        if self.pass_over_damage() {
             return Ok(true);
         }
         if rotated {
@@ -186,8 +225,17 @@ impl Reader {
 fn all_files(directory: BorrowedFd<'_>) -> io::Result<VecDeque<Segment>> {
     let mut files: VecDeque<Segment> = Segment::open(directory, CURRENT)?.into_iter().collect();
     // From the newest on: what is rotated meanwhile is met again, and nothing is missed.
+    let mut missing = 0;
     for number in 1..MOST_FILES {
-        let Some(segment) = Segment::open(directory, &rotated(number))? else { break };
+        let Some(segment) = Segment::open(directory, &rotated(number))? else {
+            // Being renamed: it is met under the next number.
+            missing += 1;
+            if missing == HOLES {
+                break;
+            }
+            continue;
+        };
+        missing = 0;
         if files.iter().all(|known| known.inode != segment.inode) {
             files.push_front(segment);
         }

@@ -181,3 +181,41 @@ fn a_reader_follows_through_rotations() {
     got.push_str(&text(&mut reader));
     assert_eq!(got, expected);
 }
+
+#[test]
+fn a_file_that_is_being_renamed_is_not_missed() {
+    let log = Log::new();
+    let mut writer = log.writer(Some(1024), Some(9));
+    (0..60).for_each(|number| write(&mut writer, Output, format!("{number:099}\n").as_bytes()));
+    let all = text(&mut log.reader());
+    assert_eq!(all.lines().count(), 60);
+    // Midway through a rotation, as the writer leaves it between two renames.
+    for hole in (1..log.names().len()).rev() {
+        let name = |number: usize| log.place.path().join(format!("log.{number}"));
+        std::fs::rename(name(hole), name(hole + 1)).expect("rename");
+        assert!(text(&mut log.reader()) == all, "without log.{hole}");
+    }
+}
+
+#[test]
+fn damage_hides_nothing_that_follows() {
+    let log = Log::new();
+    let mut writer = log.writer(None, None);
+    write(&mut writer, Output, b"first\n");
+    write(&mut writer, Output, b"second\n");
+    write(&mut writer, Output, &vec![b'x'; 3_000_000]);
+    write(&mut writer, Output, b"third\n");
+    let file = File::options().read(true).write(true).open(log.place.path().join("log")).expect("open");
+    let second = (HEAD + 6 + TAIL) as u64;
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 4], second + 4).expect("damage");
+    let mut reader = log.reader();
+    let got = text(&mut reader);
+    assert!(got.starts_with("first\nxxx") && got.ends_with("xthird\n") && got.len() == 3_000_012, "{}", got.len());
+    assert_eq!(reader.damaged(), (HEAD + 7 + TAIL) as u64);
+    // With a torn end too, what is whole is not cut away by the next writer.
+    drop(writer);
+    file.set_len(file.metadata().expect("stat").len() - 3).expect("tear");
+    write(&mut log.writer(None, None), Output, b"fourth\n");
+    let got = text(&mut log.reader());
+    assert!(got.starts_with("first\nxxx") && got.ends_with("xfourth\n") && got.len() == 3_000_013, "{}", got.len());
+}

@@ -115,7 +115,8 @@ impl Writer {
     }
 }
 
-/// Up to where the file has whole records: all of it, but for what was torn.
+/// Up to where the file has records: all of it, but for a record that was torn at its
+/// end. More than one record's worth was not torn but damaged, and records may follow: that stays.
 ///
 /// # Errors
 /// Those of reading.
@@ -132,7 +133,8 @@ pub fn whole_until(file: BorrowedFd<'_>) -> io::Result<u64> {
         }
         at = end;
     }
-    Ok(at)
+    let torn = size - at <= (HEAD + MOST + TAIL) as u64;
+    Ok(if torn { at } else { size })
 }
 
 /// The head of the record that begins at `at`, if one does.

@@ -55,6 +55,8 @@ struct Outlet {
     /// None once nobody reads it any more.
     sink: Option<Sink>,
     pending: Vec<u8>,
+    /// How much of that is written.
+    written: usize,
 }
 
 #[derive(Debug)]
@@ -77,7 +79,7 @@ impl Pump {
 
     /// Connects a caller.
     pub fn attach(&mut self, id: Id, output: Sink, error: Sink) {
-        let outlets = [output, error].map(|sink| Outlet { sink: Some(sink), pending: Vec::new() });
+        let outlets = [output, error].map(|sink| Outlet { sink: Some(sink), pending: Vec::new(), written: 0 });
         self.callers.push(Caller { id, outlets });
     }
 
@@ -238,16 +240,17 @@ impl Outlet {
     /// Writes once what has waited.
     fn flush(&mut self) {
         let Some(sink) = &self.sink else { return };
-        match sink.write(&self.pending) {
-            Ok(count) if count == self.pending.len() => self.pending = Vec::new(),
-            Ok(count) => drop(self.pending.drain(..count)),
+        // Small writes from a large buffer: the rest stays where it is.
+        match sink.write(self.pending.get(self.written..).unwrap_or_default()) {
+            Ok(count) if self.written + count >= self.pending.len() => (self.pending, self.written) = (Vec::new(), 0),
+            Ok(count) => self.written += count,
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => self.close(),
         }
     }
 
     fn close(&mut self) {
-        (self.sink, self.pending) = (None, Vec::new());
+        (self.sink, self.pending, self.written) = (None, Vec::new(), 0);
     }
 }
 

@@ -148,3 +148,15 @@ fn a_flood_is_bounded_by_rotation_and_memory_stays_flat() {
     let kept = live.pybox(["logs", "guest"]).run().exits(0).stdout;
     assert!(kept.len() <= 2 << 20 && kept.ends_with(b"y\ny\n"), "{}", kept.len());
 }
+
+#[test]
+fn who_follows_until_a_time_is_let_go_of_at_that_time() {
+    let Some(live) = Live::new() else { return };
+    let guest = Guest::runs(&live, &[], "echo begun; touch /tmp/ready; exec sleep 300");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
+    let until = (now.as_secs() + 3).to_string();
+    // It writes nothing more, so nothing but the clock can end this.
+    let end = live.pybox(["logs", "-f", "--until", &until, "guest"]).within(60).run().exits(0);
+    assert_eq!(end.text(), "begun");
+    drop(guest);
+}

@@ -11,6 +11,7 @@ use self::output::{Gone, Output};
 use crate::engine::Engine;
 use crate::engine::api::{Failure, FailureKind, LogShown, ShowLog};
 use crate::logs::reader::Reader;
+use crate::model::id::ContainerName;
 use crate::model::supervision::LogDriver;
 use crate::monitor::client::Session;
 use crate::store::Access;
@@ -52,12 +53,27 @@ impl Engine {
                     Err(Gone) => return Ok(LogShown {}),
                 }
             }
-            if output.flush().is_err() || gone || show.until.is_some_and(|until| until < output::now()) {
+            if output.flush().is_err() {
                 return Ok(LogShown {});
             }
-            if let Some(watch) = &watch {
-                watch.wait();
+            let left = show.until.map(|until| until.saturating_sub(output::now()));
+            if gone || left.is_some_and(|left| left < 0) {
+                return whole(&reader, name);
             }
+            if let Some(watch) = &watch {
+                watch.wait(left);
+            }
+        }
+    }
+}
+
+/// All was shown; a log with damage in it must not pass for a whole one.
+fn whole(reader: &Reader, name: &ContainerName) -> Result<LogShown, Failure> {
+    match reader.damaged() {
+        0 => Ok(LogShown {}),
+        bytes => {
+            let sentence = format!("the log of container {name} is damaged: {bytes} bytes could not be shown");
+            Err(Failure::say(FailureKind::Corrupt, sentence).hint(format!("pybox inspect {name}")))
         }
     }
 }
@@ -90,11 +106,16 @@ impl Watch {
         matches!(rustix::event::poll(&mut ready, Some(&now)), Ok(1..))
     }
 
-    fn wait(&self) {
+    /// Waits for a change, or until so many milliseconds have passed.
+    fn wait(&self, left: Option<i64>) {
         let socket = self.monitor.as_ref().map(Session::as_fd);
         let mut fds: Vec<_> = socket.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         fds.extend(self.inotify.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        let _ = rustix::event::poll(&mut fds, self.inotify.is_none().then_some(&PAUSE));
+        // One more, so that the time has passed then.
+        let left = left.map(|left| left.saturating_add(1).max(1));
+        let left = left.map(|left| Timespec { tv_sec: left / 1000, tv_nsec: left % 1000 * 1_000_000 });
+        let pause = if self.inotify.is_none() { Some(PAUSE) } else { left };
+        let _ = rustix::event::poll(&mut fds, pause.as_ref());
         if let Some(inotify) = &self.inotify {
             // What has changed does not matter; all of it is looked at.
             let mut buffer = [0; 4096];
