@@ -45,15 +45,12 @@ fn what_is_broken_by_hand_is_found_and_put_right() {
     }
     let end = live.pybox(["check", "--format", "{{.Subject}}: {{.Problem}}"]).run().exits(1);
     let said = end.text();
-    for words in [
-        "container lost: has lost its files",
-        "belongs to a container that does not exist",
-        "was not finished",
-        "waits",
-    ] {
+    // A bundle without a row is swept by whoever looks at containers, so it is no finding by then.
+    for words in ["container lost: has lost its files", "was not finished", "waits"] {
         assert!(said.contains(words), "{words} is not in\n{said}");
     }
-    assert_eq!(said.lines().count(), 4, "{said}");
+    assert!(!root.join("containers").join(&hex).exists());
+    assert_eq!(said.lines().count(), 3, "{said}");
     let end = live.pybox(["check", "--repair"]).run().exits(0);
     assert!(end.text().lines().all(|line| line.ends_with(": repaired")), "{end}");
     live.pybox(["check", "--full"]).run().exits(0);
