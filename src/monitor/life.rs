@@ -323,7 +323,10 @@ impl Life {
         let _ = self.write_run();
         self.callers.clear();
         self.connections.tell_all(&event, |connection| {
-            std::mem::take(&mut connection.waits_for_end) | std::mem::take(&mut connection.attached)
+            std::mem::take(&mut connection.waits_for_end)
+                | std::mem::take(&mut connection.attached)
+                // Whoever stopped it has what was asked for, though another one wants it started again.
+                | std::mem::take(&mut connection.waits_for_last_end)
         });
     }
 

@@ -25,6 +25,7 @@ mod mounts;
 mod network;
 mod oracle;
 mod pull;
+mod races;
 mod run_command;
 mod storms;
 mod terminal;
