@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::commands::{
     attach, check, commit, control, cp, create, df, diff, events, exec, export, history, images, import, info, inspect,
-    load, logs, port, prune, ps, pull, rename, rm, rmi, run, save, start, stats, tag, top, update, version, volume,
-    wait,
+    install_completion, load, logs, port, prune, ps, pull, rename, rm, rmi, run, save, start, stats, tag, top, update,
+    version, volume, wait,
 };
 use super::environment::Wishes;
 
@@ -20,7 +20,8 @@ use super::environment::Wishes;
     arg_required_else_help = true,
     max_term_width = 100,
     override_usage = "pybox [OPTIONS] COMMAND",
-    after_help = "Help on a command: pybox COMMAND --help\n\n\
+    after_help = "Help on a command: pybox COMMAND --help\n\
+        Words for the Tab key: pybox --install-completion bash|zsh|fish\n\n\
         Examples:\n  \
         pybox run --rm -it debian:12 bash\n  \
         pybox run --rm --image alpine -- cat /etc/os-release\n  \
@@ -102,6 +103,8 @@ pub(super) enum Command {
     Volume(volume::Volume),
     Info(info::Args),
     Version(version::Args),
+    #[command(hide = true, long_flag = "install-completion")]
+    InstallCompletion(install_completion::Args),
 
     /// Docker's grouped names of the same verbs
     #[command(hide = true, subcommand)]

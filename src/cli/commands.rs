@@ -16,6 +16,7 @@ pub(super) mod images;
 pub(super) mod import;
 pub(super) mod info;
 pub(super) mod inspect;
+pub(super) mod install_completion;
 pub(super) mod load;
 pub(super) mod logs;
 pub(super) mod port;
@@ -93,6 +94,7 @@ impl Command {
             Self::Ps(args) | Self::Container(Container::Ls(args)) => args.execute(session),
             Self::Rm(args) | Self::Container(Container::Rm(args)) => args.execute(session),
             Self::Info(args) | Self::System(System::Info(args)) => args.execute(session),
+            Self::InstallCompletion(args) => args.execute(session),
             Self::Version(args) => args.execute(session),
             Self::Update(args) | Self::Container(Container::Update(args)) => args.execute(session),
             Self::Container(Container::Prune(args)) => args.execute(session),

@@ -105,6 +105,16 @@ impl<'l> Environment<'l> {
         })
     }
 
+    /// Where programs leave data for other programs of the user's.
+    pub(crate) fn data_home(&self) -> Option<PathBuf> {
+        self.xdg("XDG_DATA_HOME", ".local/share")
+    }
+
+    /// Where programs of the user's are configured.
+    pub(crate) fn config_home(&self) -> Option<PathBuf> {
+        self.xdg("XDG_CONFIG_HOME", ".config")
+    }
+
     /// What the engine has to know.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 mod arguments;
 mod backend;
 mod commands;
+mod completion;
 mod environment;
 mod error;
 mod logging;
@@ -25,6 +26,10 @@ use session::Session;
 
 /// Reads the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
+    if completion::is_asked() {
+        completion::answer();
+        return ExitCode::SUCCESS;
+    }
     let mut tree = Arguments::command();
     let words = usage::settle_switches(&tree, std::env::args_os().collect());
     let parsed = tree.try_get_matches_from_mut(&words).and_then(|matches| Arguments::from_arg_matches(&matches));

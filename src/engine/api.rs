@@ -26,6 +26,7 @@ mod happenings;
 mod info;
 mod lifecycle;
 mod logs;
+mod names;
 mod processes;
 mod room;
 mod volumes;
@@ -49,6 +50,7 @@ pub use lifecycle::{
     StartAttached, Started, Wait,
 };
 pub use logs::{LogShown, ShowLog};
+pub use names::{ListNames, Named};
 pub use processes::{ListProcesses, Process, Processes, ReadUsage, Usage};
 pub use room::{DiskUsage, GetDiskUsage, ImageRoom, Prune, PruneFilter, PruneImages, PruneVolumes, Pruned, VolumeRoom};
 pub use volumes::{CreateVolume, ListVolumes, RemoveVolume, VolumeCreated, VolumeRemoved, VolumeSummary};
@@ -373,6 +375,7 @@ calls! {
     ListContainers(ListContainers) -> Containers(Vec<ContainerSummary>),
     RemoveContainer(RemoveContainer) -> ContainerRemoved(ContainerRemoved),
     Check(Check) -> Findings(Vec<Finding>),
+    ListNames(ListNames) -> Names(Vec<Named>),
     GetInfo(GetInfo) -> Info(Info),
     ReadHappenings(ReadHappenings) -> Happenings(Happenings),
     RenameContainer(RenameContainer) -> Renamed(Renamed),

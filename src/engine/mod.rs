@@ -11,6 +11,7 @@ mod foreign;
 mod happenings;
 mod images;
 mod info;
+mod names;
 mod processes;
 mod room;
 mod volumes;
@@ -64,6 +65,7 @@ impl Engine {
             Request::ListContainers(list) => self.list_containers(&list, events).map(Into::into),
             Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),
             Request::Check(check) => self.check(*check, events).map(Into::into),
+            Request::ListNames(list) => self.list_names(*list).map(Into::into),
             Request::GetInfo(_) => Ok(self.info().into()),
             Request::RenameContainer(rename) => self.rename_container(&rename, events).map(Into::into),
             Request::ListProcesses(list) => self.list_processes(&list).map(Into::into),

@@ -66,6 +66,7 @@ Global options:
                            PYBOX_LOG_LEVEL]
 
 Help on a command: pybox COMMAND --help
+Words for the Tab key: pybox --install-completion bash|zsh|fish
 
 Examples:
   pybox run --rm -it debian:12 bash

@@ -2,6 +2,7 @@
 //! exit code of every verb that needs no container. Ring (b) of the tests.
 #![allow(clippy::expect_used, reason = "a test that cannot set itself up fails")]
 
+mod completion;
 mod environment;
 mod harness;
 mod help;

@@ -32,3 +32,4 @@ mod view;
 pub(super) mod volumes;
 
 pub(super) use create::new_id;
+pub(super) use reconcile::has_owner;

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 
 use crate::engine::Engine;
 use crate::engine::api::Failure;
+use crate::model::id::ContainerId;
 use crate::model::lifecycle::{Lifecycle, ProcessIdentity};
 use crate::monitor::record::{self, Exit, Run};
 use crate::store::bundle::{Bundle, BundleFile};
@@ -57,6 +58,11 @@ pub(super) fn look(store: &Store, mut container: Container) -> Look {
     }
     let ended = matches!(container.lifecycle, Lifecycle::Stopped { .. });
     if container.auto_remove && ended { Look::Over(container) } else { Look::Here(container) }
+}
+
+/// Whether somebody makes, starts or runs the container; looks only.
+pub(in crate::engine) fn has_owner(store: &Store, id: &ContainerId) -> bool {
+    store.open_bundle(id).is_ok_and(|bundle| is_owned(&bundle))
 }
 
 /// Whether a process holds the bundle's lock, which a monitor inherits from its maker.
