@@ -3,7 +3,7 @@
 //! The monitor does it, whatever becomes of us; we wait for its answer. One that
 //! cannot be reached is reached by signals instead.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -195,19 +195,28 @@ fn pause(store: &Store, container: &Container, freeze: bool) -> Result<(), Failu
 /// if that does not help, to all.
 fn without_words(bundle: &Bundle, container: &Container) -> Result<(), Failure> {
     let Some((init, monitor)) = reconcile::processes(bundle) else { return Ok(()) };
-    reconcile::signal(&monitor, rustix::process::Signal::TERM);
-    if wait_until_free(bundle, Duration::from_secs(12)) {
+    // The process is waited for, not the bundle's lock: another start may have that by now, and is not meant.
+    let Some(process) = reconcile::signal(&monitor, rustix::process::Signal::TERM) else {
+        init.iter().for_each(reconcile::kill);
+        return Ok(());
+    };
+    if ends_within(process.as_fd(), 12) {
         return Ok(());
     }
     reconcile::kill(&monitor);
-    if let Some(init) = init {
-        reconcile::kill(&init);
-    }
-    if wait_until_free(bundle, Duration::from_secs(5)) {
+    init.iter().for_each(reconcile::kill);
+    if ends_within(process.as_fd(), 5) {
         return Ok(());
     }
     Err(Failure::say(FailureKind::Conflict, format!("container {} does not end", container.name))
         .hint(format!("pybox ps --all --filter id={}", container.id.short())))
+}
+
+/// Waits for the end of the process of a pidfd, so many seconds at most.
+fn ends_within(process: BorrowedFd<'_>, seconds: i64) -> bool {
+    let patience = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let mut fds = [PollFd::new(&process, PollFlags::IN)];
+    matches!(rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&patience))), Ok(1..))
 }
 
 /// Waits until nobody owns the bundle; says whether that is so. It is ours then, until it is closed.
