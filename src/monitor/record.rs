@@ -1,6 +1,6 @@
 //! What a monitor writes into its bundle, for those who come when it is gone.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags};
@@ -129,11 +129,14 @@ pub fn write<T: Serialize>(bundle: BorrowedFd<'_>, name: &str, record: &T) -> st
 /// Those of the file system, and of content that is no such record.
 pub fn read<T: DeserializeOwned>(bundle: BorrowedFd<'_>, name: &str) -> std::io::Result<Option<T>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = match rustix::fs::openat(bundle.as_fd(), name, flags, Mode::empty()) {
+    let mut file = match rustix::fs::openat(bundle.as_fd(), name, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),
         other => std::fs::File::from(other?),
     };
-    Ok(serde_json::from_reader(file).map(Some)?)
+    // All of it first: a parser that reads from a file asks for one byte at a time.
+    let mut text = Vec::with_capacity(1024);
+    file.read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text).map(Some)?)
 }
 
 /// Now, in milliseconds since the epoch.
