@@ -40,7 +40,7 @@ pub use events::{Event, LayerProgress, LayerSize};
 pub use exec::{Exec, Executed};
 pub use failure::{Failure, FailureKind};
 pub use files::{
-    ChangeKind, Changed, Commit, Committed, Copied, Copy, Export, Exported, HistoryStep, ListChanges, ListHistory,
+    ChangeKind, Changed, Commit, Committed, Copied, CopyFiles, Export, Exported, HistoryStep, ListChanges, ListHistory,
     Place,
 };
 pub use happenings::{HappeningFilter, Happenings, Position, ReadFrom, ReadHappenings};
@@ -356,7 +356,7 @@ calls! {
     Wait(Wait) -> Ended(Ended),
     Exec(Exec) -> Executed(Executed),
     ShowLog(ShowLog) -> LogShown(LogShown),
-    Copy(Copy) -> Copied(Copied),
+    CopyFiles(CopyFiles) -> Copied(Copied),
     Export(Export) -> Exported(Exported),
     ListChanges(ListChanges) -> Changes(Vec<Changed>),
     Commit(Commit) -> Committed(Committed),

@@ -52,7 +52,7 @@ impl Engine {
             Request::Act(act) => Ok(self.act(&act).into()),
             Request::Exec(exec) => self.exec(&exec, events).map(Into::into),
             Request::ShowLog(show) => self.show_log(&show).map(Into::into),
-            Request::Copy(copy) => self.copy_files(&copy).map(Into::into),
+            Request::CopyFiles(copy) => self.copy_files(&copy).map(Into::into),
             Request::Export(export) => self.export_container(&export).map(Into::into),
             Request::ListChanges(list) => self.list_changes(&list).map(Into::into),
             Request::Commit(commit) => self.commit_container(&commit, events).map(Into::into),

@@ -3,7 +3,7 @@
 use super::{DONE, SHOW_CONTAINERS};
 use crate::cli::error::Problem;
 use crate::cli::session::Session;
-use crate::engine::api::{Copy, Place};
+use crate::engine::api::{CopyFiles, Place};
 
 /// Copy files between a container and the host
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ pub(crate) struct Args {
 impl Args {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
         let (from, to) = (place(&self.source)?, place(&self.target)?);
-        let copy = Copy { from, to, archive: self.archive, follow: self.follow_link };
+        let copy = CopyFiles { from, to, archive: self.archive, follow: self.follow_link };
         session.call(copy).map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?;
         Ok(DONE)
     }

@@ -14,8 +14,12 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
 
-    /// What becomes of it when it ends: no, on-failure[:N], always or unless-stopped
-    #[arg(long, value_name = "POLICY")]
+    /// The restart policy.
+    #[arg(
+        long,
+        value_name = "POLICY",
+        help = "What becomes of it when it ends: no, on-failure[:N], always or unless-stopped"
+    )]
     restart: Option<String>,
 
     /// The most memory, as in 512m

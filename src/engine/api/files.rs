@@ -8,7 +8,7 @@ use crate::model::reference::Reference;
 
 /// Copies files between a container and the host, or another container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Copy {
+pub struct CopyFiles {
     /// What is copied.
     pub from: Place,
     /// Where it goes.

@@ -18,7 +18,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use self::target::{Found, Target};
 use super::view::{Purpose, View};
 use crate::engine::Engine;
-use crate::engine::api::{Copied, Copy, Failure, FailureKind, Place};
+use crate::engine::api::{Copied, CopyFiles, Failure, FailureKind, Place};
 use crate::engine::host;
 use crate::model::container::UserNamespace;
 use crate::model::host::{IdMap, IdRange};
@@ -35,7 +35,7 @@ enum End {
 }
 
 impl Engine {
-    pub(in crate::engine) fn copy_files(&self, copy: &Copy) -> Result<Copied, Failure> {
+    pub(in crate::engine) fn copy_files(&self, copy: &CopyFiles) -> Result<Copied, Failure> {
         let store = self.store(Access::Read)?;
         match (&copy.from, &copy.to) {
             (Place::Standard, Place::Container { name, path }) => self.unpack_standard(&store, name, path),
@@ -49,7 +49,7 @@ impl Engine {
         .map(|()| Copied {})
     }
 
-    fn copy_between(&self, store: &Store, (from, to): (&Place, &Place), copy: &Copy) -> Result<(), Failure> {
+    fn copy_between(&self, store: &Store, (from, to): (&Place, &Place), copy: &CopyFiles) -> Result<(), Failure> {
         let (source_end, source) = self.find(store, from, Purpose::Read, copy.follow)?;
         let (target_end, target) = self.find(store, to, Purpose::Write, true)?;
         let Target { directory, name } = target::choose(&source, &target)?;

@@ -82,8 +82,12 @@ impl Wanted {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Supervision")]
 pub(super) struct Supervision {
-    /// Start it again when it ends: no, on-failure[:N], always or unless-stopped
-    #[arg(long, value_name = "POLICY")]
+    /// The restart policy.
+    #[arg(
+        long,
+        value_name = "POLICY",
+        help = "Start it again when it ends: no, on-failure[:N], always or unless-stopped"
+    )]
     pub(super) restart: Option<String>,
 
     /// Kill it after so many seconds
