@@ -1,12 +1,13 @@
 //! A container from its first start to its last end: one loop that waits for
 //! signals, words, bytes and the clock.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::WaitOptions;
 
 use super::attached::Caller;
@@ -24,6 +25,9 @@ use crate::sys::{identity, startup};
 
 /// How long output that nobody takes is waited for when the program has ended.
 const DRAIN: u64 = 10_000;
+
+/// After so long without anything to do, there will be nothing to do for long.
+const QUIET: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// The container and those who deal with it.
 pub struct Life {
@@ -56,6 +60,8 @@ pub struct Life {
     /// Why it ended, if that was our doing.
     reason: Option<String>,
     backoff: Backoff,
+    /// Whether it sleeps for long, see [`Life::sleep`].
+    rests: Cell<bool>,
     /// How it ended for good.
     over: Option<Exit>,
 }
@@ -116,6 +122,7 @@ impl Life {
             by_user: false,
             reason: None,
             backoff: Backoff::new(),
+            rests: Cell::new(false),
             over: None,
         };
         life.is_up(now)?;
@@ -174,10 +181,7 @@ impl Life {
         let clock = [self.health.as_ref().and_then(Watch::clock), self.now.as_ref().and_then(|now| now.output.clock())];
         let clock =
             timers::until([self.kill_at, self.timeout_at, self.start_at, self.drained_by].into_iter().chain(clock));
-        match rustix::event::poll(&mut fds, clock.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(MonitorError::System("poll", error.into())),
-        }
+        self.sleep(&mut fds, clock)?;
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         Ok(Ready {
             signals: ready.next().unwrap_or(false),
@@ -190,6 +194,26 @@ impl Life {
                 .collect(),
             door: ready.next().unwrap_or(false),
         })
+    }
+
+    /// Sleeps until something is ready or due. If nothing comes for a while, a long sleep is to be
+    /// expected, and what is not needed for it is let go of.
+    fn sleep(&self, fds: &mut [PollFd<'_>], clock: Option<Timespec>) -> Result<(), MonitorError> {
+        let is_longer = clock.is_none_or(|clock| clock.tv_sec >= QUIET.tv_sec);
+        let naps = !self.rests.get() && is_longer;
+        match rustix::event::poll(fds, if naps { Some(&QUIET) } else { clock.as_ref() }) {
+            Ok(0) if naps => {
+                self.rests.set(true);
+                startup::rest();
+                Ok(())
+            }
+            Ok(count) => {
+                self.rests.set(self.rests.get() && count == 0);
+                Ok(())
+            }
+            Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(MonitorError::System("poll", error.into())),
+        }
     }
 
     fn take_signals(&mut self) {

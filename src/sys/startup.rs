@@ -16,6 +16,16 @@ pub fn harden() {
     }
 }
 
+/// Lets go of what a long sleep does not need: our own code, and memory that was freed.
+pub fn rest() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: gives pages back that no allocation has; malloc_trim(3) may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    forget_code();
+}
+
 /// Lets go of the pages of our own program that are mapped: they come back, one
 /// by one, where they are needed. For a point where most of what ran before
 /// will not run again, as before a long wait.
