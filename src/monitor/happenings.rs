@@ -9,7 +9,9 @@ use crate::model::event::{Happening, Kind};
 /// Appends to the file of happenings; one that cannot be written is passed over.
 pub fn tell(file: &Path, subject: &Subject, action: &str, more: &[(&str, String)]) {
     let named = [("name", subject.name.clone()), ("image", subject.image.clone())];
-    let attributes = named.into_iter().chain(more.iter().map(|(key, value)| (*key, value.clone())));
+    // A label does not take the place of what we know.
+    let labels = subject.labels.iter().map(|(key, value)| (key.as_str(), value.clone()));
+    let attributes = labels.chain(named).chain(more.iter().map(|(key, value)| (*key, value.clone())));
     let happening = Happening {
         time: record::now(),
         kind: Kind::Container,

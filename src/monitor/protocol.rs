@@ -5,6 +5,7 @@
 //! connect, send [`Control`]s, and hear [`Event`]s: an answer for each control
 //! that has one, and the end of the container for all.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -60,6 +61,9 @@ pub struct Subject {
     pub name: String,
     /// The image as it was typed.
     pub image: String,
+    /// Its labels, to filter events by.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// How a container is stopped.

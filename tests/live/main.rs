@@ -7,6 +7,7 @@ mod fixture;
 mod harness;
 mod health;
 
+mod admin;
 mod bad_input;
 mod check;
 mod containers;

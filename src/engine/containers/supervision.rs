@@ -84,7 +84,9 @@ impl Engine {
 }
 
 fn subject(container: &Container) -> Subject {
-    Subject { id: container.id.to_string(), name: container.name.to_string(), image: container.request.image.clone() }
+    let request = &container.request;
+    let (id, name) = (container.id.to_string(), container.name.to_string());
+    Subject { id, name, image: request.image.clone(), labels: request.labels.clone() }
 }
 
 fn mapping(facts: &HostFacts) -> Result<Mapping, Failure> {
