@@ -16,6 +16,7 @@ mod session;
 mod template;
 mod usage;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -30,15 +31,10 @@ pub fn main() -> ExitCode {
         completion::answer();
         return ExitCode::SUCCESS;
     }
-    let mut tree = Arguments::command();
-    let words = usage::settle_switches(&tree, std::env::args_os().collect());
-    let parsed = tree.try_get_matches_from_mut(&words).and_then(|matches| Arguments::from_arg_matches(&matches));
-    let arguments = match parsed {
+    let words: Vec<_> = std::env::args_os().collect();
+    let arguments = match Arguments::quickly(&words).map_or_else(|| understand(words), Ok) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let answer = usage::answer(&error, &tree, &words);
-            return answer.map_or_else(|problem| report(&problem, Fallback::Run), |()| ExitCode::SUCCESS);
-        }
+        Err(code) => return code,
     };
     let wishes = arguments.wishes();
     match session::with_environment(|environment| environment.level(&wishes)) {
@@ -56,6 +52,17 @@ pub fn main() -> ExitCode {
             report(&problem, fallback)
         }
     }
+}
+
+/// What `words` mean; or the exit code, where they ask for help or are wrong, which has been said then.
+fn understand(words: Vec<OsString>) -> Result<Arguments, ExitCode> {
+    let mut tree = Arguments::command();
+    let words = usage::settle_switches(&tree, words);
+    let parsed = tree.try_get_matches_from_mut(&words).and_then(|matches| Arguments::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        let answer = usage::answer(&error, &tree, &words);
+        answer.map_or_else(|problem| report(&problem, Fallback::Run), |()| ExitCode::SUCCESS)
+    })
 }
 
 /// Tells the problem on standard error; where that is closed, the code has to do.
