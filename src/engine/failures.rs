@@ -44,7 +44,8 @@ impl From<SeccompError> for Failure {
 
 impl From<WireError> for Failure {
     fn from(error: WireError) -> Self {
-        Self::new(FailureKind::Internal, &error)
+        let kind = if matches!(error, WireError::Unborn { .. }) { FailureKind::Host } else { FailureKind::Internal };
+        Self::new(kind, &error)
     }
 }
 

@@ -1,23 +1,25 @@
 //! The engine's end of a monitor: start one, tell it what to launch, hear how it goes.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::program::program;
 use super::protocol::{self, Cargo, Control, Event, Start, WireError};
-use crate::sys::{exec, message};
+use crate::sys::exec::CStringArray;
+use crate::sys::message;
+use crate::sys::spawn::{Sealed, Spawned, Stage};
 
 /// Why no monitor could be started.
 #[derive(Debug, thiserror::Error)]
-pub enum SpawnError {
-    /// The program could not be copied into memory.
-    #[error("copy pybox into memory")]
-    Seal(#[source] std::io::Error),
-    /// The process.
-    #[error("start the container's monitor")]
-    Start(#[source] std::io::Error),
+#[error("start the container's monitor")]
+pub struct SpawnError(#[source] std::io::Error);
+
+impl From<Errno> for SpawnError {
+    fn from(error: Errno) -> Self {
+        Self(error.into())
+    }
 }
 
 /// A monitor that has not been told yet what to launch. Dropped, it goes away.
@@ -31,32 +33,26 @@ pub struct Idle {
 pub struct Session {
     control: OwnedFd,
     /// None where somebody else started it.
-    process: Option<Child>,
+    process: Option<Spawned>,
 }
 
 impl Idle {
-    /// Starts a monitor from the sealed copy `program`. If it is to be attached,
+    /// Starts a monitor from a sealed copy of its program. If it is to be attached,
     /// it keeps our standard streams for the container.
     ///
     /// # Errors
-    /// With what kept the process from starting.
-    pub fn spawn(program: BorrowedFd<'_>, attached: bool) -> Result<Self, SpawnError> {
-        let start = |error: rustix::io::Errno| SpawnError::Start(error.into());
-        let (ours, theirs) = message::pair().map_err(start)?;
+    /// With what kept the process from being made; it is heard later what kept the program from it.
+    pub fn spawn(attached: bool) -> Result<Self, SpawnError> {
+        let (ours, theirs) = message::pair()?;
         // The number in the argument is the number in the new process.
-        exec::keep_open(theirs.as_fd()).map_err(start)?;
-        let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-        if !attached {
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        }
-        let process = command
-            .arg0("pybox")
-            .arg("__monitor")
-            .arg(theirs.as_raw_fd().to_string())
-            .env_clear()
-            .spawn()
-            .map_err(SpawnError::Start)?;
-        Ok(Self { session: Session { control: ours, process: Some(process) } })
+        let words = ["pybox".to_owned(), "__monitor".to_owned(), theirs.as_raw_fd().to_string()];
+        let array = |words: Vec<String>| CStringArray::new(words).map_err(|_| Errno::INVAL);
+        let (argv, envp) = (array(words.into())?, array(Vec::new())?);
+        let open = || rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let null = if attached { None } else { Some(open()?) };
+        let streams = null.as_ref().map(AsFd::as_fd);
+        let sealed = Sealed { program: program(), argv: &argv, envp: &envp, keep: theirs.as_fd(), streams };
+        Ok(Self { session: Session { control: ours, process: Some(sealed.spawn()?) } })
     }
 
     /// Tells it what to launch, with the bundle and the filter.
@@ -64,7 +60,7 @@ impl Idle {
     /// # Errors
     /// [`WireError::Closed`] if it is gone already.
     pub fn start(self, start: &Start, fds: &[BorrowedFd<'_>]) -> Result<Session, WireError> {
-        protocol::send(self.session.control.as_fd(), start, fds)?;
+        protocol::send(self.session.control.as_fd(), start, fds).map_err(|error| self.session.lost(error))?;
         Ok(self.session)
     }
 }
@@ -100,7 +96,19 @@ impl Session {
     /// # Errors
     /// As [`Session::next`].
     pub fn next_with_cargo(&self) -> Result<(Event, Cargo), WireError> {
-        protocol::receive(&self.control)
+        protocol::receive(&self.control).map_err(|error| self.lost(error))
+    }
+
+    /// Why nobody answers, if our process never became a monitor.
+    fn lost(&self, error: WireError) -> WireError {
+        let failure = self.process.as_ref().filter(|_| matches!(error, WireError::Closed)).and_then(Spawned::failure);
+        failure.map_or(error, |(stage, errno)| WireError::Unborn {
+            operation: match stage {
+                Stage::Copy => "copy the monitor into memory",
+                Stage::Execute => "execute the monitor",
+            },
+            source: errno.into(),
+        })
     }
 
     /// Passes something on to it.
@@ -123,7 +131,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of waitpid(2).
-    pub fn finish(mut self) -> std::io::Result<()> {
-        self.process.as_mut().map_or(Ok(()), |process| process.wait().map(drop))
+    pub fn finish(self) -> std::io::Result<()> {
+        self.process.map_or(Ok(()), |process| Ok(process.child.wait().map(drop)?))
     }
 }

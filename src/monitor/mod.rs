@@ -12,7 +12,6 @@
 
 pub mod client;
 pub mod events;
-pub mod program;
 pub mod protocol;
 pub mod record;
 
@@ -26,6 +25,7 @@ mod health;
 mod incarnation;
 pub mod input;
 mod life;
+mod program;
 mod pump;
 mod run;
 pub mod stream;

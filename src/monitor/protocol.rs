@@ -201,6 +201,15 @@ pub enum WireError {
     /// The other side has gone.
     #[error("the container's monitor has gone")]
     Closed,
+    /// There never was another side.
+    #[error("{operation}")]
+    Unborn {
+        /// What could not be done.
+        operation: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The content.
     #[error("understand the container's monitor")]
     Content(#[source] serde_json::Error),

@@ -146,31 +146,47 @@ pub fn clone3(
     if !is_single_threaded()? {
         return Err(Errno::DEADLK);
     }
-    let mut pidfd: RawFd = -1;
-    let mut args = CloneArgs {
-        flags: namespaces.bits() | libc::CLONE_PIDFD as u64,
-        pidfd: &raw mut pidfd as u64,
-        exit_signal: libc::SIGCHLD as u64,
-        ..CloneArgs::default()
-    };
+    let mut args = CloneArgs { flags: namespaces.bits(), ..CloneArgs::default() };
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
-    // SAFETY: without CLONE_VM the child runs on a copy of this stack and heap, as after fork(2); we
-    // are single-threaded (checked above), so that copy is consistent. `args` outlives the call.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
-    match pid {
-        0 => {
+    match copy_of_us(args)? {
+        Side::Parent(child) => Ok(child),
+        Side::Child => {
             let fresh = Fresh(());
             let code = child(&fresh);
             fresh.end(code)
         }
-        pid => match side(pid, &pidfd)? {
-            Side::Parent(child) => Ok(child),
-            Side::Child => Err(Errno::INVAL),
-        },
     }
+}
+
+/// Makes a child, in no new namespaces, that makes the system calls in `child` and ends with
+/// `code`. What other threads hold does not matter, as long as `child` takes no lock: it must
+/// not allocate, for one.
+///
+/// # Errors
+/// Those of `clone3(2)`.
+pub fn beside_threads(code: u8, child: impl FnOnce()) -> Result<Child, Errno> {
+    match copy_of_us(CloneArgs::default())? {
+        Side::Parent(child) => Ok(child),
+        Side::Child => {
+            child();
+            Fresh(()).end(code)
+        }
+    }
+}
+
+/// A child by `clone3(2)` with these arguments, on a copy of our memory, held by a pidfd.
+fn copy_of_us(mut args: CloneArgs) -> Result<Side, Errno> {
+    let mut pidfd: RawFd = -1;
+    args.flags |= libc::CLONE_PIDFD as u64;
+    args.pidfd = &raw mut pidfd as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    // SAFETY: without CLONE_VM the child runs on a copy of this stack and heap, as after fork(2); the
+    // callers see to it that nothing in the copy is used that was in change. `args` outlives the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+    side(pid, &pidfd)
 }
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;

@@ -38,6 +38,17 @@ pub fn execve(program: &CStr, argv: &CStringArray, envp: &CStringArray) -> Errno
     super::clone::last_error()
 }
 
+/// The same for an open file, close-on-exec or not (execveat(2)); a script needs one that is not.
+pub fn execute(program: BorrowedFd<'_>, argv: &CStringArray, envp: &CStringArray) -> Errno {
+    let (fd, path) = (program.as_raw_fd(), c"".as_ptr());
+    // SAFETY: as in `execve`; the path is a static string.
+    unsafe {
+        let (argv, envp) = (argv.pointers.as_ptr(), envp.pointers.as_ptr());
+        libc::syscall(libc::SYS_execveat, fd, path, argv, envp, libc::AT_EMPTY_PATH)
+    };
+    super::clone::last_error()
+}
+
 /// Makes descriptor number `number` a close-on-exec copy of `fd`; what was open
 /// under that number is closed. The copy belongs to nobody: it stays until the
 /// process ends or executes a program.

@@ -15,5 +15,6 @@ pub mod mount;
 pub mod path;
 pub mod seal;
 pub mod seccomp;
+pub mod spawn;
 pub mod startup;
 pub mod worker_limits;

@@ -5,10 +5,9 @@
 //! were the file on disk, root inside, who is the owner outside, could overwrite
 //! it (the class of CVE-2019-5736). A sealed memfd cannot be written by anybody.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 
 /// Linux 6.3: without it, and where `vm.memfd_noexec` is set, the copy could not be executed.
@@ -17,15 +16,34 @@ const MFD_EXEC: MemfdFlags = MemfdFlags::from_bits_retain(0x10);
 /// Linux 6.3: what is executable stays so.
 const SEAL_EXEC: SealFlags = SealFlags::from_bits_retain(0x20);
 
-/// Copies the program that this process runs into a memfd and seals it.
-///
-/// # Errors
-/// Those of opening `/proc/self/exe`, of memfd_create(2) and of copying.
-pub fn own_program() -> Result<OwnedFd, Errno> {
-    let io = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    let program = File::open("/proc/self/exe").map_err(io)?;
-    let copy = memory()?;
-    let mut left = program.metadata().map_err(io)?.len();
+/// What is copied.
+#[derive(Clone, Copy, Debug)]
+pub enum Program {
+    /// The program that this process runs.
+    Own,
+    /// Another one, whose bytes are a part of ours.
+    Image(&'static [u8]),
+}
+
+impl Program {
+    /// Copies it into a memfd and seals that. Makes system calls and nothing else, so it can be
+    /// done between a fork and an execution.
+    ///
+    /// # Errors
+    /// Those of opening `/proc/self/exe`, of memfd_create(2) and of copying.
+    pub fn sealed(self) -> Result<OwnedFd, Errno> {
+        let copy = memory()?;
+        match self {
+            Self::Own => copy_own(&copy)?,
+            Self::Image(image) => write_all(&copy, image)?,
+        }
+        seal(copy)
+    }
+}
+
+fn copy_own(copy: &OwnedFd) -> Result<(), Errno> {
+    let program = rustix::fs::open(c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut left = u64::try_from(rustix::fs::fstat(&program)?.st_size).map_err(|_| Errno::IO)?;
     while left > 0 {
         let count = usize::try_from(left).unwrap_or(usize::MAX);
         match rustix::fs::sendfile(copy.as_fd(), program.as_fd(), None, count)? {
@@ -33,36 +51,16 @@ pub fn own_program() -> Result<OwnedFd, Errno> {
             sent => left = left.saturating_sub(sent as u64),
         }
     }
-    seal(copy)
+    Ok(())
 }
 
-/// Writes `image`, the bytes of a program that is a part of ours, into a memfd and
-/// seals it. Its pages are let go of again: they would count as ours to the end.
-///
-/// # Errors
-/// Those of memfd_create(2) and of writing.
-pub fn program(image: &'static [u8]) -> Result<OwnedFd, Errno> {
-    let copy = memory()?;
+fn write_all(copy: &OwnedFd, image: &[u8]) -> Result<(), Errno> {
     let mut rest = image;
     while !rest.is_empty() {
-        let written = rustix::io::retry_on_intr(|| rustix::io::write(&copy, rest))?;
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(copy, rest))?;
         rest = rest.get(written..).ok_or(Errno::IO)?;
     }
-    forget_pages(image);
-    seal(copy)
-}
-
-/// Unmaps the whole pages of `image`, which come back from our program's file
-/// when they are touched again.
-fn forget_pages(image: &'static [u8]) {
-    let page = rustix::param::page_size();
-    let start = (image.as_ptr() as usize).next_multiple_of(page);
-    let end = (image.as_ptr() as usize).saturating_add(image.len()) / page * page;
-    if end > start {
-        // SAFETY: whole pages inside a static that nobody writes: they are clean, so what
-        // is read from them afterwards is the same.
-        let _ = unsafe { rustix::mm::madvise(start as *mut _, end - start, rustix::mm::Advice::LinuxDontNeed) };
-    }
+    Ok(())
 }
 
 fn memory() -> Result<OwnedFd, Errno> {
@@ -88,8 +86,8 @@ mod tests {
 
     #[test]
     fn nobody_writes_to_the_copy() {
-        for copy in [own_program().expect("a copy"), program(b"image").expect("a copy")] {
-            refuses_writes(&copy);
+        for program in [Program::Own, Program::Image(b"image")] {
+            refuses_writes(&program.sealed().expect("a copy"));
         }
     }
 
@@ -98,7 +96,7 @@ mod tests {
         assert_eq!(rustix::fs::ftruncate(copy, 0), Err(Errno::PERM));
         let reopened = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(copy));
         let writable =
-            File::options().write(true).open(reopened).map(|mut file| std::io::Write::write(&mut file, b"x"));
+            std::fs::File::options().write(true).open(reopened).map(|mut file| std::io::Write::write(&mut file, b"x"));
         assert!(!matches!(writable, Ok(Ok(_))), "a reopened copy took a write");
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::attach::{self, Outcome, Signals};
-use super::start::{self, Ready};
+use super::start::{self, Ready, Supervised};
 use super::{create, reconcile};
 use crate::engine::Engine;
 use crate::engine::api::{AttachOptions, Create, Created, Event, Failure, FailureKind, Ran, Run};
@@ -34,9 +34,9 @@ impl Engine {
         }
         let options = AttachOptions { input: true, detach_keys: run.detach_keys.clone(), pass_signals: true };
         let attached = signals.as_ref().map(|signals| (&options, signals));
-        let outcome = start::supervise(&store, &mut ready, monitor, attached);
-        self.write_down(&store, &ready, &outcome)?;
-        Ok(Ran { container: ready.container.id, code: outcome?.code() })
+        let supervised = start::supervise(&store, &mut ready, monitor, attached);
+        let outcome = self.write_down(&store, &ready, supervised)?;
+        Ok(Ran { container: ready.container.id, code: outcome.code() })
     }
 
     pub(in crate::engine) fn create_container(
@@ -60,35 +60,42 @@ impl Engine {
         &self,
         store: &Store,
         ready: &Ready,
-        outcome: &Result<Outcome, Failure>,
-    ) -> Result<(), Failure> {
+        supervised: Result<Supervised, Failure>,
+    ) -> Result<Outcome, Failure> {
         let container = &ready.container;
-        let lifecycle = match outcome {
+        let discard = || self.discard_container(store, &container.id, create::durability(&container.request));
+        match supervised {
             // Its monitor has it.
-            Ok(Outcome::Left) => return Ok(()),
-            Ok(Outcome::Ended(_)) if container.auto_remove => {
-                return self.discard_container(store, &container.id, create::durability(&container.request));
+            Ok(Supervised { outcome: Outcome::Left, .. }) => Ok(Outcome::Left),
+            Ok(supervised) if container.auto_remove => {
+                // The monitor has said its last word: it goes away while we clear up.
+                let discarded = discard();
+                let outcome = supervised.finish()?;
+                discarded.map(|()| outcome)
             }
             // By what the monitor wrote: it may be about to start it again.
-            Ok(Outcome::Ended(_)) => {
+            Ok(supervised) => {
+                let outcome = supervised.finish()?;
                 self.fold(store, container);
-                return Ok(());
+                Ok(outcome)
             }
             Err(failure) => {
                 // A monitor that was killed leaves its container to us.
                 let lost = reconcile::orphaned(&ready.bundle);
                 if container.auto_remove {
-                    return self.discard_container(store, &container.id, create::durability(&container.request));
+                    discard()?;
+                } else {
+                    let stopped = || Lifecycle::Stopped {
+                        exit_code: start_code(&failure),
+                        at: record::now(),
+                        reason: Some(failure.message.clone()),
+                        by_user: false,
+                    };
+                    start::note(store, container, lost.unwrap_or_else(stopped))?;
                 }
-                lost.unwrap_or_else(|| Lifecycle::Stopped {
-                    exit_code: start_code(failure),
-                    at: record::now(),
-                    reason: Some(failure.message.clone()),
-                    by_user: false,
-                })
+                Err(failure)
             }
-        };
-        start::note(store, container, lifecycle)
+        }
     }
 }
 

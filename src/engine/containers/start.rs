@@ -14,7 +14,7 @@ use crate::model::id::ContainerId;
 use crate::model::lifecycle::Lifecycle;
 use crate::monitor::client::{Idle, Session};
 use crate::monitor::protocol;
-use crate::monitor::{program, record};
+use crate::monitor::record;
 use crate::store::bundle::{Bundle, BundleFile};
 use crate::store::containers::Container;
 use crate::store::{Access, Store, StoreError};
@@ -96,9 +96,9 @@ impl Engine {
         }
         let id = ready.container.id.clone();
         let monitor = spawn_monitor(attached.is_some())?;
-        let outcome = supervise(store, &mut ready, monitor, attached.zip(signals));
-        self.write_down(store, &ready, &outcome)?;
-        Ok(Started { container: id, code: outcome?.code() })
+        let supervised = supervise(store, &mut ready, monitor, attached.zip(signals));
+        let outcome = self.write_down(store, &ready, supervised)?;
+        Ok(Started { container: id, code: outcome.code() })
     }
 
     /// Names of the containers that a restart policy wants running.
@@ -158,9 +158,27 @@ fn read_spec(bundle: &Bundle, container: &Container) -> Result<Spec, Failure> {
 /// # Errors
 /// With what kept it from starting.
 pub(super) fn spawn_monitor(attached: bool) -> Result<Idle, Failure> {
-    let sealed = program::sealed()
-        .map_err(|error| Failure::say(FailureKind::Host, format!("copy the monitor into memory: {error}")))?;
-    Ok(Idle::spawn(sealed.as_fd(), attached)?)
+    Ok(Idle::spawn(attached)?)
+}
+
+/// What came of a start, and the monitor that told of it.
+pub(super) struct Supervised {
+    pub(super) outcome: Outcome,
+    monitor: Session,
+}
+
+impl Supervised {
+    /// Waits until the monitor is gone, if it is about to go.
+    ///
+    /// # Errors
+    /// If it cannot be waited for.
+    pub(super) fn finish(self) -> Result<Outcome, Failure> {
+        if matches!(self.outcome, Outcome::Ended(_)) {
+            let finished = self.monitor.finish();
+            finished.map_err(|error| Failure::say(FailureKind::Internal, format!("wait for the monitor: {error}")))?;
+        }
+        Ok(self.outcome)
+    }
 }
 
 /// Starts the container, and stays with it if `attached`.
@@ -172,7 +190,7 @@ pub(super) fn supervise(
     ready: &mut Ready,
     monitor: Idle,
     attached: Option<(&AttachOptions, &Signals)>,
-) -> Result<Outcome, Failure> {
+) -> Result<Supervised, Failure> {
     ready.start.attached = attached.is_some();
     ready.start.detach_keys = attached.map(|(options, _)| options.detach_keys.clone()).unwrap_or_default();
     let fds: Vec<_> = [ready.bundle.as_fd()].into_iter().chain(ready.filter.iter().map(|fd| fd.as_fd())).collect();
@@ -185,21 +203,16 @@ pub(super) fn supervise(
             note(store, &ready.container, lifecycle)?;
         }
         protocol::Event::Failed { message, hint, exit_code } => return Err(failed(message, hint, exit_code)),
-        protocol::Event::Exited { exit_code } => return ended(session, exit_code),
+        protocol::Event::Exited { exit_code } => {
+            return Ok(Supervised { outcome: Outcome::Ended(exit_code), monitor: session });
+        }
         protocol::Event::Executed { .. } | protocol::Event::Done => {}
     }
-    let Some((options, signals)) = attached else { return Ok(Outcome::Left) };
+    let Some((options, signals)) = attached else { return Ok(Supervised { outcome: Outcome::Left, monitor: session }) };
     let request = &ready.container.request;
     let raw = request.tty && request.interactive && options.input;
-    match attach::stay(&session, signals, raw, options.pass_signals)? {
-        Outcome::Ended(code) => ended(session, code),
-        Outcome::Left => Ok(Outcome::Left),
-    }
-}
-
-fn ended(session: Session, code: i32) -> Result<Outcome, Failure> {
-    session.finish().map_err(|error| Failure::say(FailureKind::Internal, format!("wait for the monitor: {error}")))?;
-    Ok(Outcome::Ended(code))
+    let outcome = attach::stay(&session, signals, raw, options.pass_signals)?;
+    Ok(Supervised { outcome, monitor: session })
 }
 
 /// Writes the state of a container into its row, which somebody may have removed with force meanwhile.
