@@ -32,6 +32,8 @@ pub struct Joining {
     failed: Option<(u16, i32)>,
     /// How the child has ended, if somebody else reaped it.
     code: Option<i32>,
+    /// Who was reaped, and how it had ended, before the child was known.
+    earlier: Vec<(u32, i32)>,
 }
 
 /// How long the one signal of [`signal_all`] may take, in seconds.
@@ -66,7 +68,8 @@ impl Joining {
             life(fresh, theirs.as_fd())
         });
         let usher = usher.map_err(|error| LaunchError::Fork(error.into()))?;
-        Ok(Self { wire: ours, usher, child: None, terminal: None, ready: false, failed: None, code: None })
+        let (child, terminal, failed, code) = (None, None, None, None);
+        Ok(Self { wire: ours, usher, child, terminal, ready: false, failed, code, earlier: Vec::new() })
     }
 
     /// Takes one report of the walk of `plan`, and waits for it if there is none yet. Answers
@@ -81,7 +84,12 @@ impl Joining {
 
     /// Tells that the child `pid` was reaped, with its exit code; false if it is none of these.
     pub fn reaped(&mut self, pid: u32, code: i32) -> bool {
-        let ours = self.child.as_ref().is_some_and(|child| child.pid == pid);
+        let Some(child) = &self.child else {
+            // Killed as soon as it was made, it can be reaped before we hear that it was.
+            self.earlier.push((pid, code));
+            return false;
+        };
+        let ours = child.pid == pid;
         if ours {
             self.code = Some(code);
         }
@@ -100,6 +108,7 @@ impl Joining {
         match (packet.get(..received.len).and_then(Report::decode), fd) {
             (Some(Report::Born { pid }), Some(pidfd)) => {
                 self.child = Some(Child { pid, pidfd });
+                self.code = self.earlier.drain(..).rfind(|(reaped, _)| *reaped == pid).map(|(_, code)| code);
                 // It waits for this byte: what executes is known to us, or ends.
                 let _ = message::send(self.wire.as_fd(), &[wire::GO], &[]);
             }
