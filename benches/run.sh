@@ -1,5 +1,5 @@
 #!/bin/sh
-# run.sh [startup|memory|pull|lists...] : prepares what the benchmarks need and runs them; PYBOX names the binary.
+# run.sh [BENCHMARK...] : prepares what the benchmarks need and runs those that are named, or all; PYBOX names the binary.
 # Everything is kept under ${PYBOX_BENCH_DIR:-/var/tmp/pybox-bench-own}; README.md says what is measured.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,7 +19,21 @@ if [ ! -d "$place/rootfs" ]; then
   if [ "$(id -u)" -eq 0 ]; then chown -Rh pyboxtest: "$place/rootfs.new"; fi
   mv "$place/rootfs.new" "$place/rootfs"
 fi
-case " ${*:-all} " in
-  *" pull "* | *" all "*) python3 "$here/images.py" "$place" ;;
+[ $# -gt 0 ] || set -- startup memory lists pull exec life scale logs storm
+case " $* " in
+  *" pull "*) python3 "$here/images.py" "$place" ;;
 esac
-exec python3 "$here/measure.py" "$place" "$@"
+single=''
+living=''
+for benchmark in "$@"; do
+  case $benchmark in
+    startup | memory | lists | pull) single="$single $benchmark" ;;
+    exec | life | scale | logs | storm) living="$living $benchmark" ;;
+    *) echo "run.sh: no benchmark is called '$benchmark'" >&2; exit 2 ;;
+  esac
+done
+export PYTHONDONTWRITEBYTECODE=1
+# shellcheck disable=SC2086  # lists of words
+[ -z "$single" ] || python3 "$here/measure.py" "$place" $single
+# shellcheck disable=SC2086
+[ -z "$living" ] || python3 "$here/live.py" "$place" $living
