@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use pybox::engine::{expire, settle};
-use pybox::snapshot::worker;
+use pybox::snapshot::{fuse_overlay, worker};
 
 fn main() -> ExitCode {
     pybox::sys::startup::harden();
@@ -11,6 +11,7 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     match words.next().as_deref().and_then(|word| word.to_str()) {
         Some("__monitor") => ExitCode::from(pybox::monitor::main(words.next().as_deref())),
+        Some(fuse_overlay::PERSONA) => ExitCode::from(fuse_overlay::main(words.next().as_deref())),
         Some(settle::PERSONA) => settle::main(words),
         Some(expire::PERSONA) => expire::main(words),
         Some(worker::PERSONA) => worker::main(words.next().as_deref()),

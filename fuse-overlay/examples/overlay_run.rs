@@ -221,7 +221,7 @@ fn child(arguments: &Arguments) -> Outcome<ExitCode> {
     (&socket).read_exact(&mut [0])?;
     become_root()?;
     let access = if arguments.upper.is_some() { Access::ReadWrite } else { Access::ReadOnly };
-    let (device, mount) = mount::detached("overlay", access)?;
+    let (device, mount) = mount::detached(c"overlay", access)?;
     mount::attach(&mount, File::open(&arguments.mountpoint)?)?;
     let numbers = [device.as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&numbers)];

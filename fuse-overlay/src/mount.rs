@@ -3,7 +3,8 @@
 //! Not for the server: this runs in the process that will live in the mount,
 //! which hands the descriptor of `/dev/fuse` to the server.
 
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -11,6 +12,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
     fsmount, fsopen, move_mount,
 };
+use rustix::path::DecInt;
 
 /// Whether the mount takes changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,21 +24,22 @@ pub enum Access {
 }
 
 /// Opens `/dev/fuse` and makes a mount of it that is attached nowhere yet:
-/// the device, and the mount.
+/// the device, and the mount. Makes system calls and nothing else: it may be
+/// called between a fork and an execution.
 ///
 /// # Errors
 /// What the kernel says: EPERM without the right to mount in this user namespace.
-pub fn detached(source: &str, access: Access) -> Result<(OwnedFd, OwnedFd), Errno> {
+pub fn detached(source: &CStr, access: Access) -> Result<(OwnedFd, OwnedFd), Errno> {
     let device = rustix::fs::openat(CWD, c"/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     let context = fsopen(c"fuse", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let context = context.as_fd();
     // The kernel shows the type as `fuse.` and what is said here.
     fsconfig_set_string(context, c"source", source)?;
-    fsconfig_set_string(context, c"subtype", "overlay")?;
-    fsconfig_set_string(context, c"fd", device.as_raw_fd().to_string())?;
-    fsconfig_set_string(context, c"rootmode", "40000")?;
-    fsconfig_set_string(context, c"user_id", "0")?;
-    fsconfig_set_string(context, c"group_id", "0")?;
+    fsconfig_set_string(context, c"subtype", c"overlay")?;
+    fsconfig_set_string(context, c"fd", DecInt::from_fd(&device))?;
+    fsconfig_set_string(context, c"rootmode", c"40000")?;
+    fsconfig_set_string(context, c"user_id", c"0")?;
+    fsconfig_set_string(context, c"group_id", c"0")?;
     fsconfig_set_flag(context, c"default_permissions")?;
     fsconfig_set_flag(context, c"allow_other")?;
     if access == Access::ReadOnly {

@@ -1,12 +1,20 @@
-//! The monitor persona as a program of its own, a tenth of pybox's size.
+//! The personas that deal with containers as a program of its own, a tenth of pybox's size: the
+//! monitor, and the server of a file system that it starts.
 //!
 //! It is not installed: the release build carries it inside `pybox`, which copies
 //! it into sealed memory for each container (`monitor::program` says why).
 
 use std::process::ExitCode;
 
+use pybox::snapshot::fuse_overlay;
+
 fn main() -> ExitCode {
     pybox::sys::startup::harden();
-    let mut words = std::env::args_os().skip(2);
-    ExitCode::from(pybox::monitor::main(words.next().as_deref()))
+    let mut words = std::env::args_os().skip(1);
+    let persona = words.next();
+    let number = words.next();
+    ExitCode::from(match persona.as_deref().and_then(|word| word.to_str()) {
+        Some(fuse_overlay::PERSONA) => fuse_overlay::main(number.as_deref()),
+        _ => pybox::monitor::main(number.as_deref()),
+    })
 }

@@ -11,6 +11,7 @@ use super::commands::{
 };
 use super::environment::Wishes;
 use super::usage::settle_switches;
+use crate::model::storage::StorageDriver;
 
 /// Run containers as yourself: no daemon, no root.
 #[derive(Debug, Parser)]
@@ -48,6 +49,10 @@ struct Global {
     /// Keep everything below DIR [env: PYBOX_ROOT]
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<std::path::PathBuf>,
+
+    /// Make root file systems by NAME: overlay, hybrid or fuse, not by the fastest that works [env: PYBOX_STORAGE_DRIVER]
+    #[arg(long, global = true, value_name = "NAME")]
+    storage_driver: Option<StorageDriver>,
 
     /// Say how things are done, on standard error
     #[arg(short = 'D', long, global = true)]
@@ -102,8 +107,8 @@ impl Arguments {
 
     /// The global options.
     pub(crate) fn wishes(&self) -> Wishes {
-        let Global { root, debug, log_level } = &self.global;
-        Wishes { root: root.clone(), debug: *debug, log_level: log_level.clone() }
+        let Global { root, storage_driver, debug, log_level } = &self.global;
+        Wishes { root: root.clone(), storage_driver: *storage_driver, debug: *debug, log_level: log_level.clone() }
     }
 }
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::error::{OURS, Problem};
 use super::logging::Level;
 use crate::engine::api::{ProxySettings, Settings};
+use crate::model::storage::StorageDriver;
 
 /// Where root keeps everything.
 const SYSTEM_ROOT: &str = "/var/lib/pybox";
@@ -24,6 +25,8 @@ pub(crate) type Lookup<'l> = &'l dyn Fn(&str) -> Option<OsString>;
 pub(crate) struct Wishes {
     /// `--root`.
     pub(crate) root: Option<PathBuf>,
+    /// `--storage-driver`.
+    pub(crate) storage_driver: Option<StorageDriver>,
     /// `--log-level`.
     pub(crate) log_level: Option<String>,
     /// `--debug`.
@@ -137,7 +140,15 @@ impl<'l> Environment<'l> {
             helper_dirs: self.text("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default(),
             allow_realms: Vec::new(),
             proxies: self.proxies(),
+            storage_driver: self.storage_driver(wishes)?,
         })
+    }
+
+    fn storage_driver(&self, wishes: &Wishes) -> Result<Option<StorageDriver>, Problem> {
+        let named = || self.variable("PYBOX_STORAGE_DRIVER").map(|name| name.parse()).transpose();
+        let driver = wishes.storage_driver.map_or_else(named, |driver| Ok(Some(driver)));
+        driver
+            .map_err(|error| Problem::user(format!("PYBOX_STORAGE_DRIVER: {error}")).hint("unset PYBOX_STORAGE_DRIVER"))
     }
 
     /// The lower-case names are the older ones and win, as with curl, which knows

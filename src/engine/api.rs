@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::container::PullPolicy;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
+use crate::model::storage::StorageDriver;
 
 mod answers;
 mod changes;
@@ -94,6 +95,9 @@ pub struct Settings {
     pub allow_realms: Vec<String>,
     /// Proxies for registries.
     pub proxies: ProxySettings,
+    /// The storage driver that has to be used; none for the fastest that works.
+    #[serde(default)]
+    pub storage_driver: Option<StorageDriver>,
 }
 
 /// `https_proxy`, `http_proxy` and `no_proxy`, as they stand in the environment.

@@ -14,6 +14,7 @@ mod info;
 mod names;
 mod processes;
 mod room;
+mod storage;
 mod volumes;
 
 pub use containers::expire;

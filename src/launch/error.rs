@@ -62,6 +62,12 @@ pub enum LaunchError {
     /// The child ended without a word.
     #[error("the container's process ended with code {0} before it executed its program")]
     Died(i32),
+    /// The server of the file system has failed.
+    #[error("serve the container's files: {0}")]
+    Served(String),
+    /// The file system's server could not be told what to serve.
+    #[error("hand the file system to its server")]
+    Serve(#[source] std::io::Error),
     /// The talk with the child failed.
     #[error("talk to the container's first process")]
     Wire(#[source] std::io::Error),

@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::child::{self, Birth};
@@ -30,6 +31,9 @@ pub enum Mapping {
 /// Standard input, output and error of the program; none where it gets a terminal.
 pub type Stdio<'a> = Option<[BorrowedFd<'a>; 3]>;
 
+/// Takes the device of a served tree, and the new user namespace of the process that sees it.
+pub type Serve<'a> = &'a mut dyn FnMut(BorrowedFd<'_>, Option<BorrowedFd<'_>>) -> Result<(), Errno>;
+
 /// A child that waits for its id maps.
 #[derive(Debug)]
 struct Forked {
@@ -42,6 +46,8 @@ pub struct Held {
     /// None once the child has been handed on.
     child: Option<Child>,
     wire: OwnedFd,
+    /// Its new user namespace, if somebody will have to join that.
+    user: Option<OwnedFd>,
 }
 
 /// A child that executes its program.
@@ -84,11 +90,17 @@ impl Forked {
             child::walk(plan, &Birth { wire: theirs.as_fd(), stdio, target: None }, fresh)
         });
         let child = child.map_err(|error| LaunchError::Namespaces(error.into()))?;
-        Ok(Self { child: Held { child: Some(child), wire: ours } })
+        Ok(Self { child: Held { child: Some(child), wire: ours, user: None } })
     }
 
-    fn map(self, plan: &Plan, mapping: &Mapping) -> Result<Held, LaunchError> {
+    fn map(mut self, plan: &Plan, mapping: &Mapping) -> Result<Held, LaunchError> {
         let pid = self.child.pid();
+        if plan.is_served() && plan.namespaces.contains(Namespaces::USER) {
+            // Now: later the child lets nobody near.
+            let path = format!("/proc/{pid}/ns/user");
+            let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+            self.child.user = Some(opened.map_err(|error| LaunchError::Serve(error.into()))?);
+        }
         if plan.namespaces.contains(Namespaces::USER) {
             match mapping {
                 Mapping::Helpers(helpers) => helpers.apply(pid, &plan.uid_map, &plan.gid_map)?,
@@ -108,12 +120,13 @@ impl Held {
         self.child.as_ref().map_or(0, |child| child.pid)
     }
 
-    /// Opens the gate and waits until the program is executed.
+    /// Opens the gate and waits until the program is executed. `serve` is given the device of a
+    /// served tree.
     ///
     /// # Errors
-    /// With the step that failed, or why the program could not be executed; the
-    /// child has been reaped then.
-    pub fn run(mut self, plan: &Plan) -> Result<Running, LaunchError> {
+    /// With the step that failed, or why the program could not be executed, or what `serve`
+    /// says; the child has been reaped then.
+    pub fn run(mut self, plan: &Plan, serve: Serve<'_>) -> Result<Running, LaunchError> {
         // A child that has failed already cannot take the byte: its report is in the queue.
         let _ = message::send(self.wire.as_fd(), &[wire::GO], &[]);
         let (mut terminal, mut program, mut ready) = (None, None, false);
@@ -125,9 +138,16 @@ impl Held {
                 other => other.map_err(wire_error)?,
             };
             let report = packet.get(..received.len).and_then(Report::decode);
+            let [on_board, ..] = received.fds;
             match report {
-                Some(Report::Terminal) => [terminal, ..] = received.fds,
-                Some(Report::Program) => [program, ..] = received.fds,
+                Some(Report::Terminal) => terminal = on_board,
+                Some(Report::Device) => {
+                    if let Some(device) = on_board {
+                        let user = self.user.as_ref().map(AsFd::as_fd);
+                        serve(device.as_fd(), user).map_err(|error| LaunchError::Serve(error.into()))?;
+                    }
+                }
+                Some(Report::Program) => program = on_board,
                 Some(Report::Ready) => ready = true,
                 Some(Report::Failed { step, errno }) => return Err(explain(plan, step, errno)),
                 Some(Report::Born { .. }) | None => break,

@@ -97,8 +97,20 @@ pub struct OwnFile {
 pub enum RootSource {
     /// An overlay, mounted here.
     Overlay(Overlay),
+    /// A tree that a server shows through FUSE, mounted here.
+    Served(Served),
     /// A directory, bound on itself.
     Directory(CString),
+}
+
+/// A tree that a server shows. The child mounts it and sends the device, by which it is
+/// shown, to the parent; who looks into it before it is served, waits.
+#[derive(Debug)]
+pub struct Served {
+    /// Where it is attached until the pivot.
+    pub place: CString,
+    /// The overlay that it lies under, read-only; without one the server takes changes.
+    pub under: Option<Overlay>,
 }
 
 /// What the kernel's overlay is given (Documentation/filesystems/overlayfs.rst).
@@ -261,6 +273,10 @@ impl fmt::Display for Step {
             Self::MountRoot(RootSource::Overlay(overlay)) => {
                 write!(f, "mount the overlay of {} layers on {}", overlay.lower.len(), text(&overlay.place))
             }
+            Self::MountRoot(RootSource::Served(served)) => match served.under {
+                Some(_) => write!(f, "mount an overlay over the served layers on {}", text(&served.place)),
+                None => write!(f, "mount the served file system on {}", text(&served.place)),
+            },
             Self::MountRoot(RootSource::Directory(path)) => write!(f, "bind the root file system {}", text(path)),
             Self::Mount(mount) => match &mount.source {
                 Source::New { kind, .. } => write!(f, "mount {} on {}", text(kind), mount.target),

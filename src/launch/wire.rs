@@ -20,6 +20,8 @@ pub enum Report {
     },
     /// The terminal's controlling side is on board of this packet.
     Terminal,
+    /// The device of a served tree is on board of this packet.
+    Device,
     /// The process that goes on in the container's namespaces has been made; its pidfd is on board.
     Born {
         /// Its pid, as the parent sees it.
@@ -41,6 +43,7 @@ impl Report {
             Self::Failed { step, errno } => (b'F', step, errno),
             Self::Terminal => (b'T', 0, 0),
             Self::Born { pid } => (b'B', 0, pid.cast_signed()),
+            Self::Device => (b'D', 0, 0),
             Self::Program => (b'P', 0, 0),
             Self::Ready => (b'R', 0, 0),
         };
@@ -58,6 +61,7 @@ impl Report {
             }
             b'T' => Some(Self::Terminal),
             b'B' => Some(Self::Born { pid: u32::from_le_bytes([e0, e1, e2, e3]) }),
+            b'D' => Some(Self::Device),
             b'P' => Some(Self::Program),
             b'R' => Some(Self::Ready),
             _ => None,
@@ -72,7 +76,8 @@ mod tests {
     #[test]
     fn reports_survive_the_wire() {
         let failed = Report::Failed { step: EXEC, errno: 2 };
-        for report in [Report::Ready, Report::Terminal, failed, Report::Born { pid: 4_194_304 }, Report::Program] {
+        let born = Report::Born { pid: 4_194_304 };
+        for report in [Report::Ready, Report::Terminal, Report::Device, failed, born, Report::Program] {
             assert_eq!(Report::decode(&report.encode()), Some(report));
         }
         assert_eq!(Report::decode(b"x"), None);

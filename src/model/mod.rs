@@ -13,5 +13,6 @@ pub mod id;
 pub mod lifecycle;
 pub mod platform;
 pub mod reference;
+pub mod storage;
 pub mod subid;
 pub mod supervision;

@@ -9,7 +9,10 @@ use super::error::MonitorError;
 use super::input::Input;
 use super::protocol::{Mapping, Start};
 use super::pump::Pump;
-use crate::launch::parent::{self, Running};
+use super::server::Server;
+use crate::launch::document::Document;
+use crate::launch::parent::{self, Running, Stdio};
+use crate::launch::plan::ROOTFS_ANNOTATION;
 use crate::launch::{self, Extras, JoinFacts, LaunchError, Plan};
 use crate::logs::writer::Writer;
 use crate::model::supervision::LogDriver;
@@ -20,6 +23,8 @@ use crate::sys::idmap::Helpers;
 pub struct Incarnation {
     /// The first process, and its terminal.
     pub running: Running,
+    /// Who serves its file system, if somebody does.
+    pub server: Option<Server>,
     /// How it was made, for those who join it.
     pub facts: JoinFacts,
     /// What it is typed.
@@ -37,35 +42,53 @@ impl Incarnation {
         let system = MonitorError::system;
         let log = (start.log.driver == LogDriver::File).then(|| Writer::new(bundle.as_fd(), &start.log));
         let log = log.transpose().map_err(system("open the bundle once more"))?;
-        let (plan, facts) = compile(filter, start)?;
+        let (plan, facts, recipe) = compile(filter, start)?;
         let mapping = match &start.mapping {
             Mapping::Direct { deny_setgroups } => launch::Mapping::Direct { deny_setgroups: *deny_setgroups },
             Mapping::Helpers { newuidmap, newgidmap } => {
                 launch::Mapping::Helpers(Helpers { newuidmap: newuidmap.clone(), newgidmap: newgidmap.clone() })
             }
         };
+        let server = recipe.map(|recipe| Server::start(&recipe)).transpose()?;
         if plan.terminal {
-            return with_terminal((&plan, facts), &mapping, start, log);
+            return with_terminal((&plan, facts), (&mapping, server), start, log);
         }
         let pipes = Pipes::new(start.interactive).map_err(system("make pipes"))?;
         let [input, output, error] = &pipes.program;
         let stdio = Some([input.as_fd(), output.as_fd(), error.as_fd()]);
-        let running = parent::start(&plan, &mapping, stdio, None)?.run(&plan)?;
+        let running = run(&plan, &mapping, stdio, server.as_ref())?;
         let (feed, output, error) = pipes.ours();
         // What the caller of `run` has to say ends with it; a detached container can be typed to later.
         let input = Input::new(feed, start.attached);
-        Ok(Self { running, facts, input, output: Pump::new(output, Some(error), log, start.attached) })
+        Ok(Self { running, server, facts, input, output: Pump::new(output, Some(error), log, start.attached) })
     }
+}
+
+/// Makes the first process, and hands the device of its root file system to the server.
+fn run(
+    plan: &Plan,
+    mapping: &launch::Mapping,
+    stdio: Stdio<'_>,
+    server: Option<&Server>,
+) -> Result<Running, LaunchError> {
+    let mut serve = |device: BorrowedFd<'_>, user: Option<BorrowedFd<'_>>| {
+        server.map_or(Err(Errno::NOTCONN), |server| server.take(device, user))
+    };
+    let running = parent::start(plan, mapping, stdio, None)?.run(plan, &mut serve);
+    running.map_err(|error| match server {
+        Some(server) => server.blame(error),
+        None => error,
+    })
 }
 
 fn with_terminal(
     (plan, facts): (&Plan, JoinFacts),
-    mapping: &launch::Mapping,
+    (mapping, server): (&launch::Mapping, Option<Server>),
     start: &Start,
     log: Option<Writer>,
 ) -> Result<Incarnation, MonitorError> {
     let system = MonitorError::system;
-    let running = parent::start(plan, mapping, None, None)?.run(plan)?;
+    let running = run(plan, mapping, None, server.as_ref())?;
     let control = running.terminal.as_ref().ok_or(LaunchError::Died(125))?;
     let quiet = || -> Result<OwnedFd, Errno> {
         rustix::fs::fcntl_setfl(control, rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::RDWR)?;
@@ -73,16 +96,20 @@ fn with_terminal(
     };
     let output = quiet().map_err(system("take the terminal"))?;
     let feed = start.interactive.then(quiet).transpose().map_err(system("take the terminal"))?;
-    Ok(Incarnation { input: Input::new(feed, false), output: Pump::new(output, None, log, false), running, facts })
+    let (input, output) = (Input::new(feed, false), Pump::new(output, None, log, false));
+    Ok(Incarnation { running, server, facts, input, output })
 }
 
-fn compile(filter: Option<&OwnedFd>, start: &Start) -> Result<(Plan, JoinFacts), MonitorError> {
+/// The plan, what those need who join, and the recipe of the root file system if it has to be served.
+fn compile(filter: Option<&OwnedFd>, start: &Start) -> Result<(Plan, JoinFacts, Option<String>), MonitorError> {
     let text = std::fs::read("config.json").map_err(MonitorError::Bundle)?;
-    let spec = serde_json::from_slice(&text).map_err(MonitorError::Document)?;
+    let mut spec: Document = serde_json::from_slice(&text).map_err(MonitorError::Document)?;
     let filter = filter.map(|filter| whole(filter.as_fd(), LARGEST)).transpose().map_err(MonitorError::Bundle)?;
     let extras = Extras { filter: filter.unwrap_or_default(), keyring: Some(start.keyring.clone()) };
     let plan = Plan::compile(&spec, extras).map_err(LaunchError::from)?;
-    Ok((plan, JoinFacts::of(&spec).map_err(LaunchError::from)?))
+    let facts = JoinFacts::of(&spec).map_err(LaunchError::from)?;
+    let recipe = spec.annotations.remove(ROOTFS_ANNOTATION).filter(|_| plan.is_served());
+    Ok((plan, facts, recipe))
 }
 
 /// More than any filter, or any process with its arguments, has.

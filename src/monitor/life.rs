@@ -18,6 +18,7 @@ use super::health::Watch;
 use super::incarnation::Incarnation;
 use super::protocol::{Event, SOCKET, Start};
 use super::record::{self, Exit, Run};
+use super::server::Server;
 use super::timers::{self, Backoff};
 use super::{happenings, timers::is_due};
 use crate::model::lifecycle::ProcessIdentity;
@@ -234,6 +235,12 @@ impl Life {
             let code = status.exit_status().or(signal).unwrap_or(255);
             if let Some(told) = self.execs.reaped(pid.as_raw_pid().unsigned_abs(), code) {
                 self.tell(told);
+            }
+            let server = self.now.as_ref().and_then(|now| now.server.as_ref()).map(Server::pid);
+            if server == Some(pid.as_raw_pid().unsigned_abs()) && code != 0 && self.exit_code.is_none() {
+                // It ends by itself when the container has; what is left can reach none of its files.
+                self.reason = Some("the server of its file system was lost".to_owned());
+                self.kill();
             }
             let first = self.now.as_ref().map(|now| now.running.child.pid);
             if first == Some(pid.as_raw_pid().unsigned_abs()) {

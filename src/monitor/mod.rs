@@ -28,6 +28,7 @@ mod life;
 mod program;
 mod pump;
 mod run;
+mod server;
 pub mod stream;
 mod timers;
 mod watching;

@@ -8,14 +8,18 @@
 
 mod apply;
 pub(crate) mod decompress;
+pub mod driver;
 pub mod failure;
+pub mod fuse_overlay;
 pub mod kernel_overlay;
 pub mod layered;
+pub mod layers;
 pub mod measure;
 pub mod pack;
 pub mod recipe;
 pub mod remove;
 pub(crate) mod tar;
+mod trial;
 mod unpack;
 pub(crate) mod view;
 pub mod worker;

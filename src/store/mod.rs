@@ -11,6 +11,7 @@
 
 mod atomic;
 pub mod bundle;
+pub mod cache;
 mod cas;
 pub mod check;
 mod clock;

@@ -197,6 +197,16 @@ fn is_single_threaded() -> Result<bool, Errno> {
 }
 
 impl Child {
+    /// Holds a process that the standard library has started, and that nobody has reaped yet.
+    ///
+    /// # Errors
+    /// Those of pidfd_open(2).
+    pub fn of(process: &std::process::Child) -> Result<Self, Errno> {
+        let pid = rustix::process::Pid::from_child(process);
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+        Ok(Self { pid: pid.as_raw_pid().unsigned_abs(), pidfd })
+    }
+
     /// Sends SIGKILL; a child that has ended already is no error.
     pub fn kill(&self) {
         let _ = rustix::process::pidfd_send_signal(self.pidfd.as_fd(), rustix::process::Signal::KILL);

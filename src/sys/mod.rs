@@ -5,6 +5,7 @@
 //! ours. All above it works with `OwnedFd`, `Path` and enums.
 #![allow(unsafe_code, reason = "the one room where unsafe code may stand; each block says why it is sound")]
 
+pub mod call_filter;
 pub mod clone;
 pub mod confine;
 pub mod exec;

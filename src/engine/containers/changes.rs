@@ -8,11 +8,13 @@ use std::path::Path;
 
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 
+use super::made::Made;
 use super::view::{self, Purpose};
 use crate::engine::Engine;
 use crate::engine::api::{ChangeKind, Changed, Export, Exported, Failure, FailureKind, ListChanges, Source};
 use crate::engine::happenings;
 use crate::engine::images::write_file;
+use crate::snapshot::recipe::Layered;
 use crate::snapshot::worker::view::{Change, Stage, Task};
 use crate::store::Access;
 
@@ -21,7 +23,8 @@ impl Engine {
         let store = self.store(Access::Read)?;
         let container = self.find_container(&store, &list.name)?;
         let bundle = store.open_bundle(&container.id)?;
-        let (upper, lower, made) = view::upper_and_lower(&container, &bundle)?;
+        let made = Made::read(&container, &bundle)?;
+        let (driver, Layered { layers, upper, .. }) = view::layered(&container, &made)?;
         let program = self.worker_of(made.map());
         let (upper, mut told) = (open_upper(&upper)?, memory()?);
         program.view(Stage::Directory, Task::Changes, &[upper.as_fd(), told.as_fd()])?.done()?;
@@ -33,7 +36,7 @@ impl Engine {
             asked.write_all(path).and_then(|()| asked.write_all(&[0])).map_err(|error| in_memory(&error))?;
         }
         asked.rewind().map_err(|error| in_memory(&error))?;
-        let stage = Stage::Mounted { lower, writable: None, binds: Vec::new(), place: bundle.rootfs() };
+        let stage = Stage::Mounted { driver, layers, writable: None, binds: Vec::new(), place: bundle.rootfs() };
         program.view(stage, Task::Present, &[asked.as_fd(), answers.as_fd()])?.done()?;
         let present = contents(&mut answers)?;
         let kind = |gone: bool, present: u8| match (gone, present == b'1') {

@@ -5,6 +5,7 @@ use std::os::fd::AsFd as _;
 
 use super::changes::open_upper;
 use super::copy::{finish, pipe};
+use super::made::Made;
 use super::view;
 use crate::engine::api::{Act, Action, Commit, Committed, Event, Failure, FailureKind};
 use crate::engine::{Engine, happenings};
@@ -50,8 +51,9 @@ impl Engine {
     /// Writes what the container has changed as the archive of a layer.
     fn fill(&self, store: &Store, container: &Container, spool: &mut Spool) -> Result<(), Failure> {
         let bundle = store.open_bundle(&container.id)?;
-        let (upper, _, made) = view::upper_and_lower(container, &bundle)?;
-        let (upper, (reader, writer)) = (open_upper(&upper)?, pipe()?);
+        let made = Made::read(container, &bundle)?;
+        let (_, layered) = view::layered(container, &made)?;
+        let (upper, (reader, writer)) = (open_upper(&layered.upper)?, pipe()?);
         let worker = self.worker_of(made.map());
         let worker = worker.view(Stage::Directory, Task::Layer, &[upper.as_fd(), writer.as_fd()])?;
         drop(writer);

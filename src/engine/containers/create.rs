@@ -19,8 +19,10 @@ use crate::model::host::HostFacts;
 use crate::model::id::{ContainerId, ContainerName};
 use crate::model::lifecycle::Lifecycle;
 use crate::model::platform::Platform;
-use crate::snapshot::recipe::Recipe;
-use crate::snapshot::{kernel_overlay, layered};
+use crate::model::storage::StorageDriver;
+use crate::snapshot::layered;
+use crate::snapshot::layers::Layers;
+use crate::snapshot::recipe::{Layered, Recipe};
 use crate::spec::{self, BundleFiles, Composition, files, user};
 use crate::store::bundle::{Bundle, BundleFile};
 use crate::store::containers::Container;
@@ -61,7 +63,9 @@ impl Engine {
         let bundle = new_bundle(store, &id)?;
         let held = self.volumes_of(store, (&request, &asked), (image, &bundle), &facts);
         let made = held.and_then(|held| {
-            let filter = fill(store, (&bundle, &held), (&id, &request, image), (&config, &facts), events)?;
+            let layers = self.layers_for(store, (&request, &facts), store.layer_dirs(image)?)?;
+            let made = (&bundle, &held, layers);
+            let filter = fill(store, made, (&id, &request, image), (&config, &facts), events)?;
             let container = row(&id, request, image);
             let start = self.start_of(store, &container, &facts, (&config, &text))?;
             if again {
@@ -97,10 +101,9 @@ impl Engine {
         if request.mounts.is_empty() {
             return Ok(Volumes::default());
         }
-        let stack: Vec<PathBuf> = [store.init_layer()?].into_iter().chain(store.layer_dirs(image)?).collect();
-        let lower = kernel_overlay::lower_stack(&stack).map_err(|error| Failure::new(FailureKind::Invalid, &error))?;
+        let layers = self.layers_for(store, (request, facts), store.layer_dirs(image)?)?;
         let worker = self.worker_of(facts.user_namespace.then(|| facts.id_map.clone()));
-        self.hold_volumes(store, (request, asked), &Origin { lower, place: bundle.rootfs(), worker: &worker })
+        self.hold_volumes(store, (request, asked), &Origin { layers, place: bundle.rootfs(), worker: &worker })
     }
 }
 
@@ -146,13 +149,13 @@ pub(in crate::engine) fn new_id() -> Result<ContainerId, Failure> {
 /// Composes the document and writes the bundle.
 fn fill(
     store: &Store,
-    (bundle, volumes): (&Bundle, &Volumes),
+    (bundle, volumes, layers): (&Bundle, &Volumes, (StorageDriver, Layers)),
     (id, request, image): (&ContainerId, &ContainerRequest, &Image),
     (config, facts): (&ImageConfiguration, &HostFacts),
     events: &mut dyn FnMut(Event),
 ) -> Result<Option<OwnedFd>, Failure> {
-    let layers = store.layer_dirs(image)?;
-    let account = |path: &str| account_file(&layers, path);
+    let image_layers = store.layer_dirs(image)?;
+    let account = |path: &str| account_file(&image_layers, path);
     let (passwd, group) = (account("etc/passwd")?, account("etc/group")?);
     let accounts = user::AccountFiles { passwd: &passwd, group: &group };
     let resolved = user::resolve(&wanted_user(request, config, facts), accounts, &request.groups)?;
@@ -163,7 +166,7 @@ fn fill(
         resolv_conf: bundle.file(BundleFile::ResolvConf),
     };
     let places = volumes.places();
-    let annotations = annotations(store, bundle, request, layers)?;
+    let annotations = annotations(bundle, request, layers)?;
     let composed = spec::compose(&Composition {
         request,
         image: config,
@@ -225,14 +228,12 @@ fn wanted_user(request: &ContainerRequest, config: &ImageConfiguration, facts: &
 
 /// What the launcher reads beside the OCI document; never anything of the image.
 fn annotations(
-    store: &Store,
     bundle: &Bundle,
     request: &ContainerRequest,
-    layers: Vec<PathBuf>,
+    (driver, layers): (StorageDriver, Layers),
 ) -> Result<BTreeMap<String, String>, Failure> {
-    let stack: Vec<PathBuf> = [store.init_layer()?].into_iter().chain(layers).collect();
-    let lower = kernel_overlay::lower_stack(&stack).map_err(|error| Failure::new(FailureKind::Invalid, &error))?;
-    let recipe = Recipe::Overlay { lower, upper: bundle.upper(), work: bundle.work(), volatile: request.remove };
+    let layered = Layered { layers, upper: bundle.upper(), work: bundle.work(), volatile: request.remove };
+    let recipe = Recipe::of(driver, layered);
     let recipe = serde_json::to_string(&recipe)
         .map_err(|error| Failure::say(FailureKind::Internal, format!("write the rootfs recipe: {error}")))?;
     let mut annotations = BTreeMap::from([(ROOTFS_ANNOTATION.to_owned(), recipe)]);

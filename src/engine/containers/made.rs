@@ -90,11 +90,8 @@ impl Made {
 
     /// The directories that its root file system is made of, the topmost first.
     pub(super) fn layers(&self) -> Vec<PathBuf> {
-        match self.recipe() {
-            Some(Recipe::Overlay { lower, upper, .. }) => [upper].into_iter().chain(lower).collect(),
-            Some(Recipe::Bind { path }) => vec![path],
-            None => Vec::new(),
-        }
+        let recipe = self.recipe();
+        recipe.iter().flat_map(Recipe::directories).map(Path::to_owned).collect()
     }
 
     /// Where something is mounted in it.

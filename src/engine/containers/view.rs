@@ -1,7 +1,7 @@
 //! The root file system of a container, for verbs that copy, compare or keep files of it.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::made::Made;
@@ -10,8 +10,9 @@ use crate::engine::Engine;
 use crate::engine::api::{Failure, FailureKind};
 use crate::model::host::IdMap;
 use crate::model::lifecycle::ProcessIdentity;
+use crate::model::storage::StorageDriver;
 use crate::snapshot::failure::SnapshotError;
-use crate::snapshot::recipe::Recipe;
+use crate::snapshot::recipe::Layered;
 use crate::snapshot::worker::view::{Bind, Looked, Stage, Task};
 use crate::snapshot::worker::{Ids, Worker, WorkerProgram};
 use crate::store::Store;
@@ -59,17 +60,22 @@ impl Engine {
             let sentence = format!("container {} is between two starts", container.name);
             return Err(Failure::say(FailureKind::Conflict, sentence).hint("try again: pybox ps -a".to_owned()));
         }
-        let Some(Recipe::Overlay { lower, upper, work, .. }) = made.recipe() else {
-            return Err(Failure::say(FailureKind::Corrupt, format!("container {} has no layers", container.name)));
-        };
+        let (driver, Layered { mut layers, upper, work, .. }) = layered(container, &made)?;
         let binds = made.bound().into_iter().filter(|_| purpose != Purpose::ReadOwn);
         let binds = binds.map(|bound| Bind { source: bound.source, target: bound.target, read_only: bound.read_only });
-        let (lower, writable) = match purpose {
+        let writable = match (purpose, driver) {
+            // The kernel wants an upper directory for itself, and it may have one that starts just now.
+            (Purpose::ReadOwn, StorageDriver::Overlay) => {
+                layers.lower.insert(0, upper);
+                None
+            }
             // Places to mount on may have to be made, as they are at a start.
-            Purpose::Write | Purpose::Read => (lower, Some((upper, work))),
-            Purpose::ReadOwn => ([upper].into_iter().chain(lower).collect(), None),
+            _ => Some((upper, work)),
         };
-        let stage = Stage::Mounted { lower, writable, binds: binds.collect(), place: bundle.rootfs() };
+        // An overlay of the kernel over ours is read through ours alone.
+        let driver =
+            if purpose == Purpose::ReadOwn && driver == StorageDriver::Hybrid { StorageDriver::Fuse } else { driver };
+        let stage = Stage::Mounted { driver, layers, writable, binds: binds.collect(), place: bundle.rootfs() };
         Ok(View { program, stage, process: None, _bundle: bundle })
     }
 
@@ -101,19 +107,14 @@ impl View {
     }
 }
 
-/// Where a container's own changes are, and what they change: the upper directory, and those below it.
+/// What a container is made of, and by whom.
 ///
 /// # Errors
-/// If the bundle is damaged.
-pub(super) fn upper_and_lower(
-    container: &Container,
-    bundle: &Bundle,
-) -> Result<(PathBuf, Vec<PathBuf>, Made), Failure> {
-    let made = Made::read(container, bundle)?;
-    match made.recipe() {
-        Some(Recipe::Overlay { lower, upper, .. }) => Ok((upper, lower, made)),
-        _ => Err(Failure::say(FailureKind::Corrupt, format!("container {} has no layers", container.name))),
-    }
+/// [`FailureKind::Corrupt`] if that is not known.
+pub(super) fn layered(container: &Container, made: &Made) -> Result<(StorageDriver, Layered), Failure> {
+    let recipe = made.recipe();
+    let parts = recipe.as_ref().and_then(|recipe| Some((recipe.driver()?, recipe.layered()?.clone())));
+    parts.ok_or_else(|| Failure::say(FailureKind::Corrupt, format!("container {} has no layers", container.name)))
 }
 
 /// The first process, if it runs.

@@ -14,7 +14,9 @@ use crate::engine::api::{Failure, FailureKind};
 use crate::model::container::{ContainerRequest, Device, Mount, MountSource};
 use crate::model::event::Kind;
 use crate::model::id::{ContainerName, InvalidId};
+use crate::model::storage::StorageDriver;
 use crate::monitor::record;
+use crate::snapshot::layers::Layers;
 use crate::snapshot::worker::WorkerProgram;
 use crate::snapshot::worker::view::{FileKind, Owners, Stage, Task};
 use crate::spec::{VolumePlace, mounts};
@@ -49,8 +51,8 @@ impl Volumes {
 
 /// What an image has, for volumes that begin with it.
 pub(super) struct Origin<'o> {
-    /// The directories that make up its root file system, the topmost first.
-    pub(super) lower: Vec<PathBuf>,
+    /// What its root file system is made of, and by whom.
+    pub(super) layers: (StorageDriver, Layers),
     /// A directory to mount on.
     pub(super) place: PathBuf,
     /// The ids of the container.
@@ -149,8 +151,8 @@ fn names_of(request: &ContainerRequest) -> Vec<ContainerName> {
 /// Copies what the image has at `target` into the volume, if there is nothing in it yet.
 fn fill(held: &Held, target: &str, origin: &Origin<'_>) -> Result<(), Failure> {
     let Some(filling) = held.begin_filling()? else { return Ok(()) };
-    let stage =
-        Stage::Mounted { lower: origin.lower.clone(), writable: None, binds: Vec::new(), place: origin.place.clone() };
+    let (driver, layers) = origin.layers.clone();
+    let stage = Stage::Mounted { driver, layers, writable: None, binds: Vec::new(), place: origin.place.clone() };
     let looked = origin.worker.look(stage.clone(), target.into(), &[])?;
     if looked.kind != Some(FileKind::Directory) {
         return Ok(filling.finish()?);

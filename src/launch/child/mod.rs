@@ -89,7 +89,7 @@ impl Walk<'_> {
             Step::Rebirth => join::rebirth(self.fresh, self.birth.wire)?,
             Step::UnshareCgroup => identity::unshare_cgroup()?,
             Step::IsolateMounts(propagation) => root::isolate(*propagation)?,
-            Step::MountRoot(source) => self.root = Some(root::mount(source)?),
+            Step::MountRoot(source) => self.root = Some(root::mount(source, self.birth.wire)?),
             Step::Mount(what) => self.mount(what)?,
             Step::PopulateDev(nodes) => self.populate_dev(nodes)?,
             Step::Mask(target) => self.mask(target)?,

@@ -1,14 +1,17 @@
 //! The root file system: mounted, sealed, pivoted to.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use pybox_fuse_overlay::mount::Access;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
 
 use crate::launch::step::{Overlay, RootSource};
-use crate::sys::exec;
+use crate::launch::wire::Report;
 use crate::sys::mount::{self, Propagation, Reach};
+use crate::sys::{exec, message};
 
 /// Cuts the mounts we were born with off from the host's.
 pub(super) fn isolate(propagation: Propagation) -> Result<(), Errno> {
@@ -21,8 +24,9 @@ pub(super) fn isolate(propagation: Propagation) -> Result<(), Errno> {
     rustix::mount::mount_change(c"/", kind | MountPropagationFlags::REC)
 }
 
-/// Mounts `source` in its place, and returns the root of the mount.
-pub(super) fn mount(source: &RootSource) -> Result<OwnedFd, Errno> {
+/// Mounts `source` in its place, and returns the root of the mount. The device of a served
+/// tree goes to the parent.
+pub(super) fn mount(source: &RootSource, wire: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     match source {
         RootSource::Directory(path) => {
             let tree = mount::copy_tree(mount::here(), path, Reach::Recursive)?;
@@ -32,11 +36,23 @@ pub(super) fn mount(source: &RootSource) -> Result<OwnedFd, Errno> {
             mount::attach(tree.as_fd(), place.as_fd())?;
             Ok(tree)
         }
-        RootSource::Overlay(overlay) => match overlay_by_context(overlay) {
-            // Before 6.5 `lowerdir+` is not known.
-            Err(Errno::INVAL | Errno::NOSYS) => overlay_by_mount(overlay),
-            other => other,
-        },
+        RootSource::Overlay(overlay) => mount_overlay(overlay),
+        RootSource::Served(served) => {
+            let access = if served.under.is_some() { Access::ReadOnly } else { Access::ReadWrite };
+            let (device, tree) = pybox_fuse_overlay::mount::detached(c"pybox", access)?;
+            // No copy of it stays here: the tree ends with its server.
+            message::send(wire, &Report::Device.encode(), &[device.as_fd()])?;
+            mount::attach(tree.as_fd(), open_place(&served.place)?.as_fd())?;
+            served.under.as_ref().map_or(Ok(tree), mount_overlay)
+        }
+    }
+}
+
+fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd, Errno> {
+    match overlay_by_context(overlay) {
+        // Before 6.5 `lowerdir+` is not known.
+        Err(Errno::INVAL | Errno::NOSYS) => overlay_by_mount(overlay),
+        other => other,
     }
 }
 
@@ -55,7 +71,7 @@ fn overlay_by_context(overlay: &Overlay) -> Result<OwnedFd, Errno> {
     rustix::mount::fsconfig_create(context.as_fd())?;
     let flags = FsMountFlags::FSMOUNT_CLOEXEC;
     let root = rustix::mount::fsmount(context.as_fd(), flags, MountAttrFlags::MOUNT_ATTR_NODEV)?;
-    let place = open_place(overlay)?;
+    let place = open_place(&overlay.place)?;
     mount::attach(root.as_fd(), place.as_fd())?;
     Ok(root)
 }
@@ -71,7 +87,7 @@ fn overlay_by_mount(overlay: &Overlay) -> Result<OwnedFd, Errno> {
     }
     let data = overlay.legacy.as_c_str();
     rustix::mount::mount(c"overlay", overlay.place.as_c_str(), c"overlay", MountFlags::NODEV, data)?;
-    open_place(overlay)
+    open_place(&overlay.place)
 }
 
 /// Opens the root that joining a mount namespace has given us.
@@ -79,9 +95,8 @@ pub(super) fn open() -> Result<OwnedFd, Errno> {
     rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn open_place(overlay: &Overlay) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(overlay.place.as_c_str(), flags, Mode::empty())
+fn open_place(place: &CStr) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Makes the root itself read-only; what is mounted in it keeps its own flags.

@@ -6,7 +6,7 @@
 use std::ffi::CString;
 
 use super::document::{Document, IdMapping, Linux, Process};
-use super::step::{Setting, Step, Target, Terminal};
+use super::step::{RootSource, Setting, Step, Target, Terminal};
 use crate::sys::clone::Namespaces;
 use crate::sys::exec::CStringArray;
 use crate::sys::mount::Propagation;
@@ -116,6 +116,11 @@ impl Plan {
         plan.uid_map = id_lines(&linux.uid_mappings);
         plan.gid_map = id_lines(&linux.gid_mappings);
         Ok(plan)
+    }
+
+    /// Whether a server has to show the root file system, or a part of it.
+    pub fn is_served(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::MountRoot(RootSource::Served(_))))
     }
 
     /// A plan that walks `steps` and executes `process`, in the namespaces of who walks.

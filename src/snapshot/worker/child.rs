@@ -1,10 +1,14 @@
 //! The worker's own side: what runs in the process `pybox __worker`.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::sched::CloneFlags;
+use pybox_fuse_overlay::index::{self, Layer};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::protocol::{self, Answer, Job};
@@ -12,7 +16,7 @@ use super::view::{Stage, View};
 use super::{JOINED, MAPPED, UNMAPPED, confine, stage};
 use crate::snapshot::failure::Failure;
 use crate::snapshot::view::{self, Outcome};
-use crate::snapshot::{measure, remove, unpack};
+use crate::snapshot::{fuse_overlay, measure, remove, trial, unpack};
 use crate::sys::worker_limits::close_from;
 
 /// Namespaces that every worker leaves. A pid namespace would need a second
@@ -58,9 +62,12 @@ fn serve(socket: BorrowedFd<'_>) -> Answer {
 fn job(socket: BorrowedFd<'_>) -> Result<Answer, Failure> {
     let received = protocol::receive::<Job>(socket).and_then(|received| received.ok_or(Errno::PIPE));
     let (job, fds) = received.map_err(|error| Failure::sys("receive a job", error))?;
-    if let Job::View(job) = job {
-        return view(&job, fds);
-    }
+    let job = match job {
+        Job::View(job) => return view(&job, fds),
+        Job::Index { layers } => return index(&layers, fds),
+        Job::Try { place } => return find(&place),
+        other => other,
+    };
     let mut fds = fds.into_iter();
     let mut next = || -> Result<OwnedFd, Failure> {
         fds.next().ok_or_else(|| Failure::sys("receive a job's descriptors", Errno::BADF))
@@ -81,8 +88,34 @@ fn job(socket: BorrowedFd<'_>) -> Result<Answer, Failure> {
             confine::confine(directory.as_fd(), 0)?;
             measure::tree(directory.as_fd()).map(Answer::Measured)
         }
-        Job::View(_) => Err(Failure::sys("receive a job", Errno::PROTO)),
+        Job::View(_) | Job::Index { .. } | Job::Try { .. } => Err(Failure::sys("receive a job", Errno::PROTO)),
     }
+}
+
+fn find(place: &Path) -> Result<Answer, Failure> {
+    confine::become_root()?;
+    let directory = open(place)?;
+    let found = trial::find(&directory);
+    confine::confine(directory.as_fd(), 0)?;
+    remove::empty(directory.as_fd()).map(|()| Answer::Tried(found))
+}
+
+fn open(directory: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let failed = |error| Failure::sys(format!("open {}", directory.display()), error);
+    rustix::fs::open(directory, flags, Mode::empty()).map_err(failed)
+}
+
+/// Indexes `layers`. Their owners are those of the image inside our namespace.
+fn index(layers: &[PathBuf], fds: Vec<OwnedFd>) -> Result<Answer, Failure> {
+    let output = fds.into_iter().next().ok_or_else(|| Failure::sys("receive a job's descriptors", Errno::BADF))?;
+    confine::become_root()?;
+    let layers = layers.iter().map(|layer| open(layer)).collect::<Result<Vec<_>, _>>()?;
+    fuse_overlay::confine(&layers, &[]).map_err(|sentence| Failure::sys(sentence, Errno::PERM))?;
+    let layers: Vec<_> = layers.iter().map(|layer| Layer { directory: layer.as_fd(), owners: None }).collect();
+    index::build(&layers, &|uid, gid| (uid, gid), &File::from(output))
+        .map_err(|error| Failure::io("index the layers", &error))?;
+    Ok(Answer::Done(layers.len() as u64))
 }
 
 fn view(View { stage, task }: &View, fds: Vec<OwnedFd>) -> Result<Answer, Failure> {

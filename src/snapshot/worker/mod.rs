@@ -34,6 +34,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 pub use child::main;
 pub use protocol::{Compression, Limits, Unpack, Unpacked, Warning, WarningKind};
 
+use super::driver::Found;
 use super::failure::SnapshotError;
 use crate::model::host::{IdMap, IdRange};
 use crate::sys::idmap::{self, Helpers};
@@ -118,6 +119,29 @@ impl WorkerProgram {
     pub fn measure(&self, directory: BorrowedFd<'_>) -> Result<u64, SnapshotError> {
         match self.start(&Job::Measure, &[directory])?.answer()? {
             Answer::Measured(bytes) => Ok(bytes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Finds out what root file systems can be had in `place`, an empty directory, and leaves it empty.
+    ///
+    /// # Errors
+    /// When the worker cannot be started, or its traces cannot be removed.
+    pub fn find(&self, place: PathBuf) -> Result<Found, SnapshotError> {
+        match self.start(&Job::Try { place }, &[])?.answer()? {
+            Answer::Tried(found) => Ok(found),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Writes the index of the merged tree of `layers`, the topmost first, into the empty file `output`,
+    /// which has to be readable too.
+    ///
+    /// # Errors
+    /// When the worker cannot be started, or a layer cannot be read.
+    pub fn index(&self, layers: Vec<PathBuf>, output: BorrowedFd<'_>) -> Result<(), SnapshotError> {
+        match self.start(&Job::Index { layers }, &[output])?.answer()? {
+            Answer::Done(_) => Ok(()),
             other => Err(unexpected(&other)),
         }
     }

@@ -3,6 +3,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::view::{Looked, View};
 use crate::model::digest::Digest;
+use crate::snapshot::driver::Found;
 use crate::snapshot::failure::Failure;
 
 /// No message is longer; a longer one is an error of the sender.
@@ -114,6 +116,15 @@ pub(super) enum Job {
     Measure,
     /// Works in the root of a container.
     View(View),
+    /// Finds out what root file systems can be had in a directory, and leaves it empty.
+    Try {
+        /// By name: a descriptor would belong to the caller's mounts.
+        place: PathBuf,
+    },
+    /// Writes the index of these layers, the topmost first, into the file.
+    Index {
+        layers: Vec<PathBuf>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -126,6 +137,7 @@ pub(super) enum Answer {
     Measured(u64),
     Done(u64),
     Looked(Looked),
+    Tried(Found),
     Failed(Failure),
     /// Namespaces were refused, with this errno.
     NoNamespaces(i32),

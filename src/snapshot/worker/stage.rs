@@ -6,12 +6,17 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::sched::CloneFlags;
+use pybox_fuse_overlay::mount::Access;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags};
 
 use super::view::{Bind, Stage};
+use crate::model::storage::StorageDriver;
 use crate::snapshot::failure::Failure;
+use crate::snapshot::fuse_overlay;
+use crate::snapshot::layers::Layers;
+use crate::sys::clone::{Namespaces, clone3};
 use crate::sys::mount::{self, Propagation, Reach};
 use crate::sys::path::RootFd;
 
@@ -24,9 +29,21 @@ pub(super) fn enter(stage: &Stage, first: Option<OwnedFd>) -> Result<OwnedFd, Fa
     match stage {
         Stage::Directory => first.ok_or_else(missing),
         Stage::Joined { user } => join(&first.ok_or_else(missing)?, *user),
-        Stage::Mounted { lower, writable, binds, place } => {
+        Stage::Mounted { driver, layers, writable, binds, place } => {
             let failed = |error| Failure::sys("mount the container's layers", error);
-            let root = overlay(lower, writable.as_ref(), place).map_err(failed)?;
+            rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+                .map_err(failed)?;
+            let root = match driver {
+                StorageDriver::Overlay => overlay(&layers.lower, writable.as_ref(), place).map_err(failed)?,
+                StorageDriver::Fuse => served(layers, writable.as_ref(), place)?,
+                StorageDriver::Hybrid => {
+                    let lower = served(layers, None, place)?;
+                    match writable {
+                        Some(_) => overlay(std::slice::from_ref(place), writable.as_ref(), place).map_err(failed)?,
+                        None => lower,
+                    }
+                }
+            };
             let root = RootFd::new(root);
             for bind in binds {
                 // A source that is gone is not there for a copy either.
@@ -47,8 +64,20 @@ fn join(process: &OwnedFd, user: bool) -> Result<OwnedFd, Failure> {
     rustix::fs::open("/", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)
 }
 
+/// Mounts what a process of our own serves, which ends with us.
+fn served(layers: &Layers, writable: Option<&(PathBuf, PathBuf)>, place: &Path) -> Result<OwnedFd, Failure> {
+    let failed = |error| Failure::sys("serve the container's layers", error);
+    let access = if writable.is_some() { Access::ReadWrite } else { Access::ReadOnly };
+    let (device, root) = pybox_fuse_overlay::mount::detached(c"pybox", access).map_err(failed)?;
+    let config = fuse_overlay::open(layers, writable.map(|(upper, work)| (upper.as_path(), work.as_path())))
+        .map_err(Failure::corrupt)?;
+    clone3(Namespaces::empty(), None, |_| fuse_overlay::serve_below(device, config)).map_err(failed)?;
+    let place = rustix::fs::open(place, DIRECTORY, Mode::empty()).map_err(failed)?;
+    mount::attach(root.as_fd(), place.as_fd()).map_err(failed)?;
+    Ok(root)
+}
+
 fn overlay(lower: &[PathBuf], writable: Option<&(PathBuf, PathBuf)>, place: &Path) -> Result<OwnedFd, Errno> {
-    rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     match by_context(lower, writable, place) {
         // Before 6.5 `lowerdir+` is not known.
         Err(Errno::INVAL | Errno::NOSYS) => by_mount(lower, writable, place),

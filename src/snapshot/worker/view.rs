@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::protocol::{Answer, Job};
 use super::{Worker, WorkerProgram, unexpected};
+use crate::model::storage::StorageDriver;
 use crate::snapshot::failure::SnapshotError;
+use crate::snapshot::layers::Layers;
 
 /// Which root the worker takes for its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,11 +26,13 @@ pub enum Stage {
         /// Whether it has a user namespace of its own.
         user: bool,
     },
-    /// Layers, mounted as an overlay.
+    /// Layers, mounted.
     Mounted {
-        /// Read-only directories, the topmost first; two at least where nothing is writable.
-        lower: Vec<PathBuf>,
-        /// What takes changes, and the directory for the kernel's own use.
+        /// By whom.
+        driver: StorageDriver,
+        /// Read-only directories; two at least where nothing is writable.
+        layers: Layers,
+        /// What takes changes, and the directory for the driver's own use.
         writable: Option<(PathBuf, PathBuf)>,
         /// What is bound into it.
         binds: Vec<Bind>,

@@ -1,0 +1,138 @@
+//! How root file systems are made here: the driver, chosen by trying, and the index of
+//! an image's layers where a driver needs one.
+
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::api::{Failure, FailureKind};
+use super::{Engine, host};
+use crate::model::container::{ContainerRequest, UserNamespace};
+use crate::model::digest;
+use crate::model::host::HostFacts;
+use crate::model::storage::StorageDriver;
+use crate::snapshot::driver::{Found, Needs, Unfit};
+use crate::snapshot::kernel_overlay;
+use crate::snapshot::layers::Layers;
+use crate::store::Store;
+
+/// What was found, and where: another kernel or another disk is looked at anew.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Finding {
+    kernel: String,
+    device: u64,
+    found: Found,
+}
+
+/// Raised whenever what is looked at changes.
+const VERSION: u32 = 1;
+
+impl Engine {
+    /// The driver for a container, and the layers as that driver needs them: the init layer on top of
+    /// those of the image.
+    ///
+    /// # Errors
+    /// If no driver works here, or not the one that was asked for.
+    pub(super) fn layers_for(
+        &self,
+        store: &Store,
+        (request, facts): (&ContainerRequest, &HostFacts),
+        image: Vec<PathBuf>,
+    ) -> Result<(StorageDriver, Layers), Failure> {
+        let stack: Vec<PathBuf> = [store.init_layer()?].into_iter().chain(image).collect();
+        let lower = kernel_overlay::lower_stack(&stack).map_err(|error| Failure::new(FailureKind::Invalid, &error))?;
+        let needs = Needs { shifted: is_shifted(request, facts)?, recorded: false };
+        let driver = self.driver(store, needs)?;
+        let index = (driver != StorageDriver::Overlay).then(|| self.index_of(store, &lower)).transpose()?;
+        Ok((driver, Layers { lower, index, recorded: needs.recorded }))
+    }
+
+    fn driver(&self, store: &Store, needs: Needs) -> Result<StorageDriver, Failure> {
+        let forced = self.settings.storage_driver;
+        let known = remembered(store).map(|found| found.choose(forced, needs));
+        if let Some(Ok(driver)) = known {
+            return Ok(driver);
+        }
+        // Somebody may have mended what was in the way.
+        self.storage_found(store)?.choose(forced, needs).map_err(|unfit| {
+            let hint = hint(&unfit);
+            Failure::new(FailureKind::Host, &unfit).hint(hint)
+        })
+    }
+
+    /// Tries what can be had where containers are kept, and notes it for the next time.
+    ///
+    /// # Errors
+    /// If nothing can be tried.
+    pub(super) fn storage_found(&self, store: &Store) -> Result<Found, Failure> {
+        let place = store.trial_directory()?;
+        let tried = self.worker().and_then(|worker| Ok(worker.find(place.clone())?));
+        let _ = rustix::fs::rmdir(&place);
+        let found = tried?;
+        if let Some((kernel, device)) = here(store) {
+            let finding = Finding { kernel, device, found: found.clone() };
+            // Not noted, it is tried again.
+            let _ = serde_json::to_vec(&finding).map(|text| store.remember(&file_name(), &text));
+        }
+        Ok(found)
+    }
+
+    /// The index of `lower`, the topmost first, which is made if need be. It lies beside the topmost
+    /// layer of the image, and goes with it.
+    fn index_of(&self, store: &Store, lower: &[PathBuf]) -> Result<PathBuf, Failure> {
+        let mut hash = Sha256::new();
+        for layer in lower {
+            // Where the store lies does not matter.
+            let name = layer.strip_prefix(store.layout().root()).unwrap_or(layer);
+            hash.update(name.as_os_str().as_encoded_bytes());
+            hash.update([0]);
+        }
+        let name = digest::hex(hash.finalize().get(..8).unwrap_or_default());
+        let beside = lower.get(1).or(lower.first()).and_then(|diff| diff.parent());
+        let path = beside.unwrap_or(Path::new("/")).join(format!("index-{name}"));
+        if path.exists() {
+            return Ok(path);
+        }
+        let staging = store.stage(&path)?;
+        self.worker()?.index(lower.to_vec(), staging.file().as_fd())?;
+        Ok(staging.keep()?)
+    }
+}
+
+/// Whether files have other owners in the container than their ids on disk would give them: layers
+/// are unpacked with the ids of containers that asked for nothing else.
+fn is_shifted(request: &ContainerRequest, facts: &HostFacts) -> Result<bool, Failure> {
+    if !facts.user_namespace || request.userns == UserNamespace::Default {
+        return Ok(false);
+    }
+    Ok(host::id_map(&UserNamespace::Default)?.is_some_and(|map| map != facts.id_map))
+}
+
+fn hint(unfit: &Unfit) -> String {
+    match unfit {
+        Unfit::Forced { .. } => "leave --storage-driver out; what works here: pybox info".to_owned(),
+        Unfit::None { fuse, .. } if fuse.contains("/dev/fuse") => {
+            "make it there for all: sudo modprobe fuse && sudo chmod 666 /dev/fuse".to_owned()
+        }
+        Unfit::None { .. } => "keep containers on another disk: export PYBOX_ROOT=/a/directory/on/it".to_owned(),
+    }
+}
+
+fn file_name() -> String {
+    format!("storage-{VERSION}.json")
+}
+
+/// The kernel, and the file system that containers are on.
+fn here(store: &Store) -> Option<(String, u64)> {
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let device = rustix::fs::stat(store.layout().containers()).ok()?.st_dev;
+    Some((kernel, device))
+}
+
+fn remembered(store: &Store) -> Option<Found> {
+    let text = store.recall(&file_name())?;
+    let finding: Finding = serde_json::from_slice(&text).ok()?;
+    (here(store)? == (finding.kernel, finding.device)).then_some(finding.found)
+}
