@@ -1,0 +1,199 @@
+//! The file systems under test and how each is mounted by a user without rights.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What the cases run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum System {
+    /// The merged tree as plain files.
+    Ext4,
+    /// The kernel's overlay with `userxattr`.
+    Kernel,
+    /// The kernel's overlay above our read-only tree.
+    Hybrid,
+    /// Our overlay behind the `fuser` front end.
+    Fuser,
+    /// The same with layers whose whiteouts are names: `.wh.x`, `.wh..wh..opq`.
+    FuserNamed,
+    /// The same with layers whose whiteouts are attributes: `user.overlay.whiteout`.
+    FuserXattr,
+    /// Our overlay behind the `fuse3` front end.
+    Fuse3,
+}
+
+/// How a layer says that something is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whiteouts {
+    Devices,
+    Names,
+    Attributes,
+    /// No layers at all: the thing is removed.
+    None,
+}
+
+const LAYERED: &str = "layered";
+const OVERLAY: &str = "overlay";
+const PURE: &str = "pure";
+
+impl System {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Ext4, Self::Kernel, Self::Hybrid, Self::Fuser, Self::FuserNamed, Self::FuserXattr, Self::Fuse3];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Kernel => "kernel",
+            Self::Hybrid => "hybrid",
+            Self::Fuser => "fuser",
+            Self::FuserNamed => "fuser-named",
+            Self::FuserXattr => "fuser-xattr",
+            Self::Fuse3 => "fuse3",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|system| system.name() == name)
+    }
+
+    /// Whether a name in a table means this one: its own, or that of a group.
+    pub(crate) fn is(self, name: &str) -> bool {
+        let overlay = matches!(self, Self::Kernel | Self::Hybrid);
+        match name {
+            LAYERED => self != Self::Ext4,
+            OVERLAY => overlay,
+            PURE => self != Self::Ext4 && !overlay,
+            own => self.name() == own,
+        }
+    }
+
+    pub(crate) fn is_name(name: &str) -> bool {
+        [LAYERED, OVERLAY, PURE].contains(&name) || Self::from_name(name).is_some()
+    }
+
+    pub(crate) fn whiteouts(self) -> Whiteouts {
+        match self {
+            Self::Ext4 => Whiteouts::None,
+            Self::FuserNamed => Whiteouts::Names,
+            Self::FuserXattr => Whiteouts::Attributes,
+            _ => Whiteouts::Devices,
+        }
+    }
+
+    /// Whether it needs our server.
+    pub(crate) fn is_served(self) -> bool {
+        !matches!(self, Self::Ext4 | Self::Kernel)
+    }
+
+    fn front(self) -> &'static str {
+        if self == Self::Fuse3 { "fuse3" } else { "fuser" }
+    }
+}
+
+/// The directories of one test.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) dir: PathBuf,
+}
+
+impl Place {
+    /// Layers from the top down.
+    pub(crate) fn lowers(&self) -> [PathBuf; 3] {
+        [3, 2, 1].map(|number| self.lower(number))
+    }
+
+    pub(crate) fn lower(&self, number: u8) -> PathBuf {
+        self.dir.join(format!("l{number}"))
+    }
+
+    pub(crate) fn upper(&self) -> PathBuf {
+        self.dir.join("upper")
+    }
+
+    fn work(&self) -> PathBuf {
+        self.dir.join("work")
+    }
+
+    fn read_only(&self) -> PathBuf {
+        self.dir.join("read-only")
+    }
+
+    /// Where the tree is seen.
+    pub(crate) fn mounted(&self) -> PathBuf {
+        self.dir.join("mounted")
+    }
+
+    pub(crate) fn directories(&self) -> Vec<PathBuf> {
+        let mut all = self.lowers().to_vec();
+        all.extend([self.upper(), self.work(), self.read_only(), self.mounted()]);
+        all
+    }
+}
+
+/// A namespace with ids, mounted or not: what `command` is prefixed with.
+pub(crate) fn enter(system: System, place: &Place) -> Vec<OsString> {
+    match system {
+        System::Ext4 => namespace(),
+        System::Kernel => [namespace(), overlay(place, &place.lowers())].concat(),
+        System::Hybrid => {
+            let served = served(system, place, &[], &place.read_only());
+            [served, overlay(place, &[place.read_only()])].concat()
+        }
+        _ => {
+            let [upper, work] = [place.upper(), place.work()].map(PathBuf::into_os_string);
+            served(system, place, &["--upper".into(), upper, "--work".into(), work], &place.mounted())
+        }
+    }
+}
+
+/// `unshare` with root and the user's ranges.
+pub(crate) fn namespace() -> Vec<OsString> {
+    ["unshare", "--map-root-user", "--map-auto", "--mount", "--"].map(OsString::from).to_vec()
+}
+
+fn overlay(place: &Place, lowers: &[PathBuf]) -> Vec<OsString> {
+    let lowers: Vec<_> = lowers.iter().map(|lower| lower.display().to_string()).collect();
+    let options = format!(
+        "userxattr,lowerdir={},upperdir={},workdir={}",
+        lowers.join(":"),
+        place.upper().display(),
+        place.work().display()
+    );
+    let script = r#"mount -t overlay overlay -o "$1" "$2" || exit 99; shift 2; exec "$@""#;
+    ["sh", "-c", script, "sh", &options].map(OsString::from).into_iter().chain([place.mounted().into()]).collect()
+}
+
+fn served(system: System, place: &Place, writable: &[OsString], at: &Path) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec![server().into(), "--front".into(), system.front().into()];
+    for lower in place.lowers() {
+        words.extend(["--lower".into(), lower.into()]);
+    }
+    words.extend_from_slice(writable);
+    words.extend([at.into(), "--".into()]);
+    words
+}
+
+/// The crate's example, which cargo builds beside its tests.
+pub(crate) fn server() -> PathBuf {
+    let own = std::env::current_exe().expect("the path of this program");
+    let built = own.parent().and_then(Path::parent).expect("a directory of built things");
+    built.join("examples/overlay_run")
+}
+
+/// Whether the server can run at all here, and has this front end.
+pub(crate) fn why_not(system: System) -> Option<String> {
+    if !system.is_served() {
+        return None;
+    }
+    if !server().exists() {
+        return Some(format!("{} is not built", server().display()));
+    }
+    if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
+        return Some("/dev/fuse cannot be opened".into());
+    }
+    let help = Command::new(server()).arg("--fronts").output().ok()?;
+    let fronts = String::from_utf8_lossy(&help.stdout).into_owned();
+    let has = !help.status.success() || fronts.split_whitespace().any(|front| front == system.front());
+    (!has).then(|| format!("no front end {}", system.front()))
+}
