@@ -13,6 +13,7 @@ mod families;
 mod inside;
 mod layers;
 mod matrix;
+mod random;
 mod script;
 mod step;
 mod systems;

@@ -27,6 +27,11 @@ pub(crate) fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
+/// How many times as long the random tests are to run.
+pub(crate) fn long() -> usize {
+    std::env::var("PYBOX_SUITE_LONG").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
 /// Whether the cases of a table hold on a file system.
 pub(crate) fn judge(system: System, table: &str) {
     if let Some(why) = why_not(system) {
@@ -101,6 +106,7 @@ impl Trial {
                 let answer = answer.map_or("nothing: the program ended", |(_, _, answer)| answer);
                 let expected = step.expected(system);
                 if answer != expected {
+                    let (expected, answer) = what_differs(expected, answer);
                     wrong.push(format!("{}: {} => {expected}\n    but got: {answer}", case.name, step.line));
                 }
                 if answer.starts_with("no answer") {
@@ -110,6 +116,19 @@ impl Trial {
         }
         wrong
     }
+}
+
+/// Of two trees, only the entries that are not in both.
+fn what_differs(expected: &str, answer: &str) -> (String, String) {
+    if !expected.starts_with(".|dir") || !answer.starts_with(".|dir") {
+        return (expected.into(), answer.into());
+    }
+    let only = |these: &str, others: &str| {
+        let others: Vec<_> = others.split(' ').collect();
+        let each: Vec<_> = these.split(' ').filter(|entry| !others.contains(entry)).collect();
+        format!("… {}", each.join(" "))
+    };
+    (only(expected, answer), only(answer, expected))
 }
 
 impl Drop for Trial {

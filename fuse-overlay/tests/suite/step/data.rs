@@ -18,6 +18,9 @@ pub(super) const TABLE: &[(&str, Command)] = &[
     ("cat", cat),
     ("write", write),
     ("append", append),
+    ("quick-write", quick_write),
+    ("quick-append", quick_append),
+    ("quick-cat", quick_cat),
     ("read", read),
     ("pread", pread),
     ("put", put),
@@ -79,8 +82,12 @@ fn status_flags(world: &mut World, words: &mut Words<'_>) -> Outcome {
 }
 
 fn cat(world: &mut World, words: &mut Words<'_>) -> Outcome {
+    cat_with(world, words, OFlags::empty())
+}
+
+fn cat_with(world: &World, words: &mut Words<'_>, how: OFlags) -> Outcome {
     let (dir, path) = world.at(words.next()?)?;
-    let file = fs::openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let file = fs::openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC | how, Mode::empty())?;
     let mut content = Vec::new();
     std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut content)?;
     Ok(text::show(&content))
@@ -103,6 +110,19 @@ fn write(world: &mut World, words: &mut Words<'_>) -> Outcome {
 /// `append PATH CONTENT`: to what exists.
 fn append(world: &mut World, words: &mut Words<'_>) -> Outcome {
     put_in(world, words, OFlags::APPEND)
+}
+
+/// As `write`, `append` and `cat`, but pipes are not waited for.
+fn quick_write(world: &mut World, words: &mut Words<'_>) -> Outcome {
+    put_in(world, words, OFlags::CREATE | OFlags::TRUNC | OFlags::NONBLOCK)
+}
+
+fn quick_append(world: &mut World, words: &mut Words<'_>) -> Outcome {
+    put_in(world, words, OFlags::APPEND | OFlags::NONBLOCK)
+}
+
+fn quick_cat(world: &mut World, words: &mut Words<'_>) -> Outcome {
+    cat_with(world, words, OFlags::NONBLOCK)
 }
 
 fn read(world: &mut World, words: &mut Words<'_>) -> Outcome {

@@ -9,6 +9,7 @@ mod locks;
 pub(crate) mod map;
 mod names;
 mod processes;
+mod tree;
 mod xattrs;
 
 use std::collections::HashMap;
@@ -94,7 +95,7 @@ impl World {
         let name = words.text()?;
         let tables =
             [names::TABLE, attributes::TABLE, data::TABLE, directories::TABLE, xattrs::TABLE, locks::TABLE, map::TABLE];
-        let mut commands = tables.into_iter().chain([processes::TABLE, concurrency::TABLE]).flatten();
+        let mut commands = tables.into_iter().chain([processes::TABLE, concurrency::TABLE, tree::TABLE]).flatten();
         let (_, command) = commands.find(|(known, _)| *known == name).ok_or(format!("no word `{name}`"))?;
         command(self, &mut words)
     }
