@@ -34,7 +34,8 @@ macro_rules! families {
 }
 
 families!(
-    acls, attributes, copyup, create, io, limits, links, locks, lookup, maps, open, programs, readdir, rename, unlink, xattrs,
+    acls, attributes, copyup, create, io, limits, links, locks, lookup, maps, open, programs, readdir, rename, unlink,
+    xattrs,
 );
 
 fn all() -> Vec<(&'static str, Vec<Case>)> {

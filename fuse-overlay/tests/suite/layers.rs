@@ -82,9 +82,7 @@ fn white_out(whiteouts: Whiteouts, path: &Path) -> Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match whiteouts {
         Whiteouts::None => remove(path),
-        Whiteouts::Devices => {
-            mknodat(CWD, path, FileType::CharacterDevice, Mode::empty(), 0).map_err(said)
-        }
+        Whiteouts::Devices => mknodat(CWD, path, FileType::CharacterDevice, Mode::empty(), 0).map_err(said),
         Whiteouts::Names => {
             let name = path.file_name().ok_or("a whiteout has a name")?.as_bytes();
             let name = [b".wh.", name].concat();

@@ -38,7 +38,13 @@ pub(crate) fn judge(system: System, table: &str) {
         return skip(&why);
     }
     let wrong = Trial::new(system, table).run();
-    assert!(wrong.is_empty(), "{} answers on {} that are not the table's:\n{}", wrong.len(), system.name(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} answers on {} that are not the table's:\n{}",
+        wrong.len(),
+        system.name(),
+        wrong.join("\n")
+    );
 }
 
 impl Trial {

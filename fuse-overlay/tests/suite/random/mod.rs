@@ -1,8 +1,10 @@
 //! Random operations against a model. What fails is made shorter, and printed as a case that
 //! can stand in a table.
 
+mod data;
 mod model;
 mod operations;
+mod shrink;
 
 use std::fmt::Write as _;
 
@@ -12,6 +14,7 @@ use crate::systems::System;
 use crate::trial::{Trial, long, skip};
 use model::Model;
 use operations::{Bytes, Choices, Laid, Operation, Seeded};
+use shrink::shrink;
 
 /// What is done, before it is known what has to come of it.
 #[derive(Clone, Debug)]
@@ -54,7 +57,7 @@ impl Sequence {
             }
         }
         let end = [Operation::Tree, Operation::Remount, Operation::Tree];
-        for operation in self.operations.iter().chain(&end).filter(|_| true) {
+        for operation in self.operations.iter().chain(&end) {
             if operation.makes_sense(&model) {
                 let answer = operation.apply(&mut model).unwrap_or_else(str::to_owned);
                 match operation {
@@ -104,40 +107,12 @@ fn wrong(system: System, table: &str) -> Vec<String> {
     Trial::new(system, table).run()
 }
 
-/// Leaves out operations and parts of layers while it still fails.
-fn shrink(sequence: &Sequence, system: System) -> Sequence {
+/// Leaves out operations and then parts of layers while it still fails.
+fn shorter(sequence: &Sequence, system: System) -> Sequence {
     let mut best = sequence.clone();
-    let mut tries = 0;
-    for part in ["operations", "layers", "operations"] {
-        let mut size = 64;
-        while size > 0 && tries < 150 {
-            let mut start = 0;
-            let mut shorter = false;
-            while tries < 150 {
-                let mut candidate = best.clone();
-                let length = if part == "layers" { candidate.layers.len() } else { candidate.operations.len() };
-                if start >= length {
-                    break;
-                }
-                let range = start..(start + size).min(length);
-                if part == "layers" {
-                    candidate.layers.drain(range);
-                } else {
-                    candidate.operations.drain(range);
-                }
-                tries += 1;
-                if wrong(system, &candidate.case(system)).is_empty() {
-                    start += size;
-                } else {
-                    best = candidate;
-                    shorter = true;
-                }
-            }
-            if !shorter {
-                size /= 2;
-            }
-        }
-    }
+    let fails = |sequence: &Sequence| !wrong(system, &sequence.case(system)).is_empty();
+    best.operations = shrink(&best.operations, |left| fails(&Sequence { operations: left.to_vec(), ..best.clone() }));
+    best.layers = shrink(&best.layers, |left| fails(&Sequence { layers: left.to_vec(), ..best.clone() }));
     best
 }
 
@@ -167,7 +142,7 @@ fn against_the_model(system: System) {
         let Some(first) = answers.first() else { continue };
         let name = first.split(": ").next().unwrap_or_default();
         let sequence = sequences.iter().find(|sequence| sequence.name == name).expect("a sequence of that name");
-        let short = shrink(sequence, system).case(system);
+        let short = shorter(sequence, system).case(system);
         let now = wrong(system, &short).join("\n");
         panic!("{} wrong answers; first {first}\nmade shorter:\n{short}\n{now}", answers.len());
     }

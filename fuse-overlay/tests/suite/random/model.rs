@@ -444,6 +444,13 @@ impl Model {
         self.node(path, true).is_ok_and(|node| matches!(self.nodes[node].body, Body::Pipe))
     }
 
+    /// On the kernel's overlay: two names of one file, the one moved over the other; see
+    /// `link-over-link` in `differences.rs`.
+    pub(super) fn is_kernels_trouble(&self, from: &str, to: &str) -> bool {
+        let (from, to) = (self.node(from, false), self.node(to, false));
+        self.overlay && from.is_ok() && from == to
+    }
+
     /// Every path of the tree.
     pub(super) fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();

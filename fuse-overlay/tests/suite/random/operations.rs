@@ -206,6 +206,7 @@ impl Operation {
         match self {
             Self::Pwrite(name, ..) | Self::Pread(name, ..) | Self::Close(name) => is_open(name),
             Self::Open(name, path) => !is_open(name) && !model.is_pipe(path),
+            Self::Rename(from, to, _) => !model.is_kernels_trouble(from, to),
             Self::Truncate(path, _)
             | Self::Chmod(path, _)
             | Self::Chown(path, ..)

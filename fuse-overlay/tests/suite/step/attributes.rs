@@ -102,7 +102,11 @@ fn later(world: &mut World, words: &mut Words<'_>) -> Outcome {
 fn chmod(world: &mut World, words: &mut Words<'_>) -> Outcome {
     let (dir, path) = world.at(words.next()?)?;
     let mode = words.mode()?;
-    if path.is_empty() { fs::fchmod(dir, mode)? } else { fs::chmodat(dir, path, mode, AtFlags::empty())? }
+    if path.is_empty() {
+        fs::fchmod(dir, mode)?
+    } else {
+        fs::chmodat(dir, path, mode, AtFlags::empty())?
+    }
     ok()
 }
 
@@ -183,7 +187,9 @@ fn statfs(world: &mut World, words: &mut Words<'_>) -> Outcome {
     let each = wanted.split(',').map(|name| match name {
         "type" => format!("{:x}", found.f_type),
         "namelen" => found.f_namelen.to_string(),
-        "blocks" => sane(found.f_blocks > 0 && found.f_bfree <= found.f_blocks && found.f_bavail <= found.f_bfree).into(),
+        "blocks" => {
+            sane(found.f_blocks > 0 && found.f_bfree <= found.f_blocks && found.f_bavail <= found.f_bfree).into()
+        }
         "files" => sane(found.f_files > 0 && found.f_ffree <= found.f_files).into(),
         "bsize" => sane(found.f_bsize >= 512 && found.f_bsize.cast_unsigned().is_power_of_two()).into(),
         other => format!("no field `{other}`"),

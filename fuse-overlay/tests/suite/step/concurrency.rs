@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags};
@@ -86,7 +86,11 @@ fn race_copy_up(_: &mut World, words: &mut Words<'_>) -> Outcome {
     };
     let errors = thread::scope(|scope| {
         let all: Vec<_> = (0..threads).map(|number| scope.spawn(move || write(number))).collect();
-        all.into_iter().filter(|_| true).map(thread::ScopedJoinHandle::join).filter(|end| !matches!(end, Ok(Ok(1)))).count()
+        all.into_iter()
+            .filter(|_| true)
+            .map(thread::ScopedJoinHandle::join)
+            .filter(|end| !matches!(end, Ok(Ok(1))))
+            .count()
     });
     Ok(format!("{errors} errors"))
 }
@@ -139,7 +143,9 @@ fn while_changing(dir: &std::path::Path, steady: usize, change: impl FnOnce() ->
         (listings, wrong)
     });
     match wrong.first() {
-        Some(first) => Err(Failure::Said(format!("{first} (in {} of {} listings)", wrong.len(), listings + wrong.len()))),
+        Some(first) => {
+            Err(Failure::Said(format!("{first} (in {} of {} listings)", wrong.len(), listings + wrong.len())))
+        }
         None => Ok("steady".into()),
     }
 }

@@ -159,7 +159,8 @@ fn left(world: &mut World, words: &mut Words<'_>) -> Outcome {
     let kept = words.text()?;
     let before = world.kept.get(&kept).ok_or(format!("nothing is kept as {kept}"))?;
     names.extend(before.split(' ').map(str::to_owned));
-    let missing: Vec<_> = there.iter().map(|entry| text::name(&entry.name)).filter(|name| !names.contains(name)).collect();
+    let missing: Vec<_> =
+        there.iter().map(|entry| text::name(&entry.name)).filter(|name| !names.contains(name)).collect();
     Ok(if missing.is_empty() { "all".into() } else { format!("without {}", missing.join(" ")) })
 }
 

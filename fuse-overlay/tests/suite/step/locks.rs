@@ -10,8 +10,14 @@ use rustix::fs::{FlockOperation, flock as flock_file, inotify};
 use super::{Command, Failure, Outcome, Words, World, flags, ok};
 use crate::text;
 
-pub(super) const TABLE: &[(&str, Command)] =
-    &[("flock", flock), ("lock", lock), ("ofdlock", ofd_lock), ("getlock", get_lock), ("watch", watch), ("events", events)];
+pub(super) const TABLE: &[(&str, Command)] = &[
+    ("flock", flock),
+    ("lock", lock),
+    ("ofdlock", ofd_lock),
+    ("getlock", get_lock),
+    ("watch", watch),
+    ("events", events),
+];
 
 /// `flock @A sh|ex|un`, without waiting.
 fn flock(world: &mut World, words: &mut Words<'_>) -> Outcome {

@@ -30,7 +30,12 @@ fn dump(path: &Path, lines: &mut Vec<String>) -> Result<(), Failure> {
         "file" => {
             let content = fs::read(path)?;
             if content.len() as u64 != found.len() {
-                return Err(Failure::Said(format!("{} has {} bytes, and {} are read", path.display(), found.len(), content.len())));
+                return Err(Failure::Said(format!(
+                    "{} has {} bytes, and {} are read",
+                    path.display(),
+                    found.len(),
+                    content.len()
+                )));
             }
             format!("{}:{:x}:{links}", content.len(), text::sum(&content))
         }

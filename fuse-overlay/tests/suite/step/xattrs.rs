@@ -118,7 +118,8 @@ fn set_acl(world: &mut World, words: &mut Words<'_>) -> Outcome {
         let mut parts = entry.split(':');
         let (letter, id) = (parts.next().ok_or_else(wrong)?, parts.next().ok_or_else(wrong)?);
         let rights = parts.next().ok_or_else(wrong)?;
-        let tag = TAGS.iter().find(|(_, known, named)| *known == letter && *named != id.is_empty()).ok_or_else(wrong)?;
+        let tag =
+            TAGS.iter().find(|(_, known, named)| *known == letter && *named != id.is_empty()).ok_or_else(wrong)?;
         let bits = [(b'r', 4_u16), (b'w', 2), (b'x', 1)].into_iter().filter(|(c, _)| rights.as_bytes().contains(c));
         value.extend(tag.0.to_le_bytes());
         value.extend(bits.map(|(_, bit)| bit).sum::<u16>().to_le_bytes());
