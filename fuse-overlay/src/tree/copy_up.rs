@@ -1,0 +1,403 @@
+//! Copying nodes of the layers into the upper directory before they change.
+//!
+//! A copy is made in the work directory and gets its name when it is whole, so
+//! whatever happens on the way the tree shows the old file or the new one. All
+//! names of a hard-linked file are given to the copy at once: it stays one file.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, Mode, SeekFrom, XattrFlags};
+use rustix::io::Errno;
+
+use super::Tree;
+use super::attributes::{PERMISSIONS, change_mode, change_owner, set_times};
+use super::lookup::{Seen, is_hidden_by_file, look};
+use super::nodes::Node;
+use crate::beneath;
+use crate::config::{Durability, Ids};
+use crate::filesystem::{Attributes, SetTime, Time, device_parts, kind};
+use crate::index::Position;
+
+/// Which node of the index a copy was made of: number of the index, then place.
+const ORIGIN: &str = "user.pybox.origin";
+
+/// Contents that were copied before the tree was locked.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The name in the work directory.
+    pub name: Vec<u8>,
+    /// The copy.
+    pub fd: OwnedFd,
+}
+
+impl Tree {
+    /// Makes sure that the upper directory has the node with its contents.
+    pub(super) fn raise(&mut self, ino: u64) -> Result<(), Errno> {
+        self.raise_for(ino, None)
+    }
+
+    /// As [`Tree::raise`], for one who will make it `size` bytes long: what
+    /// lies behind is not copied.
+    pub(super) fn raise_for(&mut self, ino: u64, size: Option<u64>) -> Result<(), Errno> {
+        self.work()?;
+        let place = self.place(ino)?;
+        if place.upper {
+            return Ok(());
+        }
+        if place.kind == kind::DIRECTORY {
+            return self.raise_directory(ino);
+        }
+        self.raise_node(ino, size, None)
+    }
+
+    /// Makes sure that the upper directory has a directory, and all above it.
+    pub(super) fn raise_directory(&mut self, ino: u64) -> Result<(), Errno> {
+        self.work()?;
+        let mut missing = Vec::new();
+        let mut here = ino;
+        while !self.directory(here)?.upper {
+            missing.push(here);
+            here = self.name_of(here)?.0;
+        }
+        while let Some(directory) = missing.pop() {
+            self.raise_one_directory(directory)?;
+        }
+        Ok(())
+    }
+
+    fn raise_one_directory(&mut self, ino: u64) -> Result<(), Errno> {
+        let position = self.directory(ino)?.lower.ok_or(Errno::STALE)?;
+        let attributes = self.index.attributes(&self.index.entry(position)?);
+        let (parent, name) = self.name_of(ino)?;
+        let above = self.handle(parent)?;
+        let aside = self.work()?.name();
+        let work = self.work()?;
+        rustix::fs::mkdirat(work.directory(), &aside, Mode::RWXU)?;
+        let made = super::place::open_entry(work.directory(), &aside, kind::DIRECTORY)
+            .and_then(|fd| self.resemble(&fd, position, &attributes).map(|()| fd))
+            .and_then(|fd| keeping_times(&above, || self.work()?.settle(&aside, &above, &name, true)).map(|()| fd));
+        let fd = made.inspect_err(|_| self.abandon(&aside))?;
+        let upper = beneath::stat_of(&fd)?.st_ino;
+        let node = self.nodes.raise(ino, kind::DIRECTORY, upper);
+        node.lower = Some(position);
+        self.nodes.add_name(ino, parent, &name);
+        self.open.put(super::descriptors::Key::Upper(ino), fd);
+        Ok(())
+    }
+
+    /// Copies what is no directory up, with contents that may be there already.
+    pub(super) fn raise_node(&mut self, ino: u64, size: Option<u64>, ready: Option<Prepared>) -> Result<(), Errno> {
+        let gone = self.nodes.get(ino).is_some_and(|node| node.gone);
+        let position = self.place(ino)?.lower.ok_or(Errno::STALE)?;
+        let names = if gone { Vec::new() } else { self.visible_links(position)? };
+        let aside = match &ready {
+            Some(prepared) => prepared.name.clone(),
+            None => self.work()?.name(),
+        };
+        let attributes = self.index.attributes(&self.index.entry(position)?);
+        let placed = self
+            .imitate(&aside, position, (size, ready))
+            .and_then(|fd| self.resemble(&fd, position, &attributes).map(|()| fd))
+            .and_then(|fd| self.give_names(&aside, &fd, &names).map(|places| (fd, places)));
+        let (fd, places) = placed.inspect_err(|_| self.abandon(&aside))?;
+        let upper = beneath::stat_of(&fd)?.st_ino;
+        let node = self.nodes.raise(ino, attributes.kind(), upper);
+        node.lower = Some(position);
+        if places.is_empty() {
+            node.pinned = Some(std::sync::Arc::new(fd));
+        } else {
+            self.open.put(super::descriptors::Key::Upper(ino), fd);
+        }
+        for (parent, name) in places {
+            self.nodes.add_name(ino, parent, &name);
+        }
+        self.open.remove(super::descriptors::Key::Lower(position.ino()));
+        Ok(())
+    }
+
+    /// A node like the one at `position` in the work directory, contents included.
+    fn imitate(
+        &mut self,
+        aside: &[u8],
+        position: Position,
+        (size, ready): (Option<u64>, Option<Prepared>),
+    ) -> Result<OwnedFd, Errno> {
+        if let Some(prepared) = ready {
+            return Ok(prepared.fd);
+        }
+        let entry = self.index.entry(position)?;
+        let attributes = self.index.attributes(&entry);
+        let work = self.work.as_ref().ok_or(Errno::ROFS)?;
+        match attributes.kind() {
+            kind::REGULAR => {
+                let to = work.file(aside, Mode::RUSR | Mode::WUSR)?;
+                let length = size.map_or(attributes.size, |size| size.min(attributes.size));
+                if length > 0 {
+                    let from = self.lower_file(position)?;
+                    copy_contents(&from, &to, length)?;
+                    if self.durability == Durability::Synced {
+                        rustix::fs::fsync(&to)?;
+                    }
+                }
+                return Ok(to);
+            }
+            kind::SYMLINK => rustix::fs::symlinkat(self.index.target(&entry)?, work.directory(), aside)?,
+            _ => self.make_special(aside, &attributes)?,
+        }
+        super::place::open_entry(work.directory(), aside, self.disk_kind(attributes.kind()))
+    }
+
+    fn make_special(&self, aside: &[u8], attributes: &Attributes) -> Result<(), Errno> {
+        let work = self.work.as_ref().ok_or(Errno::ROFS)?;
+        if self.ids == Ids::Recorded {
+            return work.file(aside, Mode::RUSR | Mode::WUSR).map(drop);
+        }
+        make_device(work.directory(), aside, (attributes.mode, attributes.rdev))
+    }
+
+    /// Gives a copy what else belongs to its original.
+    fn resemble(&mut self, fd: &OwnedFd, position: Position, attributes: &Attributes) -> Result<(), Errno> {
+        let is_link = attributes.kind() == kind::SYMLINK;
+        self.own(fd, attributes)?;
+        if !is_link {
+            let entry = self.index.entry(position)?;
+            for (name, value) in self.index.xattrs(&entry) {
+                match super::xattr::set(fd, name, value, XattrFlags::empty()) {
+                    // The upper directory may be poorer than the layers.
+                    Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        if attributes.kind() == kind::REGULAR {
+            // Without it the file has another number after the next mount, no more.
+            let origin = [self.index.identity().to_le_bytes().as_slice(), &position.0.to_le_bytes()].concat();
+            let _ = rustix::fs::fsetxattr(fd, ORIGIN, &origin, XattrFlags::empty());
+        }
+        let at = |time: Time| Some(SetTime::At(time));
+        set_times(fd, at(attributes.accessed), at(attributes.modified))
+    }
+
+    /// Owner and mode of something new, which belongs to this process so far.
+    pub(super) fn own(&mut self, fd: &OwnedFd, attributes: &Attributes) -> Result<(), Errno> {
+        if self.ids == Ids::Recorded {
+            return self.record_new(fd, attributes);
+        }
+        if (attributes.uid, attributes.gid) != self.creator {
+            change_owner(fd, Some(attributes.uid), Some(attributes.gid))?;
+        }
+        if attributes.kind() == kind::SYMLINK {
+            return Ok(());
+        }
+        change_mode(fd, attributes.mode & PERMISSIONS)
+    }
+
+    /// Puts a copy in all its places: directory and name of each.
+    fn give_names(&mut self, aside: &[u8], fd: &OwnedFd, names: &[Position]) -> Result<Vec<(u64, Box<[u8]>)>, Errno> {
+        let mut places = Vec::with_capacity(names.len());
+        for &position in names {
+            let parent = self.index.parent(position)?.ino();
+            self.raise_directory(parent)?;
+            let name: Box<[u8]> = self.index.entry(position)?.name.into();
+            places.push((parent, name));
+        }
+        let Some((last, rest)) = places.split_last() else {
+            let work = self.work()?;
+            rustix::fs::unlinkat(work.directory(), aside, rustix::fs::AtFlags::empty())?;
+            return Ok(places);
+        };
+        for (parent, name) in rest {
+            let directory = self.handle(*parent)?;
+            keeping_times(&directory, || self.work()?.link(fd, &directory, name))?;
+        }
+        let directory = self.handle(last.0)?;
+        keeping_times(&directory, || self.work()?.settle(aside, &directory, &last.1, false))?;
+        Ok(places)
+    }
+
+    /// The names of a file of the layers that the tree still shows.
+    pub(super) fn visible_links(&mut self, position: Position) -> Result<Vec<Position>, Errno> {
+        let entry = self.index.entry(position)?;
+        if !entry.is_linked() {
+            return Ok(vec![position]);
+        }
+        let all: Vec<Position> = self.index.links(&entry).collect();
+        let mut visible = Vec::with_capacity(all.len());
+        for name in all {
+            if self.is_visible(name)? {
+                visible.push(name);
+            }
+        }
+        Ok(visible)
+    }
+
+    /// Whether the walk along the names of the index still comes to `position`.
+    fn is_visible(&mut self, position: Position) -> Result<bool, Errno> {
+        let mut way = vec![position];
+        let mut here = position;
+        while here != Position::ROOT {
+            here = self.index.parent(here)?;
+            way.push(here);
+        }
+        way.pop();
+        if self.place(Position::ROOT.ino())?.lower.is_none() {
+            return Ok(false);
+        }
+        let mut directory = Position::ROOT;
+        while let Some(next) = way.pop() {
+            if !self.directory(directory.ino())?.upper {
+                return Ok(true);
+            }
+            let fd = self.handle(directory.ino())?;
+            let name: Box<[u8]> = self.index.entry(next)?.name.into();
+            match look(&fd, &name)? {
+                Seen::Hidden => return Ok(false),
+                Seen::Nothing if is_hidden_by_file(&fd, &name)? => return Ok(false),
+                Seen::Nothing => return Ok(true),
+                Seen::Present(stat) => {
+                    let lower = self.directory(directory.ino())?.lower;
+                    let is_dir = beneath::is_directory(&stat);
+                    if !is_dir || self.adopt(directory.ino(), &name, &stat, lower)?.ino != next.ino() {
+                        return Ok(false);
+                    }
+                }
+            }
+            directory = next;
+        }
+        Ok(true)
+    }
+
+    /// The node of the index that a regular file of the upper directory was copied from.
+    pub(super) fn origin(&self, directory: &OwnedFd, name: &[u8]) -> Result<Option<Position>, Errno> {
+        let mut path = beneath::magic_path(directory).into_bytes();
+        path.push(b'/');
+        path.extend_from_slice(name);
+        let mut value = [0_u8; 13];
+        let length = match rustix::fs::lgetxattr(path, ORIGIN, &mut value) {
+            Ok(length) => length,
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE | Errno::ACCESS | Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some((identity, place)) = value.get(..length).and_then(|value| value.split_first_chunk::<8>()) else {
+            return Ok(None);
+        };
+        let Ok(place) = <[u8; 4]>::try_from(place) else { return Ok(None) };
+        let known = u64::from_le_bytes(*identity) == self.index.identity();
+        let position = self.index.position(u64::from(u32::from_le_bytes(place)) + 1).filter(|_| known);
+        Ok(position.filter(|&position| self.index.entry(position).is_ok_and(|entry| entry.kind() == kind::REGULAR)))
+    }
+
+    /// Copies a directory up with all that shows in it, and closes it to the
+    /// layers: only then can it stand anywhere else.
+    pub(super) fn raise_whole(&mut self, ino: u64) -> Result<(), Errno> {
+        self.raise_directory(ino)?;
+        let mut pending = vec![ino];
+        let mut merged = Vec::new();
+        while let Some(directory) = pending.pop() {
+            let Some(lower) = self.directory(directory)?.lower else { continue };
+            merged.push(directory);
+            let fd = self.handle(directory)?;
+            for number in self.index.children(&self.index.entry(lower)?) {
+                let child = Position(number);
+                let name: Box<[u8]> = self.index.entry(child)?.name.into();
+                let shown = match look(&fd, &name)? {
+                    Seen::Hidden => continue,
+                    Seen::Nothing if is_hidden_by_file(&fd, &name)? => continue,
+                    Seen::Nothing => self.find(directory, &name)?.ino,
+                    Seen::Present(stat) => self.adopt(directory, &name, &stat, Some(lower))?.ino,
+                };
+                self.raise(shown)?;
+                if self.place(shown)?.kind == kind::DIRECTORY {
+                    pending.push(shown);
+                }
+            }
+        }
+        // Leaves first: as long as a directory above is open, nothing is lost.
+        for directory in merged.into_iter().rev() {
+            let fd = self.handle(directory)?;
+            crate::whiteout::make_opaque(&fd)?;
+            self.nodes.get_mut(directory)?.lower = None;
+        }
+        Ok(())
+    }
+
+    fn abandon(&self, aside: &[u8]) {
+        if let Some(work) = &self.work {
+            work.abandon(aside);
+        }
+    }
+
+    /// Puts a node into the tree that was made in the upper directory.
+    pub(super) fn newborn(&mut self, kind: u32, upper: u64) -> u64 {
+        let ino = super::nodes::upper_number(upper);
+        self.nodes.put(ino, Node { kind, upper: Some(upper), ..Node::default() });
+        ino
+    }
+}
+
+/// Makes a pipe, a socket or a device.
+pub(super) fn make_device(directory: &OwnedFd, name: &[u8], (mode, rdev): (u32, u32)) -> Result<(), Errno> {
+    let (major, minor) = device_parts(rdev);
+    let device = rustix::fs::makedev(major, minor);
+    rustix::fs::mknodat(directory, name, FileType::from_raw_mode(mode), Mode::from_raw_mode(mode), device)
+}
+
+/// Does something in a directory that does not show in its times.
+fn keeping_times(directory: &OwnedFd, act: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+    let before = beneath::attributes(&beneath::stat_of(directory)?, 0);
+    act()?;
+    set_times(directory, Some(SetTime::At(before.accessed)), Some(SetTime::At(before.modified)))
+}
+
+/// Copies the first `length` bytes: by sharing them where the disk can, else
+/// what is data, so that holes stay holes.
+pub(super) fn copy_contents(from: &OwnedFd, to: &OwnedFd, length: u64) -> Result<(), Errno> {
+    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
+        return rustix::fs::ftruncate(to, length);
+    }
+    let mut at = 0;
+    while at < length {
+        // Not every file system tells holes; then all of it is data.
+        let start = match rustix::fs::seek(from, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => break,
+            Err(_) => at,
+        };
+        let end = rustix::fs::seek(from, SeekFrom::Hole(start)).unwrap_or(length).min(length);
+        copy_piece(from, to, start, end)?;
+        at = end.max(start + 1);
+    }
+    rustix::fs::ftruncate(to, length)
+}
+
+fn copy_piece(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Result<(), Errno> {
+    let (mut source, mut target) = (start, start);
+    while source < end {
+        let want = usize::try_from(end - source).unwrap_or(usize::MAX);
+        match rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), want) {
+            // Shorter than it was: what is missing reads as zeros.
+            Ok(0) => return Ok(()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
+                return copy_by_hand(from, to, source, end);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn copy_by_hand(from: &OwnedFd, to: &OwnedFd, mut at: u64, end: u64) -> Result<(), Errno> {
+    let mut buffer = vec![0_u8; 1 << 17];
+    while at < end {
+        let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+        let got = match rustix::io::pread(from, buffer.get_mut(..want).unwrap_or_default(), at) {
+            Ok(0) => return Ok(()),
+            Err(Errno::INTR) => continue,
+            other => other?,
+        };
+        super::contents::write_all(to, buffer.get(..got).unwrap_or_default(), at)?;
+        at += got as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! Listing directories, without a state between the calls.
+//!
+//! Where a listing goes on is a number: 1 and 2 behind the two dots, then one
+//! for each entry of the layers, then what the upper directory's own file
+//! system says, shifted. So a listing survives whatever happens to the
+//! directory meanwhile exactly as well as that file system's own.
+
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, RawDir, SeekFrom};
+use rustix::io::Errno;
+
+use super::Tree;
+use super::lookup::{Seen, is_hidden_by_file, look};
+use super::place::Place;
+use crate::beneath;
+use crate::filesystem::{Attributes, Listed, Listing, ROOT, kind};
+use crate::index::Position;
+use crate::whiteout;
+
+/// Where the entries of the layers begin.
+const FIRST: u64 = 2;
+/// No offset may be larger: the kernel's are signed.
+const LAST: u64 = i64::MAX.unsigned_abs();
+
+impl Tree {
+    /// Lists a directory from `offset`.
+    pub(super) fn list(&mut self, ino: u64, offset: u64, listing: &mut dyn Listing) -> Result<(), Errno> {
+        let place = self.directory(ino)?;
+        if !self.list_dots(ino, offset, listing)? {
+            return Ok(());
+        }
+        let children = match place.lower {
+            Some(lower) => self.index.children(&self.index.entry(lower)?),
+            None => 0..0,
+        };
+        let upper_begins = FIRST + u64::from(children.end - children.start);
+        let fd = if place.upper { Some(self.handle(ino)?) } else { None };
+        for (nth, number) in (FIRST..upper_begins).zip(children) {
+            if nth >= offset && !self.list_lower(fd.as_deref(), Position(number), nth + 1, listing)? {
+                return Ok(());
+            }
+        }
+        match fd {
+            Some(fd) => self.list_upper((ino, place), &fd, (offset, upper_begins), listing),
+            None => Ok(()),
+        }
+    }
+
+    fn list_dots(&mut self, ino: u64, offset: u64, listing: &mut dyn Listing) -> Result<bool, Errno> {
+        let above = if ino == ROOT { Ok(ROOT) } else { self.name_of(ino).map(|(parent, _)| parent) };
+        // A removed directory has none.
+        let above = above.unwrap_or(ino);
+        for (nth, name, ino) in [(0, &b"."[..], ino), (1, b"..", above)] {
+            let attributes = Attributes { ino, mode: kind::DIRECTORY, ..Attributes::default() };
+            if nth >= offset && !listing.take(&Listed { name, next: nth + 1, attributes }) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn list_lower(
+        &mut self,
+        upper: Option<&OwnedFd>,
+        position: Position,
+        next: u64,
+        listing: &mut dyn Listing,
+    ) -> Result<bool, Errno> {
+        let entry = self.index.entry(position)?;
+        if let Some(fd) = upper
+            && (!matches!(look(fd, entry.name)?, Seen::Nothing) || is_hidden_by_file(fd, entry.name)?)
+        {
+            return Ok(true);
+        }
+        let mut attributes = self.show(self.index.attributes(&entry));
+        if listing.wants_attributes() && entry.is_linked() && self.work.is_some() {
+            attributes = self.attributes(attributes.ino)?;
+        }
+        let entry = self.index.entry(position)?;
+        let taken = listing.take(&Listed { name: entry.name, next, attributes });
+        if taken && listing.wants_attributes() {
+            self.nodes.count(attributes.ino);
+        }
+        Ok(taken)
+    }
+
+    fn list_upper(
+        &mut self,
+        (ino, place): (u64, Place),
+        fd: &OwnedFd,
+        (offset, begins): (u64, u64),
+        listing: &mut dyn Listing,
+    ) -> Result<(), Errno> {
+        let from = if offset == LAST { LAST } else { offset.saturating_sub(begins) };
+        rustix::fs::seek(fd, SeekFrom::Start(from))?;
+        let mut buffer = vec![MaybeUninit::<u8>::uninit(); (listing.room() / 4).clamp(1 << 10, 1 << 15)];
+        let mut entries = RawDir::new(fd, buffer.as_mut_slice());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." || whiteout::is_reserved(name) {
+                continue;
+            }
+            let next = begins.saturating_add(entry.next_entry_cookie()).min(LAST);
+            let Some(attributes) = self.listed_upper((ino, place), fd, name, listing.wants_attributes())? else {
+                continue;
+            };
+            let taken = listing.take(&Listed { name, next, attributes });
+            if listing.wants_attributes() {
+                if taken {
+                    self.nodes.count(attributes.ino);
+                } else {
+                    self.let_go(attributes.ino);
+                }
+            }
+            if !taken {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// An entry of the upper directory as it is listed; `None` for a whiteout
+    /// and for what has been removed since it was read.
+    fn listed_upper(
+        &mut self,
+        (ino, place): (u64, Place),
+        fd: &OwnedFd,
+        name: &[u8],
+        with_attributes: bool,
+    ) -> Result<Option<Attributes>, Errno> {
+        let Seen::Present(stat) = look(fd, name)? else { return Ok(None) };
+        if with_attributes {
+            return self.adopt(ino, name, &stat, place.lower).map(Some);
+        }
+        let (number, _) = self.identify(fd, name, &stat, place.lower)?;
+        let mode = self.true_kind(fd, name, &stat)?;
+        debug_assert!(FileType::from_raw_mode(mode) != FileType::Unknown);
+        Ok(Some(Attributes { mode, ..beneath::attributes(&stat, number) }))
+    }
+}

@@ -1,0 +1,158 @@
+//! Finding a name: the upper directory first, then the index.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::Stat;
+use rustix::io::Errno;
+
+use super::Tree;
+use super::nodes::{Node, upper_number};
+use crate::beneath;
+use crate::filesystem::{Attributes, NAME_MAX, ROOT, kind};
+use crate::index::Position;
+use crate::whiteout;
+
+/// What an upper directory says about a name.
+pub(super) enum Seen {
+    /// It has it.
+    Present(Stat),
+    /// It hides it.
+    Hidden,
+    /// Nothing; the layers may have it.
+    Nothing,
+}
+
+/// Looks at an entry of an upper directory, without regard to marks in files.
+pub(super) fn look(directory: &OwnedFd, name: &[u8]) -> Result<Seen, Errno> {
+    match beneath::stat(directory, name) {
+        Ok(stat) if whiteout::is_entry(directory, name, &stat) => Ok(Seen::Hidden),
+        Ok(stat) => Ok(Seen::Present(stat)),
+        Err(Errno::NOENT) => Ok(Seen::Nothing),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file in the upper directory hides `name`.
+pub(super) fn is_hidden_by_file(directory: &OwnedFd, name: &[u8]) -> Result<bool, Errno> {
+    if name.len() + whiteout::PREFIX.len() > NAME_MAX {
+        return Ok(false);
+    }
+    match beneath::stat(directory, &whiteout::file_name(name)) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl Tree {
+    /// Finds a name, for the kernel.
+    pub(super) fn lookup(&mut self, parent: u64, name: &[u8]) -> Result<Attributes, Errno> {
+        let found = match name {
+            b"." => self.attributes(parent)?,
+            b".." => {
+                let above = if parent == ROOT { ROOT } else { self.name_of(parent)?.0 };
+                self.attributes(above)?
+            }
+            _ => self.find(parent, name)?,
+        };
+        self.nodes.count(found.ino);
+        Ok(found)
+    }
+
+    /// Finds a name; not counted.
+    pub(super) fn find(&mut self, parent: u64, name: &[u8]) -> Result<Attributes, Errno> {
+        let name = match beneath::entry_name(name) {
+            Err(Errno::INVAL) => return Err(Errno::NOENT),
+            other => other?,
+        };
+        let place = self.directory(parent)?;
+        if place.upper {
+            if whiteout::is_reserved(name) {
+                return Err(Errno::NOENT);
+            }
+            let directory = self.handle(parent)?;
+            match look(&directory, name)? {
+                Seen::Hidden => return Err(Errno::NOENT),
+                Seen::Present(stat) => return self.adopt(parent, name, &stat, place.lower),
+                Seen::Nothing => {}
+            }
+            let below = self.below(place.lower, name)?.ok_or(Errno::NOENT)?;
+            if is_hidden_by_file(&directory, name)? {
+                return Err(Errno::NOENT);
+            }
+            return self.shown_below(below);
+        }
+        let below = self.below(place.lower, name)?.ok_or(Errno::NOENT)?;
+        self.shown_below(below)
+    }
+
+    /// What the layers have under a name in a directory that shows `lower`.
+    pub(super) fn below(&self, lower: Option<Position>, name: &[u8]) -> Result<Option<Position>, Errno> {
+        lower.map_or(Ok(None), |position| self.index.find(position, name))
+    }
+
+    fn shown_below(&mut self, position: Position) -> Result<Attributes, Errno> {
+        let entry = self.index.entry(position)?;
+        if entry.is_linked() && self.work.is_some() {
+            let first = self.index.first_link(&entry);
+            return self.attributes(first.ino());
+        }
+        Ok(self.show(self.index.attributes(&entry)))
+    }
+
+    /// Which node an entry of an upper directory is, and which lower directory
+    /// shows through it. `lower` is what shows through its parent.
+    pub(super) fn identify(
+        &self,
+        directory: &OwnedFd,
+        name: &[u8],
+        stat: &Stat,
+        lower: Option<Position>,
+    ) -> Result<(u64, Option<Position>), Errno> {
+        if let Some(ino) = self.nodes.of_upper(stat.st_ino) {
+            return Ok((ino, self.nodes.get(ino).and_then(|node| node.lower)));
+        }
+        let origin = match stat.st_mode & kind::MASK {
+            kind::DIRECTORY => self.shows_through(directory, name, lower)?,
+            kind::REGULAR => self.origin(directory, name)?,
+            _ => None,
+        };
+        let free = origin.filter(|position| self.nodes.get(position.ino()).is_none_or(|node| node.upper.is_none()));
+        let ino = free.map_or_else(|| upper_number(stat.st_ino), Position::ino);
+        Ok((ino, origin.filter(|_| stat.st_mode & kind::MASK == kind::DIRECTORY || free.is_some())))
+    }
+
+    fn shows_through(
+        &self,
+        directory: &OwnedFd,
+        name: &[u8],
+        lower: Option<Position>,
+    ) -> Result<Option<Position>, Errno> {
+        let Some(position) = self.below(lower, name)? else { return Ok(None) };
+        if self.index.entry(position)?.kind() != kind::DIRECTORY {
+            return Ok(None);
+        }
+        let fd = super::place::open_entry(directory, name, kind::DIRECTORY)?;
+        Ok(if whiteout::is_opaque(&fd)? { None } else { Some(position) })
+    }
+
+    /// Makes a node of an entry of an upper directory, or finds the one that it is.
+    pub(super) fn adopt(
+        &mut self,
+        parent: u64,
+        name: &[u8],
+        stat: &Stat,
+        lower: Option<Position>,
+    ) -> Result<Attributes, Errno> {
+        let directory = self.handle(parent)?;
+        let (ino, lower) = self.identify(&directory, name, stat, lower)?;
+        let kind = self.true_kind(&directory, name, stat)?;
+        if self.nodes.of_upper(stat.st_ino).is_none() {
+            self.nodes.put(ino, Node { kind, lower, upper: Some(stat.st_ino), ..Node::default() });
+        }
+        if kind != kind::DIRECTORY || self.nodes.get(ino).is_some_and(|node| node.names.is_empty()) {
+            self.nodes.add_name(ino, parent, name);
+        }
+        self.shown_above(ino, beneath::attributes(stat, ino))
+    }
+}

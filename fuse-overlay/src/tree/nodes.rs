@@ -1,0 +1,216 @@
+//! The nodes that are known, and how often the kernel has looked each up.
+//!
+//! A node of the layers that nobody has touched needs no state: its number is
+//! its place in the index. Only a counter stands here, four bytes that exist
+//! once they are used. What was copied up, made or removed has a [`Node`].
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::filesystem::kind;
+use crate::index::Position;
+
+/// Numbers of nodes that the upper directory has given begin here, and fit in
+/// 32 bits as long as those of its file system do.
+const UPPER: u64 = 1 << 31;
+/// Where numbers begin that do not fit.
+const FAR_UPPER: u64 = 1 << 48;
+
+/// The number under which a file is shown that was made in the upper directory.
+pub(super) fn upper_number(ino: u64) -> u64 {
+    if ino < UPPER { UPPER | ino } else { FAR_UPPER.wrapping_add(ino) }
+}
+
+/// A node that is not only what the index says.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    /// File type bits.
+    pub kind: u32,
+    /// Of a directory: what it shows of the layers. Of others: where in the
+    /// index they come from.
+    pub lower: Option<Position>,
+    /// Inode number in the upper directory, if it is there.
+    pub upper: Option<u64>,
+    /// Names by which it can be reached in the upper directory: parent and entry.
+    pub names: Vec<(u64, Box<[u8]>)>,
+    /// Holds what has no name any more.
+    pub pinned: Option<Arc<OwnedFd>>,
+    /// No name of it is left, and it was never copied up.
+    pub gone: bool,
+    /// How often it was looked up; for numbers of the index see `Nodes::counts`.
+    pub lookups: u64,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    known: HashMap<u64, Node>,
+    by_upper: HashMap<u64, u64>,
+    counts: Vec<u32>,
+}
+
+impl Nodes {
+    /// For an index of `length` nodes.
+    pub(super) fn new(length: u32) -> Self {
+        Self { known: HashMap::new(), by_upper: HashMap::new(), counts: vec![0; length as usize] }
+    }
+
+    pub(super) fn get(&self, ino: u64) -> Option<&Node> {
+        self.known.get(&ino)
+    }
+
+    pub(super) fn get_mut(&mut self, ino: u64) -> Result<&mut Node, Errno> {
+        self.known.get_mut(&ino).ok_or(Errno::STALE)
+    }
+
+    /// The node, made from nothing if only the index has it.
+    pub(super) fn touch(&mut self, ino: u64) -> &mut Node {
+        self.known.entry(ino).or_default()
+    }
+
+    /// Which node the file with this number in the upper directory is.
+    pub(super) fn of_upper(&self, upper: u64) -> Option<u64> {
+        self.by_upper.get(&upper).copied()
+    }
+
+    /// Puts a node in, or in the place of what was known of it.
+    pub(super) fn put(&mut self, ino: u64, node: Node) {
+        if let Some(upper) = node.upper {
+            self.by_upper.insert(upper, ino);
+        }
+        self.known.insert(ino, node);
+    }
+
+    /// Notes that the upper directory has the node now.
+    pub(super) fn raise(&mut self, ino: u64, kind: u32, upper: u64) -> &mut Node {
+        self.by_upper.insert(upper, ino);
+        let node = self.known.entry(ino).or_default();
+        node.kind = kind;
+        node.upper = Some(upper);
+        node.gone = false;
+        node
+    }
+
+    /// Notes one more name.
+    pub(super) fn add_name(&mut self, ino: u64, parent: u64, name: &[u8]) {
+        if let Some(node) = self.known.get_mut(&ino)
+            && !node.names.iter().any(|(directory, entry)| *directory == parent && **entry == *name)
+        {
+            node.names.push((parent, name.into()));
+        }
+    }
+
+    /// Notes that a name is gone.
+    pub(super) fn drop_name(&mut self, ino: u64, parent: u64, name: &[u8]) {
+        if let Some(node) = self.known.get_mut(&ino) {
+            node.names.retain(|(directory, entry)| *directory != parent || **entry != *name);
+        }
+    }
+
+    /// How often the node was looked up and not forgotten.
+    pub(super) fn lookups(&self, ino: u64) -> u64 {
+        match self.counter(ino) {
+            Some(count) => u64::from(count),
+            None => self.known.get(&ino).map_or(0, |node| node.lookups),
+        }
+    }
+
+    fn counter(&self, ino: u64) -> Option<u32> {
+        self.counts.get(usize::try_from(ino.checked_sub(1)?).ok()?).copied()
+    }
+
+    fn counter_mut(&mut self, ino: u64) -> Option<&mut u32> {
+        self.counts.get_mut(usize::try_from(ino.checked_sub(1)?).ok()?)
+    }
+
+    /// Counts one lookup.
+    pub(super) fn count(&mut self, ino: u64) {
+        if let Some(count) = self.counter_mut(ino) {
+            *count = count.saturating_add(1);
+        } else if let Some(node) = self.known.get_mut(&ino) {
+            node.lookups = node.lookups.saturating_add(1);
+        }
+    }
+
+    /// Takes lookups back; `true` once nobody knows the number.
+    pub(super) fn forget(&mut self, ino: u64, times: u64) -> bool {
+        if let Some(count) = self.counter_mut(ino) {
+            // A full counter has lost count, and is never empty again.
+            if *count != u32::MAX {
+                *count = u32::try_from(u64::from(*count).saturating_sub(times)).unwrap_or(0);
+            }
+            return *count == 0;
+        }
+        match self.known.get_mut(&ino) {
+            Some(node) => {
+                node.lookups = node.lookups.saturating_sub(times);
+                node.lookups == 0
+            }
+            None => true,
+        }
+    }
+
+    /// Lets go of a node that nobody has looked up; the disk knows the rest.
+    /// The root stays, and so does what the disk would not give its number back.
+    pub(super) fn release(&mut self, ino: u64) -> bool {
+        let Some(node) = self.known.get(&ino) else { return true };
+        let lasting = node.lower.is_some() && !matches!(node.kind, kind::REGULAR | kind::DIRECTORY);
+        let named = !node.names.is_empty();
+        if ino == crate::filesystem::ROOT || (lasting && named) || self.lookups(ino) > 0 {
+            return false;
+        }
+        if let Some(node) = self.known.remove(&ino)
+            && let Some(upper) = node.upper
+            && self.by_upper.get(&upper) == Some(&ino)
+        {
+            self.by_upper.remove(&upper);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_the_upper_directory_do_not_meet_those_of_the_index() {
+        assert_eq!(upper_number(12), (1 << 31) + 12);
+        assert_eq!(upper_number((1 << 31) - 1), (1 << 32) - 1);
+        assert!(upper_number(1 << 31) > 1 << 48);
+        assert_eq!(upper_number(u64::MAX), (1 << 48) - 1);
+    }
+
+    #[test]
+    fn counters_of_the_index_and_of_nodes() {
+        let mut nodes = Nodes::new(3);
+        nodes.count(2);
+        nodes.count(2);
+        assert_eq!(nodes.lookups(2), 2);
+        assert!(!nodes.forget(2, 1));
+        assert!(nodes.forget(2, 5));
+        let made = upper_number(9);
+        nodes.put(made, Node { kind: kind::REGULAR, upper: Some(9), ..Node::default() });
+        nodes.count(made);
+        assert_eq!(nodes.of_upper(9), Some(made));
+        assert!(!nodes.release(made));
+        assert!(nodes.forget(made, 1));
+        assert!(nodes.release(made));
+        assert_eq!(nodes.of_upper(9), None);
+    }
+
+    #[test]
+    fn names_come_and_go() {
+        let mut nodes = Nodes::new(1);
+        nodes.raise(5, kind::REGULAR, 70);
+        nodes.add_name(5, 1, b"a");
+        nodes.add_name(5, 1, b"a");
+        nodes.add_name(5, 1, b"b");
+        assert_eq!(nodes.get(5).map(|node| node.names.len()), Some(2));
+        nodes.drop_name(5, 1, b"a");
+        assert_eq!(nodes.get(5).map(|node| node.names.len()), Some(1));
+    }
+}

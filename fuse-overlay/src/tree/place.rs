@@ -1,0 +1,148 @@
+//! Where a node is: in the upper directory, in the layers, or both; and opening it there.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::Tree;
+use super::descriptors::Key;
+use super::work::Work;
+use crate::beneath;
+use crate::filesystem::{ROOT, kind};
+use crate::index::{Entry, Position};
+
+/// Where a node is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// File type bits.
+    pub kind: u32,
+    /// Of a directory: the lower one that shows through. Of others: what they
+    /// are as long as they are not in the upper directory.
+    pub lower: Option<Position>,
+    /// Whether the upper directory has it.
+    pub upper: bool,
+}
+
+impl Tree {
+    /// Where the node is.
+    pub(super) fn place(&self, ino: u64) -> Result<Place, Errno> {
+        if let Some(node) = self.nodes.get(ino)
+            && !(node.upper.is_none() && node.gone)
+        {
+            return Ok(Place { kind: node.kind, lower: node.lower, upper: node.upper.is_some() });
+        }
+        let position = self.index.position(ino).ok_or(Errno::STALE)?;
+        Ok(Place { kind: self.index.entry(position)?.kind(), lower: Some(position), upper: false })
+    }
+
+    /// The place of a directory; ENOTDIR for anything else.
+    pub(super) fn directory(&self, ino: u64) -> Result<Place, Errno> {
+        let place = self.place(ino)?;
+        if place.kind == kind::DIRECTORY { Ok(place) } else { Err(Errno::NOTDIR) }
+    }
+
+    /// The upper directory and what belongs to it; EROFS without one.
+    pub(super) fn work(&mut self) -> Result<&mut Work, Errno> {
+        self.work.as_mut().ok_or(Errno::ROFS)
+    }
+
+    /// A name of the node: its directory and entry.
+    pub(super) fn name_of(&self, ino: u64) -> Result<(u64, Box<[u8]>), Errno> {
+        if let Some(node) = self.nodes.get(ino)
+            && (node.upper.is_some() || node.gone)
+        {
+            return node.names.first().cloned().ok_or(Errno::NOENT);
+        }
+        let position = self.index.position(ino).ok_or(Errno::STALE)?;
+        let entry = self.index.entry(position)?;
+        Ok((self.index.parent(position)?.ino(), entry.name.into()))
+    }
+
+    /// A descriptor of a node in the upper directory: for reading and writing
+    /// of a regular file, for listing of a directory, else one that only points.
+    pub(super) fn handle(&mut self, ino: u64) -> Result<Arc<OwnedFd>, Errno> {
+        let mut way = Vec::new();
+        let mut here = ino;
+        let mut fd = loop {
+            if let Some(fd) = self.held(here)? {
+                break fd;
+            }
+            let (parent, name) = self.name_of(here)?;
+            way.push((here, name));
+            here = parent;
+        };
+        while let Some((child, name)) = way.pop() {
+            let kind = self.place(child)?.kind;
+            let opened = open_entry(&fd, &name, kind)?;
+            fd = self.open.put(Key::Upper(child), opened);
+        }
+        Ok(fd)
+    }
+
+    fn held(&mut self, ino: u64) -> Result<Option<Arc<OwnedFd>>, Errno> {
+        let node = self.nodes.get(ino).filter(|node| node.upper.is_some()).ok_or(Errno::STALE)?;
+        Ok(node.pinned.clone().or_else(|| self.open.get(Key::Upper(ino))))
+    }
+
+    /// A descriptor for reading a file of the layers.
+    pub(super) fn lower_file(&mut self, position: Position) -> Result<Arc<OwnedFd>, Errno> {
+        let key = Key::Lower(position.ino());
+        if let Some(fd) = self.open.get(key) {
+            return Ok(fd);
+        }
+        let entry = self.index.entry(position)?;
+        let fd = self.open_lower(&entry, beneath::READ)?;
+        Ok(self.open.put(key, fd))
+    }
+
+    /// Opens a node in the layer that has it.
+    pub(super) fn open_lower(&self, entry: &Entry<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let layer = self.layers.get(usize::from(entry.layer)).ok_or(Errno::IO)?;
+        beneath::open(layer.as_fd(), &self.index.path(entry.position)?, flags)
+    }
+
+    /// Keeps a node that is about to lose its last name, if anybody knows it.
+    pub(super) fn pin(&mut self, ino: u64) -> Result<(), Errno> {
+        let known = self.nodes.lookups(ino) > 0;
+        let last = self.nodes.get(ino).is_some_and(|node| node.names.len() <= 1 && node.pinned.is_none());
+        if known && last && ino != ROOT {
+            let fd = self.handle(ino)?;
+            self.nodes.get_mut(ino)?.pinned = Some(fd);
+        }
+        Ok(())
+    }
+
+    /// Notes that a name is gone, and lets go of the node if nobody knows it.
+    pub(super) fn unname(&mut self, ino: u64, parent: u64, name: &[u8]) {
+        self.nodes.drop_name(ino, parent, name);
+        if self.nodes.get(ino).is_some_and(|node| node.names.is_empty()) && self.nodes.lookups(ino) == 0 {
+            self.let_go(ino);
+        }
+    }
+
+    /// Forgets a node as far as that can be done, and closes what is open of it.
+    pub(super) fn let_go(&mut self, ino: u64) {
+        if self.nodes.release(ino) {
+            self.open.remove(Key::Upper(ino));
+            self.open.remove(Key::Lower(ino));
+        }
+    }
+}
+
+/// Opens an entry of an upper directory the way a node of this kind is used.
+pub(super) fn open_entry(directory: &OwnedFd, name: &[u8], kind: u32) -> Result<OwnedFd, Errno> {
+    let flags = match kind {
+        kind::DIRECTORY => beneath::DIRECTORY,
+        kind::REGULAR => {
+            let both = (beneath::READ - OFlags::RDONLY) | OFlags::RDWR;
+            match rustix::fs::openat(directory, name, both, Mode::empty()) {
+                Err(Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::TXTBSY) => beneath::READ,
+                other => return other,
+            }
+        }
+        _ => beneath::POINT,
+    };
+    rustix::fs::openat(directory, name, flags, Mode::empty())
+}

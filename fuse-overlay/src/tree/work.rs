@@ -1,0 +1,261 @@
+//! The upper directory's helpers: names for what is not in its place yet, and whiteouts.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::beneath;
+use crate::config::Upper;
+use crate::whiteout;
+
+/// The whiteout that others are links of.
+const MODEL: &[u8] = b"whiteout";
+
+/// How a deleted name is marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// A character device 0:0; nearly all are one inode.
+    Device,
+    /// An empty file `.wh.NAME`.
+    File,
+}
+
+/// Where things are made before they get their name.
+#[derive(Debug)]
+pub(super) struct Work {
+    directory: OwnedFd,
+    /// `/proc/self/fd`, to give a name to what has none.
+    descriptors: OwnedFd,
+    style: Style,
+    serial: u64,
+}
+
+impl Work {
+    /// Takes the work directory over; what a predecessor left there goes.
+    pub(super) fn begin(upper: Upper) -> Result<Self, Errno> {
+        let directory = beneath::open(upper.work.as_fd(), b"", beneath::DIRECTORY)?;
+        if beneath::stat_of(&directory)?.st_dev != beneath::stat_of(&upper.directory)?.st_dev {
+            return Err(Errno::XDEV);
+        }
+        empty(&directory, true)?;
+        let mut work = Self { directory, descriptors: beneath::own_descriptors()?, style: Style::Device, serial: 0 };
+        if work.model().is_err() {
+            work.style = Style::File;
+        }
+        Ok(work)
+    }
+
+    pub(super) fn directory(&self) -> &OwnedFd {
+        &self.directory
+    }
+
+    /// A name in the work directory that nothing has.
+    pub(super) fn name(&mut self) -> Vec<u8> {
+        self.serial += 1;
+        format!("{:x}", self.serial).into_bytes()
+    }
+
+    fn model(&self) -> Result<(), Errno> {
+        match rustix::fs::unlinkat(&self.directory, MODEL, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+        rustix::fs::mknodat(&self.directory, MODEL, FileType::CharacterDevice, Mode::empty(), 0)
+    }
+
+    /// A whiteout device under a new name in the work directory; `None` where
+    /// whiteouts are files.
+    pub(super) fn whiteout(&mut self) -> Result<Option<Vec<u8>>, Errno> {
+        if self.style == Style::File {
+            return Ok(None);
+        }
+        let name = self.name();
+        self.link_model(self.directory.as_fd(), &name)?;
+        Ok(Some(name))
+    }
+
+    fn link_model(&self, directory: impl std::os::fd::AsFd, name: &[u8]) -> Result<(), Errno> {
+        match rustix::fs::linkat(&self.directory, MODEL, &directory, name, AtFlags::empty()) {
+            // Full, gone, or a file system without links: the next ones are of a new model.
+            Err(Errno::MLINK | Errno::NOENT | Errno::PERM | Errno::OPNOTSUPP) => {
+                rustix::fs::mknodat(&directory, name, FileType::CharacterDevice, Mode::empty(), 0)?;
+                self.model()
+            }
+            other => other,
+        }
+    }
+
+    /// Hides `name` of the layers, where the upper directory has nothing of that name.
+    pub(super) fn hide(&self, directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        match self.style {
+            Style::Device => self.link_model(directory, name),
+            Style::File => whiteout::make_file(directory, &whiteout::file_name(name)),
+        }
+    }
+
+    /// Replaces what the upper directory has under `name` (no directory) by a whiteout.
+    pub(super) fn replace_by_whiteout(&mut self, directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        match self.whiteout()? {
+            Some(mark) => rustix::fs::renameat(&self.directory, &mark, directory, name),
+            None => {
+                self.hide(directory, name)?;
+                rustix::fs::unlinkat(directory, name, AtFlags::empty())
+            }
+        }
+    }
+
+    /// Gives what is called `from` in the work directory its place, in which
+    /// there is nothing or a whiteout.
+    pub(super) fn settle(&mut self, from: &[u8], directory: &OwnedFd, name: &[u8], is_dir: bool) -> Result<(), Errno> {
+        if !is_dir {
+            return rustix::fs::renameat(&self.directory, from, directory, name);
+        }
+        match rustix::fs::renameat_with(&self.directory, from, directory, name, RenameFlags::NOREPLACE) {
+            // The file system may not know the flag.
+            Err(Errno::INVAL | Errno::NOSYS) => rustix::fs::renameat(&self.directory, from, directory, name),
+            Err(Errno::EXIST) => self.exchange(from, directory, name),
+            other => other,
+        }
+    }
+
+    /// Puts `from` in the place of a whiteout; a directory cannot simply replace one.
+    fn exchange(&self, from: &[u8], directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        match rustix::fs::renameat_with(&self.directory, from, directory, name, RenameFlags::EXCHANGE) {
+            Ok(()) => rustix::fs::unlinkat(&self.directory, from, AtFlags::empty()),
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
+                rustix::fs::renameat(&self.directory, from, directory, name)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a directory out of the tree, leaving a whiteout if asked to, and
+    /// removes it with the whiteouts that it holds.
+    pub(super) fn discard(&mut self, directory: &OwnedFd, name: &[u8], hide: bool) -> Result<(), Errno> {
+        let aside = self.name();
+        let mark = if hide { self.whiteout()? } else { None };
+        match &mark {
+            Some(mark) => {
+                match rustix::fs::renameat_with(&self.directory, mark, directory, name, RenameFlags::EXCHANGE) {
+                    Ok(()) => return remove_all(&self.directory, mark),
+                    Err(Errno::INVAL | Errno::NOSYS) => {
+                        rustix::fs::unlinkat(&self.directory, mark, AtFlags::empty())?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            None if hide => whiteout::make_file(directory, &whiteout::file_name(name))?,
+            None => {}
+        }
+        rustix::fs::renameat(directory, name, &self.directory, &aside)?;
+        if mark.is_some() {
+            self.hide(directory, name)?;
+        }
+        remove_all(&self.directory, &aside)
+    }
+
+    /// Takes the mark away that hides `name` by a file, if there is one.
+    pub(super) fn unhide(directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        match rustix::fs::unlinkat(directory, whiteout::file_name(name), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT | Errno::NAMETOOLONG) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives what `fd` stands for one more name.
+    pub(super) fn link(&self, fd: &OwnedFd, directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        use std::os::fd::AsRawFd as _;
+        let number = fd.as_raw_fd().to_string();
+        rustix::fs::linkat(&self.descriptors, number, directory, name, AtFlags::SYMLINK_FOLLOW)
+    }
+
+    /// Removes what is called `name` in the work directory after something went wrong.
+    pub(super) fn abandon(&self, name: &[u8]) {
+        // It is swept away with the next start at the latest.
+        let _ = remove_all(&self.directory, name);
+    }
+
+    /// A regular file in the work directory.
+    pub(super) fn file(&self, name: &[u8], mode: Mode) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.directory, name, flags, mode)
+    }
+}
+
+/// Removes everything in a directory, also directories where `deep`.
+fn empty(directory: &OwnedFd, deep: bool) -> Result<(), Errno> {
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+            Err(Errno::ISDIR | Errno::PERM) if deep => remove_all(directory, name)?,
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Removes an entry and all below it. The tree is as deep as a mount of ours
+/// let it become, so the way down is kept on the heap.
+fn remove_all(parent: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        other => return other,
+    }
+    let mut way: Vec<(OwnedFd, Vec<u8>)> = Vec::new();
+    let mut here = rustix::io::fcntl_dupfd_cloexec(parent, 0)?;
+    let mut next = name.to_vec();
+    loop {
+        let inside = rustix::fs::openat(&here, &next, beneath::DIRECTORY, Mode::empty())?;
+        match first_directory(&inside)? {
+            Some(child) => {
+                way.push((here, std::mem::replace(&mut next, child)));
+                here = inside;
+            }
+            None => {
+                rustix::fs::unlinkat(&here, &next, AtFlags::REMOVEDIR)?;
+                let Some((above, name)) = way.pop() else { return Ok(()) };
+                here = above;
+                next = name;
+            }
+        }
+    }
+}
+
+/// Removes what is no directory from `directory`, up to the first that is one.
+fn first_directory(directory: &OwnedFd) -> Result<Option<Vec<u8>>, Errno> {
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+            Ok(()) => {}
+            Err(Errno::ISDIR | Errno::PERM) => return Ok(Some(name.to_vec())),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deep_trees_are_removed() {
+        let top = tempfile::tempdir_in("/var/tmp").expect("a temporary directory");
+        std::fs::create_dir_all(top.path().join("a/b/c/d")).expect("mkdir");
+        std::fs::create_dir_all(top.path().join("a/b/e")).expect("mkdir");
+        std::fs::write(top.path().join("a/b/file"), "x").expect("write");
+        let fd = OwnedFd::from(std::fs::File::open(top.path()).expect("open"));
+        remove_all(&fd, b"a").expect("remove");
+        assert_eq!(std::fs::read_dir(top.path()).expect("list").count(), 0);
+    }
+}
