@@ -7,36 +7,37 @@ use crate::script::{Case, parse};
 use crate::systems::System;
 use crate::trial::judge;
 
-macro_rules! families {
-    ($($family:ident),* $(,)?) => {
-        const TABLES: &[(&str, &str)] = &[$((stringify!($family), include_str!(concat!("cases/", stringify!($family), ".cases")))),*];
-
-        $(mod $family {
+macro_rules! on {
+    ($family:ident: $($test:ident $system:ident),*) => {
+        mod $family {
             use super::{System, judge};
-            const TABLE: &str = include_str!(concat!("cases/", stringify!($family), ".cases"));
-
-            #[test]
-            fn on_ext4() { judge(System::Ext4, TABLE); }
-            #[test]
-            fn on_kernel() { judge(System::Kernel, TABLE); }
-            #[test]
-            fn on_hybrid() { judge(System::Hybrid, TABLE); }
-            #[test]
-            fn on_fuser() { judge(System::Fuser, TABLE); }
-            #[test]
-            fn on_fuser_with_named_whiteouts() { judge(System::FuserNamed, TABLE); }
-            #[test]
-            fn on_fuser_with_whiteouts_in_attributes() { judge(System::FuserXattr, TABLE); }
-            #[test]
-            fn on_fuse3() { judge(System::Fuse3, TABLE); }
-        })*
+            pub(super) const TABLE: &str = include_str!(concat!("cases/", stringify!($family), ".cases"));
+            $(
+                #[test]
+                fn $test() { judge(System::$system, TABLE); }
+            )*
+        }
     };
 }
 
-families!(
-    acls, attributes, copyup, create, io, limits, links, locks, lookup, maps, open, programs, readdir, rename, unlink,
-    xattrs,
-);
+macro_rules! families {
+    (layers: $($layers:ident),*; others: $($other:ident),* $(,)?) => {
+        const TABLES: &[(&str, &str)] = &[
+            $((stringify!($layers), $layers::TABLE),)*
+            $((stringify!($other), $other::TABLE),)*
+        ];
+        $(on!($layers: on_ext4 Ext4, on_kernel Kernel, on_hybrid Hybrid, on_fuse Fuse, on_fuse_indexed FuseIndexed,
+            on_fuse_named FuseNamed, on_fuse_xattr FuseXattr, on_fuser Fuser, on_fuse3 Fuse3);)*
+        $(on!($other: on_ext4 Ext4, on_kernel Kernel, on_hybrid Hybrid, on_fuse Fuse, on_fuse_indexed FuseIndexed,
+            on_fuser Fuser, on_fuse3 Fuse3);)*
+    };
+}
+
+// The first depend on how layers say that something is not there.
+families! {
+    layers: copyup, create, lookup, readdir, rename, unlink;
+    others: acls, attributes, crowds, io, limits, links, locks, maps, open, programs, xattrs
+}
 
 fn all() -> Vec<(&'static str, Vec<Case>)> {
     TABLES.iter().map(|(family, text)| (*family, parse(text).unwrap_or_else(|why| panic!("{family}: {why}")))).collect()

@@ -13,12 +13,16 @@ pub(crate) enum System {
     Kernel,
     /// The kernel's overlay above our read-only tree.
     Hybrid,
+    /// Our overlay, with our own front end.
+    Fuse,
+    /// The same with layers whose whiteouts are names: `.wh.x`, `.wh..wh..opq`.
+    FuseNamed,
+    /// The same with layers whose whiteouts are attributes: `user.overlay.whiteout`.
+    FuseXattr,
+    /// The same with the index of the layers made before.
+    FuseIndexed,
     /// Our overlay behind the `fuser` front end.
     Fuser,
-    /// The same with layers whose whiteouts are names: `.wh.x`, `.wh..wh..opq`.
-    FuserNamed,
-    /// The same with layers whose whiteouts are attributes: `user.overlay.whiteout`.
-    FuserXattr,
     /// Our overlay behind the `fuse3` front end.
     Fuse3,
 }
@@ -38,17 +42,22 @@ const OVERLAY: &str = "overlay";
 const PURE: &str = "pure";
 
 impl System {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Ext4, Self::Kernel, Self::Hybrid, Self::Fuser, Self::FuserNamed, Self::FuserXattr, Self::Fuse3];
+    #[rustfmt::skip]
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Ext4, Self::Kernel, Self::Hybrid, Self::Fuse, Self::FuseNamed, Self::FuseXattr, Self::FuseIndexed,
+        Self::Fuser, Self::Fuse3,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ext4 => "ext4",
             Self::Kernel => "kernel",
             Self::Hybrid => "hybrid",
+            Self::Fuse => "fuse",
+            Self::FuseNamed => "fuse-named",
+            Self::FuseXattr => "fuse-xattr",
+            Self::FuseIndexed => "fuse-indexed",
             Self::Fuser => "fuser",
-            Self::FuserNamed => "fuser-named",
-            Self::FuserXattr => "fuser-xattr",
             Self::Fuse3 => "fuse3",
         }
     }
@@ -75,8 +84,8 @@ impl System {
     pub(crate) fn whiteouts(self) -> Whiteouts {
         match self {
             Self::Ext4 => Whiteouts::None,
-            Self::FuserNamed => Whiteouts::Names,
-            Self::FuserXattr => Whiteouts::Attributes,
+            Self::FuseNamed => Whiteouts::Names,
+            Self::FuseXattr => Whiteouts::Attributes,
             _ => Whiteouts::Devices,
         }
     }
@@ -87,7 +96,11 @@ impl System {
     }
 
     fn front(self) -> &'static str {
-        if self == Self::Fuse3 { "fuse3" } else { "fuser" }
+        match self {
+            Self::Fuser => "fuser",
+            Self::Fuse3 => "fuse3",
+            _ => "raw",
+        }
     }
 }
 
@@ -113,6 +126,11 @@ impl Place {
 
     fn work(&self) -> PathBuf {
         self.dir.join("work")
+    }
+
+    /// The file of the index.
+    pub(crate) fn index(&self) -> PathBuf {
+        self.dir.join("index")
     }
 
     fn read_only(&self) -> PathBuf {
@@ -147,6 +165,16 @@ pub(crate) fn enter(system: System, place: &Place) -> Vec<OsString> {
     }
 }
 
+/// The command that makes the index of the layers.
+pub(crate) fn index_builder(place: &Place) -> Command {
+    let mut command = Command::new(server());
+    command.arg("--build-index").arg(place.index());
+    for lower in place.lowers() {
+        command.arg("--lower").arg(lower);
+    }
+    command
+}
+
 /// `unshare` with root and the user's ranges.
 pub(crate) fn namespace() -> Vec<OsString> {
     ["unshare", "--map-root-user", "--map-auto", "--mount", "--"].map(OsString::from).to_vec()
@@ -165,7 +193,11 @@ fn overlay(place: &Place, lowers: &[PathBuf]) -> Vec<OsString> {
 }
 
 fn served(system: System, place: &Place, writable: &[OsString], at: &Path) -> Vec<OsString> {
-    let mut words: Vec<OsString> = vec![server().into(), "--front".into(), system.front().into()];
+    let mut words: Vec<OsString> =
+        [server().into(), "--front".into(), system.front().into(), "--map-auto".into()].into();
+    if system == System::FuseIndexed {
+        words.extend(["--index".into(), place.index().into()]);
+    }
     for lower in place.lowers() {
         words.extend(["--lower".into(), lower.into()]);
     }
@@ -181,7 +213,7 @@ pub(crate) fn server() -> PathBuf {
     built.join("examples/overlay_run")
 }
 
-/// Whether the server can run at all here, and has this front end.
+/// Whether the server can run at all here.
 pub(crate) fn why_not(system: System) -> Option<String> {
     if !system.is_served() {
         return None;
@@ -189,11 +221,17 @@ pub(crate) fn why_not(system: System) -> Option<String> {
     if !server().exists() {
         return Some(format!("{} is not built", server().display()));
     }
-    if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
-        return Some("/dev/fuse cannot be opened".into());
+    let device = std::fs::File::options().read(true).write(true).open("/dev/fuse");
+    device.err().map(|error| format!("/dev/fuse: {error}"))
+}
+
+/// Whether the example was built without that front end: it is asked for an overlay of nothing.
+pub(crate) fn lacks_front(system: System) -> bool {
+    if !matches!(system, System::Fuser | System::Fuse3) {
+        return false;
     }
-    let help = Command::new(server()).arg("--fronts").output().ok()?;
-    let fronts = String::from_utf8_lossy(&help.stdout).into_owned();
-    let has = !help.status.success() || fronts.split_whitespace().any(|front| front == system.front());
-    (!has).then(|| format!("no front end {}", system.front()))
+    let Ok(dir) = tempfile::tempdir() else { return false };
+    let mut command = Command::new(server());
+    command.args(["--front", system.front(), "--lower"]).arg(dir.path()).arg(dir.path()).args(["--", "true"]);
+    command.output().is_ok_and(|output| String::from_utf8_lossy(&output.stderr).contains("no front end"))
 }

@@ -13,7 +13,7 @@ use nix::unistd::{Pid, User, getuid};
 
 use crate::inside::{Told, again};
 use crate::script::{Case, parse};
-use crate::systems::{Place, System, enter, namespace, why_not};
+use crate::systems::{Place, System, enter, index_builder, lacks_front, namespace, why_not};
 
 /// Directories of one test, removed when dropped.
 pub(crate) struct Trial {
@@ -27,6 +27,20 @@ pub(crate) fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
+/// Whether a file system is not to be had; says why.
+pub(crate) fn cannot(system: System) -> bool {
+    if lacks_front(system) {
+        // Not a lack of this machine: the example was built without it.
+        eprintln!("built without the front end of {}", system.name());
+        return true;
+    }
+    let why = why_not(system);
+    if let Some(why) = &why {
+        skip(why);
+    }
+    why.is_some()
+}
+
 /// How many times as long the random tests are to run.
 pub(crate) fn long() -> usize {
     std::env::var("PYBOX_SUITE_LONG").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
@@ -34,8 +48,8 @@ pub(crate) fn long() -> usize {
 
 /// Whether the cases of a table hold on a file system.
 pub(crate) fn judge(system: System, table: &str) {
-    if let Some(why) = why_not(system) {
-        return skip(&why);
+    if cannot(system) {
+        return;
     }
     let wrong = Trial::new(system, table).run();
     assert!(
@@ -43,7 +57,7 @@ pub(crate) fn judge(system: System, table: &str) {
         "{} answers on {} that are not the table's:\n{}",
         wrong.len(),
         system.name(),
-        wrong.join("\n")
+        wrong.iter().take(30).map(String::as_str).collect::<Vec<_>>().join("\n")
     );
 }
 
@@ -58,6 +72,11 @@ impl Trial {
         std::fs::write(told.cases(), &table).expect("write the cases");
         let trial = Self { told, cases: parse(&table).expect("a table") };
         trial.part("prepare", &namespace());
+        if system == System::FuseIndexed {
+            let builder = index_builder(&trial.told.place);
+            let (status, said) = awaited(&mut trial.command(&namespace(), &builder), Duration::from_secs(60));
+            assert!(status.success(), "the index: {status}\n{said}");
+        }
         trial
     }
 

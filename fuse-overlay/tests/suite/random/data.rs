@@ -7,7 +7,7 @@ use super::operations::{Choices, Seeded};
 use super::{seed, shrink::shrink, wrong};
 use crate::systems::System;
 use crate::text::show;
-use crate::trial::{long, skip};
+use crate::trial::{cannot, long};
 
 const FILES: [&str; 3] = ["f", "g", "h"];
 /// Of the files when they begin: one of a layer, one of another, one made here.
@@ -185,8 +185,8 @@ fn case(name: &str, operations: &[Operation]) -> String {
 }
 
 fn check(system: System) {
-    if let Some(why) = crate::systems::why_not(system) {
-        return skip(&why);
+    if cannot(system) {
+        return;
     }
     for round in 0..8 * long() {
         let seed = seed() + round as u64;
@@ -210,4 +210,4 @@ macro_rules! on {
     )*};
 }
 
-on!(on_ext4: Ext4, on_kernel: Kernel, on_hybrid: Hybrid, on_fuser: Fuser, on_fuse3: Fuse3);
+on!(on_ext4: Ext4, on_kernel: Kernel, on_hybrid: Hybrid, on_fuse: Fuse, on_fuser: Fuser, on_fuse3: Fuse3);

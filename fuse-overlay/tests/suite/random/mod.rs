@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use crate::systems::System;
-use crate::trial::{Trial, long, skip};
+use crate::trial::{Trial, cannot, long};
 use model::Model;
 use operations::{Bytes, Choices, Laid, Operation, Seeded};
 use shrink::shrink;
@@ -126,8 +126,8 @@ fn rand_seed() -> u64 {
 }
 
 fn against_the_model(system: System) {
-    if let Some(why) = crate::systems::why_not(system) {
-        return skip(&why);
+    if cannot(system) {
+        return;
     }
     let seed = seed();
     for round in 0..long() {
@@ -155,15 +155,18 @@ macro_rules! on {
     )*};
 }
 
-on!(on_ext4: Ext4, on_kernel: Kernel, on_hybrid: Hybrid, on_fuser: Fuser, on_fuser_named: FuserNamed, on_fuser_xattr: FuserXattr, on_fuse3: Fuse3);
+on!(
+    on_ext4: Ext4, on_kernel: Kernel, on_hybrid: Hybrid, on_fuse: Fuse, on_fuse_indexed: FuseIndexed,
+    on_fuse_named: FuseNamed, on_fuse_xattr: FuseXattr, on_fuser: Fuser, on_fuse3: Fuse3,
+);
 
 /// The fuzz target: operations decoded from bytes. It needs a mount each, so it is proptest that
 /// finds the bytes and makes them fewer, and not a fuzzer that looks into the kernel.
 #[test]
 fn fuzzed_operations() {
-    let system = System::Fuser;
-    if let Some(why) = crate::systems::why_not(system) {
-        return skip(&why);
+    let system = System::Fuse;
+    if cannot(system) {
+        return;
     }
     let cases = u32::try_from(12 * long()).expect("a count");
     let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
@@ -181,7 +184,7 @@ fn fuzzed_operations() {
 
 #[test]
 fn the_same_seed_makes_the_same_case() {
-    let case = |seed| Sequence::choose("x".into(), &mut Seeded(seed), System::Fuser, 100).case(System::Fuser);
+    let case = |seed| Sequence::choose("x".into(), &mut Seeded(seed), System::Fuse, 100).case(System::Fuse);
     assert_eq!(case(7), case(7));
     assert_ne!(case(7), case(8));
     assert!(case(7).lines().count() > 80, "{}", case(7));

@@ -95,8 +95,8 @@ fn later(world: &mut World, words: &mut Words<'_>) -> Outcome {
     let name = words.text()?;
     let found = fields(world, words, AtFlags::SYMLINK_NOFOLLOW)?;
     let kept = world.kept.get(&name).ok_or(format!("nothing is kept as {name}"))?;
-    // Both are seconds of ten digits and nine digits behind the point.
-    Ok(if found > *kept { "yes".into() } else { format!("no: {found}, before {kept}") })
+    let parts = |time: &str| time.split_once('.').map(|(s, ns)| (s.parse::<i64>().ok(), ns.parse::<i64>().ok()));
+    Ok(if parts(&found) > parts(kept) { "yes".into() } else { format!("no: {found}, before {kept}") })
 }
 
 fn chmod(world: &mut World, words: &mut Words<'_>) -> Outcome {

@@ -98,10 +98,10 @@ fn ls_inos(world: &mut World, words: &mut Words<'_>) -> Outcome {
     for entry in &found {
         let stat = fs::statat(&dir, entry.name.as_slice(), fs::AtFlags::SYMLINK_NOFOLLOW)?;
         if stat.st_ino != entry.ino {
-            wrong.push(format!("{}: {} listed, {} in stat", text::name(&entry.name), entry.ino, stat.st_ino));
+            wrong.push(text::name(&entry.name));
         }
     }
-    Ok(if wrong.is_empty() { format!("{} agree", found.len()) } else { wrong.join(", ") })
+    Ok(if wrong.is_empty() { format!("{} agree", found.len()) } else { format!("other numbers: {}", wrong.join(" ")) })
 }
 
 fn ls_count(world: &mut World, words: &mut Words<'_>) -> Outcome {
