@@ -78,8 +78,10 @@ impl Tree {
             .and_then(|fd| keeping_times(&above, || self.work()?.settle(&aside, &above, &name, true)).map(|()| fd));
         let fd = made.inspect_err(|_| self.abandon(&aside))?;
         let upper = beneath::stat_of(&fd)?.st_ino;
+        let record = self.record_for(&attributes);
         let node = self.nodes.raise(ino, kind::DIRECTORY, upper);
         node.lower = Some(position);
+        node.record = record;
         self.nodes.add_name(ino, parent, &name);
         self.open.put(super::descriptors::Key::Upper(ino), fd);
         Ok(())
@@ -101,8 +103,10 @@ impl Tree {
             .and_then(|fd| self.give_names(&aside, &fd, &names).map(|places| (fd, places)));
         let (fd, places) = placed.inspect_err(|_| self.abandon(&aside))?;
         let upper = beneath::stat_of(&fd)?.st_ino;
+        let record = self.record_for(&attributes);
         let node = self.nodes.raise(ino, attributes.kind(), upper);
         node.lower = Some(position);
+        node.record = record;
         if places.is_empty() {
             node.pinned = Some(std::sync::Arc::new(fd));
         } else {
@@ -328,9 +332,10 @@ impl Tree {
     }
 
     /// Puts a node into the tree that was made in the upper directory.
-    pub(super) fn newborn(&mut self, kind: u32, upper: u64) -> u64 {
+    pub(super) fn newborn(&mut self, attributes: &Attributes, upper: u64) -> u64 {
         let ino = super::nodes::upper_number(upper);
-        self.nodes.put(ino, Node { kind, upper: Some(upper), ..Node::default() });
+        let record = self.record_for(attributes);
+        self.nodes.put(ino, Node { kind: attributes.kind(), upper: Some(upper), record, ..Node::default() });
         ino
     }
 }

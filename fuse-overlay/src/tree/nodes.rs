@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::filesystem::kind;
 use crate::index::Position;
+use crate::record::Record;
 
 /// Numbers of nodes that the upper directory has given begin here, and fit in
 /// 32 bits as long as those of its file system do.
@@ -40,8 +41,28 @@ pub(super) struct Node {
     pub pinned: Option<Arc<OwnedFd>>,
     /// No name of it is left, and it was never copied up.
     pub gone: bool,
+    /// What is recorded of it, once that was read.
+    pub record: Kept,
     /// How often it was looked up; for numbers of the index see `Nodes::counts`.
     pub lookups: u64,
+}
+
+/// A record as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It was not looked for.
+    #[default]
+    Unread,
+    /// There is none: the disk tells the truth.
+    Absent,
+    /// This one.
+    Is(Record),
+}
+
+impl From<Option<Record>> for Kept {
+    fn from(record: Option<Record>) -> Self {
+        record.map_or(Self::Absent, Self::Is)
+    }
 }
 
 /// All of them.

@@ -74,7 +74,7 @@ impl Tree {
             here = parent;
         };
         while let Some((child, name)) = way.pop() {
-            let kind = self.place(child)?.kind;
+            let kind = self.disk_kind(self.place(child)?.kind);
             let opened = open_entry(&fd, &name, kind)?;
             fd = self.open.put(Key::Upper(child), opened);
         }

@@ -1,0 +1,7 @@
+//! The core without a mount: calls of the trait on real directories, as whoever runs the tests.
+
+mod bench;
+mod layers;
+mod random;
+mod recorded;
+mod writing;
