@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::Tree;
 use super::attributes::{PERMISSIONS, change_mode, change_owner, set_times};
 use super::lookup::{Seen, is_hidden_by_file, look};
-use super::nodes::Node;
+use super::nodes::{Name, Node};
 use crate::beneath;
 use crate::config::{Durability, Ids};
 use crate::filesystem::{Attributes, SetTime, Time, device_parts, kind};
@@ -197,7 +197,7 @@ impl Tree {
     }
 
     /// Puts a copy in all its places: directory and name of each.
-    fn give_names(&mut self, aside: &[u8], fd: &OwnedFd, names: &[Position]) -> Result<Vec<(u64, Box<[u8]>)>, Errno> {
+    fn give_names(&mut self, aside: &[u8], fd: &OwnedFd, names: &[Position]) -> Result<Vec<Name>, Errno> {
         let mut places = Vec::with_capacity(names.len());
         for &position in names {
             let parent = self.index.parent(position)?.ino();

@@ -103,7 +103,7 @@ impl Overlay {
         };
         if let Some(upper) = config.upper {
             let root = tree.root_node(&upper.directory)?;
-            let work = Work::begin(upper)?;
+            let work = Work::begin(&upper)?;
             if config.ids == Ids::Recorded {
                 tree.journal = Some(Journal::open(work.directory())?);
             }

@@ -25,6 +25,9 @@ pub(super) fn upper_number(ino: u64) -> u64 {
     if ino < UPPER { UPPER | ino } else { FAR_UPPER.wrapping_add(ino) }
 }
 
+/// A name in the upper directory: its directory, and the entry there.
+pub(super) type Name = (u64, Box<[u8]>);
+
 /// A node that is not only what the index says.
 #[derive(Debug, Default)]
 pub(super) struct Node {
@@ -36,7 +39,7 @@ pub(super) struct Node {
     /// Inode number in the upper directory, if it is there.
     pub upper: Option<u64>,
     /// Names by which it can be reached in the upper directory: parent and entry.
-    pub names: Vec<(u64, Box<[u8]>)>,
+    pub names: Vec<Name>,
     /// Holds what has no name any more.
     pub pinned: Option<Arc<OwnedFd>>,
     /// No name of it is left, and it was never copied up.

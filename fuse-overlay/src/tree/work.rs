@@ -33,7 +33,7 @@ pub(super) struct Work {
 
 impl Work {
     /// Takes the work directory over; what a predecessor left there goes.
-    pub(super) fn begin(upper: Upper) -> Result<Self, Errno> {
+    pub(super) fn begin(upper: &Upper) -> Result<Self, Errno> {
         let directory = beneath::open(upper.work.as_fd(), b"", beneath::DIRECTORY)?;
         if beneath::stat_of(&directory)?.st_dev != beneath::stat_of(&upper.directory)?.st_dev {
             return Err(Errno::XDEV);

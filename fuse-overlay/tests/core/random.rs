@@ -29,6 +29,10 @@ impl Dice {
     }
 }
 
+fn chmod(path: &Path, mode: u32) -> std::io::Result<()> {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
+}
+
 fn plain_error(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).expect("an errno")
 }
@@ -109,11 +113,11 @@ fn act(dice: &mut Dice, view: &View, plain: &Path) -> (String, Result<(), Errno>
     match dice.roll(12) {
         0 | 1 => {
             let ours = view.make(&one, kind::REGULAR | 0o644).map(drop);
-            (format!("create {one}"), ours, io(File::create_new(at(&one)).map(drop)))
+            (format!("create {one}"), ours, io(File::create_new(at(&one)).and_then(|_| chmod(&at(&one), 0o644))))
         }
         2 | 3 => {
             let ours = view.make(&one, kind::DIRECTORY | 0o755).map(drop);
-            (format!("mkdir {one}"), ours, io(std::fs::create_dir(at(&one))))
+            (format!("mkdir {one}"), ours, io(std::fs::create_dir(at(&one)).and_then(|()| chmod(&at(&one), 0o755))))
         }
         4 => {
             let text = format!("{}", dice.roll(1000));
@@ -160,8 +164,7 @@ fn act(dice: &mut Dice, view: &View, plain: &Path) -> (String, Result<(), Errno>
                 target(found.kind())?;
                 view.overlay.change(found.ino, &change).map(drop)
             });
-            let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
-            (format!("chmod {one}"), ours, io(std::fs::set_permissions(at(&one), permissions)))
+            (format!("chmod {one}"), ours, io(chmod(&at(&one), mode)))
         }
     }
 }
@@ -201,23 +204,35 @@ fn run(seed: u64) {
     for turn in 0..150 {
         let (what, ours, theirs) = act(&mut dice, &view, &plain);
         log.push(format!("{what}: {ours:?}"));
-        assert_eq!(ours, theirs, "seed {seed}\n{}", log.join("\n"));
-        if turn % 10 == 0 {
-            assert_eq!(picture_of_overlay(&view), picture_of_plain(&plain), "seed {seed}\n{}", log.join("\n"));
+        // Of two paths that are wrong the kernel may look at the other one first.
+        let alike = |result: Result<(), Errno>| {
+            result.map_err(|error| if error == Errno::NOTDIR { Errno::NOENT } else { error })
+        };
+        assert_eq!(alike(ours), alike(theirs), "seed {seed}\n{}", log.join("\n"));
+        if turn % 10 == 0 || std::env::var_os("RANDOM_SEED").is_some() {
+            same(&view, &plain, &format!("seed {seed}\n{}", log.join("\n")));
         }
         if turn % 50 == 49 {
             drop(view);
             view = bench.open();
             log.push("mounted anew".into());
-            assert_eq!(picture_of_overlay(&view), picture_of_plain(&plain), "seed {seed}\n{}", log.join("\n"));
+            same(&view, &plain, &format!("seed {seed}\n{}", log.join("\n")));
         }
+    }
+}
+
+fn same(view: &View, plain: &Path, log: &str) {
+    let (ours, theirs) = (picture_of_overlay(view), picture_of_plain(plain));
+    let names: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+    for name in names {
+        assert_eq!(ours.get(name), theirs.get(name), "{log}\n{name}: ours, plain");
     }
 }
 
 #[test]
 fn random_operations_leave_the_same_tree() {
     let only = std::env::var("RANDOM_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = only.map_or(0..60, |seed: u64| seed..seed + 1);
+    let seeds = only.map_or(0..20, |seed: u64| seed..seed + 1);
     for seed in seeds {
         run(seed);
     }
