@@ -4,7 +4,7 @@
 //! overlay_run [--front NAME] [--ids real|recorded] [--map-auto] [--volatile] [--threads N]
 //!             --lower DIR [--lower DIR]… [--upper DIR --work DIR] [--index FILE]
 //!             MOUNTPOINT -- COMMAND [ARGUMENT]…
-//! overlay_run --build-index FILE --lower DIR [--lower DIR]…
+//! overlay_run --build-index FILE [--map-auto] --lower DIR [--lower DIR]…
 //! ```
 //!
 //! The command gets a user and a mount namespace of its own, in which it is
@@ -109,8 +109,24 @@ fn build_index(arguments: &Arguments) -> Outcome<()> {
     let layers: Vec<_> = lower.iter().map(|layer| index::Layer { directory: layer.as_fd(), owners: None }).collect();
     let path = arguments.build_index.as_ref().ok_or("no index file")?;
     let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
-    index::build(&layers, &|uid, gid| (uid, gid), &file)?;
+    let uid = reverse(arguments, "/etc/subuid", rustix::process::getuid().as_raw())?;
+    let gid = reverse(arguments, "/etc/subgid", rustix::process::getgid().as_raw())?;
+    index::build(&layers, &|owner, group| (uid(owner), gid(group)), &file)?;
     Ok(())
+}
+
+/// The id inside for one outside, by the same maps as a run has.
+fn reverse(arguments: &Arguments, file: &str, own: u32) -> Outcome<impl Fn(u32) -> u32 + use<>> {
+    let (start, count) = match arguments.map_auto {
+        true => range(file, rustix::process::getuid().as_raw())?,
+        false => ("0".into(), "0".into()),
+    };
+    let (start, count): (u32, u32) = (start.parse()?, count.parse()?);
+    Ok(move |id: u32| match id.checked_sub(start) {
+        _ if id == own => 0,
+        Some(beyond) if beyond < count => beyond + 1,
+        _ => 65534,
+    })
 }
 
 /// Starts ourselves as `stage`, with descriptors whose numbers stand in `OVERLAY_FDS`.

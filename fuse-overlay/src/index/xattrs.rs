@@ -10,6 +10,9 @@ use super::format::{u16_at, u32_at};
 /// As many bytes as the kernel has for a value or a list of names.
 const LIMIT: usize = 65_536;
 
+/// Names and values.
+pub(crate) type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Whether the attribute is bookkeeping of an overlay, and no part of a tree.
 pub(crate) fn is_private(name: &[u8]) -> bool {
     name.starts_with(b"user.overlay.") || name.starts_with(b"user.pybox.")
@@ -17,7 +20,7 @@ pub(crate) fn is_private(name: &[u8]) -> bool {
 
 /// The attributes of what `path` names, without following a last symbolic link,
 /// sorted, bookkeeping left out; none where the disk has none.
-pub(crate) fn read_all(path: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+pub(crate) fn read_all(path: &[u8]) -> Result<Attributes, Errno> {
     let absent = |error: Errno| matches!(error, Errno::OPNOTSUPP | Errno::NODATA | Errno::ACCESS | Errno::PERM);
     // Most files have none: the first call asks with a small buffer.
     let mut names = vec![0_u8; 256];

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::Tree;
 use super::attributes::{PERMISSIONS, change_mode, change_owner, set_times};
 use super::lookup::{Seen, is_hidden_by_file, look};
-use super::nodes::Node;
+use super::nodes::{Name, Node};
 use crate::beneath;
 use crate::config::{Durability, Ids};
 use crate::filesystem::{Attributes, SetTime, Time, device_parts, kind};
@@ -78,8 +78,10 @@ impl Tree {
             .and_then(|fd| keeping_times(&above, || self.work()?.settle(&aside, &above, &name, true)).map(|()| fd));
         let fd = made.inspect_err(|_| self.abandon(&aside))?;
         let upper = beneath::stat_of(&fd)?.st_ino;
+        let record = self.record_for(&attributes);
         let node = self.nodes.raise(ino, kind::DIRECTORY, upper);
         node.lower = Some(position);
+        node.record = record;
         self.nodes.add_name(ino, parent, &name);
         self.open.put(super::descriptors::Key::Upper(ino), fd);
         Ok(())
@@ -101,8 +103,10 @@ impl Tree {
             .and_then(|fd| self.give_names(&aside, &fd, &names).map(|places| (fd, places)));
         let (fd, places) = placed.inspect_err(|_| self.abandon(&aside))?;
         let upper = beneath::stat_of(&fd)?.st_ino;
+        let record = self.record_for(&attributes);
         let node = self.nodes.raise(ino, attributes.kind(), upper);
         node.lower = Some(position);
+        node.record = record;
         if places.is_empty() {
             node.pinned = Some(std::sync::Arc::new(fd));
         } else {
@@ -193,7 +197,7 @@ impl Tree {
     }
 
     /// Puts a copy in all its places: directory and name of each.
-    fn give_names(&mut self, aside: &[u8], fd: &OwnedFd, names: &[Position]) -> Result<Vec<(u64, Box<[u8]>)>, Errno> {
+    fn give_names(&mut self, aside: &[u8], fd: &OwnedFd, names: &[Position]) -> Result<Vec<Name>, Errno> {
         let mut places = Vec::with_capacity(names.len());
         for &position in names {
             let parent = self.index.parent(position)?.ino();
@@ -328,9 +332,10 @@ impl Tree {
     }
 
     /// Puts a node into the tree that was made in the upper directory.
-    pub(super) fn newborn(&mut self, kind: u32, upper: u64) -> u64 {
+    pub(super) fn newborn(&mut self, attributes: &Attributes, upper: u64) -> u64 {
         let ino = super::nodes::upper_number(upper);
-        self.nodes.put(ino, Node { kind, upper: Some(upper), ..Node::default() });
+        let record = self.record_for(attributes);
+        self.nodes.put(ino, Node { kind: attributes.kind(), upper: Some(upper), record, ..Node::default() });
         ino
     }
 }

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::Tree;
 use super::descriptors::Key;
+use super::nodes::Name;
 use super::work::Work;
 use crate::beneath;
 use crate::filesystem::{ROOT, kind};
@@ -49,7 +50,7 @@ impl Tree {
     }
 
     /// A name of the node: its directory and entry.
-    pub(super) fn name_of(&self, ino: u64) -> Result<(u64, Box<[u8]>), Errno> {
+    pub(super) fn name_of(&self, ino: u64) -> Result<Name, Errno> {
         if let Some(node) = self.nodes.get(ino)
             && (node.upper.is_some() || node.gone)
         {
@@ -74,7 +75,7 @@ impl Tree {
             here = parent;
         };
         while let Some((child, name)) = way.pop() {
-            let kind = self.place(child)?.kind;
+            let kind = self.disk_kind(self.place(child)?.kind);
             let opened = open_entry(&fd, &name, kind)?;
             fd = self.open.put(Key::Upper(child), opened);
         }
