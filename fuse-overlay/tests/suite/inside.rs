@@ -13,7 +13,7 @@ use crate::step::World;
 use crate::systems::{Place, System};
 use crate::{layers, text};
 
-/// What to do: `prepare`, `run` or `child`.
+/// What to do: `prepare`, `run`, `work` or `child`.
 const ROLE: &str = "PYBOX_SUITE_ROLE";
 const DIR: &str = "PYBOX_SUITE_DIR";
 const SYSTEM: &str = "PYBOX_SUITE_SYSTEM";
@@ -74,6 +74,7 @@ fn part() {
     let cases = script::parse(&std::fs::read_to_string(told.cases()).expect("the cases")).expect("a table");
     match role.as_str() {
         "prepare" => layers::prepare(told.system, &told.place, &cases).unwrap_or_else(|why| panic!("prepare: {why}")),
+        "work" => crate::death::work(&told),
         _ => run(&told, &cases),
     }
 }

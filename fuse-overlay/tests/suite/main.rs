@@ -8,6 +8,7 @@
 //! what a failed test has made.
 #![cfg(target_os = "linux")]
 
+mod death;
 mod differences;
 mod families;
 mod inside;
@@ -16,6 +17,7 @@ mod matrix;
 mod random;
 mod script;
 mod step;
+mod stress;
 mod systems;
 mod text;
 mod trial;
