@@ -287,6 +287,10 @@ fn serve(arguments: &Arguments) -> Outcome<()> {
     options.threads = arguments.threads.unwrap_or(options.threads);
     match arguments.front.as_deref() {
         None | Some("raw") => raw::serve(device, &overlay, &options)?,
+        #[cfg(feature = "fuser")]
+        Some("fuser") => {
+            pybox_fuse_overlay::front::fuser::serve(device, &std::sync::Arc::new(overlay), options.threads)?;
+        }
         Some(other) => return Err(format!("no front end {other}").into()),
     }
     Ok(())

@@ -16,8 +16,6 @@ const FRONTS: &[&str] = &[
     "raw",
     #[cfg(feature = "fuser")]
     "fuser",
-    #[cfg(feature = "fuse3")]
-    "fuse3",
 ];
 
 struct Live {
