@@ -55,7 +55,7 @@ pub(crate) fn work(told: &Told) {
             });
         });
         scope.spawn(|| {
-            until_error("lists", &|_| std::fs::read_dir(dir.join("d"))?.try_for_each(|entry| entry.map(drop)))
+            until_error("lists", &|_| std::fs::read_dir(dir.join("d"))?.try_for_each(|entry| entry.map(drop)));
         });
         scope.spawn(|| until_error("makes", &|number| std::fs::write(dir.join(format!("n{number}")), "new")));
         scope.spawn(|| {

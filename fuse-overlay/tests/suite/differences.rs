@@ -15,6 +15,10 @@ pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
         "directories below are not counted: 1 says so, as on btrfs; the kernel never updates a merged one's",
     ),
     ("file-system-type", "what statfs calls the file system"),
+    (
+        "fuser-lacks",
+        "the crate behind the second front end knows no TMPFILE, and counts nanoseconds before 1970 backwards",
+    ),
     ("link-over-link", "the kernel's overlay has lost sight of the second name of a copied-up file and answers ESTALE"),
     ("list-size", "the kernel counts its own attributes when it is asked for the size of the list"),
     ("lonely-whiteout", "the kernel lists a whiteout in a directory that only one layer has"),

@@ -27,9 +27,9 @@ macro_rules! families {
             $((stringify!($other), $other::TABLE),)*
         ];
         $(on!($layers: on_ext4 Ext4, on_kernel Kernel, on_hybrid Hybrid, on_fuse Fuse, on_fuse_indexed FuseIndexed,
-            on_fuse_named FuseNamed, on_fuse_xattr FuseXattr, on_fuser Fuser, on_fuse3 Fuse3);)*
+            on_fuse_named FuseNamed, on_fuse_xattr FuseXattr, on_fuse_recorded FuseRecorded, on_fuser Fuser);)*
         $(on!($other: on_ext4 Ext4, on_kernel Kernel, on_hybrid Hybrid, on_fuse Fuse, on_fuse_indexed FuseIndexed,
-            on_fuser Fuser, on_fuse3 Fuse3);)*
+            on_fuse_recorded FuseRecorded, on_fuser Fuser);)*
     };
 }
 

@@ -6,7 +6,14 @@
 //! `PYBOX_SUITE_LONG=N` makes the random tests N times as long; `PYBOX_SUITE_SEED` repeats one;
 //! `PYBOX_SUITE_CASE=TEXT` runs only cases whose name holds the text; `PYBOX_TEST_KEEP=1` keeps
 //! what a failed test has made.
-#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests say what they expect; allow-*-in-tests knows only functions marked #[test]"
+)]
 
 mod death;
 mod differences;

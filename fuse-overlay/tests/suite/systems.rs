@@ -21,10 +21,10 @@ pub(crate) enum System {
     FuseXattr,
     /// The same with the index of the layers made before.
     FuseIndexed,
+    /// The same for a user without ranges of ids: one id is mapped, owners are recorded.
+    FuseRecorded,
     /// Our overlay behind the `fuser` front end.
     Fuser,
-    /// Our overlay behind the `fuse3` front end.
-    Fuse3,
 }
 
 /// How a layer says that something is not there.
@@ -45,7 +45,7 @@ impl System {
     #[rustfmt::skip]
     pub(crate) const ALL: [Self; 9] = [
         Self::Ext4, Self::Kernel, Self::Hybrid, Self::Fuse, Self::FuseNamed, Self::FuseXattr, Self::FuseIndexed,
-        Self::Fuser, Self::Fuse3,
+        Self::FuseRecorded, Self::Fuser,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -57,8 +57,8 @@ impl System {
             Self::FuseNamed => "fuse-named",
             Self::FuseXattr => "fuse-xattr",
             Self::FuseIndexed => "fuse-indexed",
+            Self::FuseRecorded => "fuse-recorded",
             Self::Fuser => "fuser",
-            Self::Fuse3 => "fuse3",
         }
     }
 
@@ -95,12 +95,13 @@ impl System {
         !matches!(self, Self::Ext4 | Self::Kernel)
     }
 
+    /// Whether more than one id is mapped.
+    pub(crate) fn has_ids(self) -> bool {
+        self != Self::FuseRecorded
+    }
+
     fn front(self) -> &'static str {
-        match self {
-            Self::Fuser => "fuser",
-            Self::Fuse3 => "fuse3",
-            _ => "raw",
-        }
+        if self == Self::Fuser { "fuser" } else { "raw" }
     }
 }
 
@@ -152,8 +153,8 @@ impl Place {
 /// A namespace with ids, mounted or not: what `command` is prefixed with.
 pub(crate) fn enter(system: System, place: &Place) -> Vec<OsString> {
     match system {
-        System::Ext4 => namespace(),
-        System::Kernel => [namespace(), overlay(place, &place.lowers())].concat(),
+        System::Ext4 => namespace(system),
+        System::Kernel => [namespace(system), overlay(place, &place.lowers())].concat(),
         System::Hybrid => {
             let served = served(system, place, &[], &place.read_only());
             [served, overlay(place, &[place.read_only()])].concat()
@@ -175,9 +176,10 @@ pub(crate) fn index_builder(place: &Place) -> Command {
     command
 }
 
-/// `unshare` with root and the user's ranges.
-pub(crate) fn namespace() -> Vec<OsString> {
-    ["unshare", "--map-root-user", "--map-auto", "--mount", "--"].map(OsString::from).to_vec()
+/// `unshare` with root, and the user's ranges unless there are none.
+pub(crate) fn namespace(system: System) -> Vec<OsString> {
+    let ids: &[&str] = if system.has_ids() { &["--map-auto"] } else { &[] };
+    ["unshare", "--map-root-user", "--mount"].iter().chain(ids).chain(&["--"]).map(OsString::from).collect()
 }
 
 fn overlay(place: &Place, lowers: &[PathBuf]) -> Vec<OsString> {
@@ -193,8 +195,9 @@ fn overlay(place: &Place, lowers: &[PathBuf]) -> Vec<OsString> {
 }
 
 fn served(system: System, place: &Place, writable: &[OsString], at: &Path) -> Vec<OsString> {
-    let mut words: Vec<OsString> =
-        [server().into(), "--front".into(), system.front().into(), "--map-auto".into()].into();
+    let mut words: Vec<OsString> = [server().into(), "--front".into(), system.front().into()].into();
+    words.push(if system.has_ids() { "--map-auto".into() } else { "--ids".into() });
+    words.extend((!system.has_ids()).then(|| "recorded".into()));
     if system == System::FuseIndexed {
         words.extend(["--index".into(), place.index().into()]);
     }
@@ -227,7 +230,7 @@ pub(crate) fn why_not(system: System) -> Option<String> {
 
 /// Whether the example was built without that front end: it is asked for an overlay of nothing.
 pub(crate) fn lacks_front(system: System) -> bool {
-    if !matches!(system, System::Fuser | System::Fuse3) {
+    if system != System::Fuser {
         return false;
     }
     let Ok(dir) = tempfile::tempdir() else { return false };

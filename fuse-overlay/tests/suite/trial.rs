@@ -71,10 +71,10 @@ impl Trial {
         let table = chosen(table);
         std::fs::write(told.cases(), &table).expect("write the cases");
         let trial = Self { told, cases: parse(&table).expect("a table") };
-        trial.part("prepare", &namespace());
+        trial.part("prepare", &namespace(system));
         if system == System::FuseIndexed {
             let builder = index_builder(&trial.told.place);
-            let (status, said) = awaited(&mut trial.command(&namespace(), &builder), Duration::from_secs(60));
+            let (status, said) = awaited(&mut trial.command(&namespace(system), &builder), Duration::from_secs(60));
             assert!(status.success(), "the index: {status}\n{said}");
         }
         trial
@@ -164,9 +164,10 @@ impl Drop for Trial {
             return;
         }
         // Files of the user's other ids first; the directory itself is in one of the tests.
+        let system = self.told.system;
         let mut remove = Command::new("find");
         remove.arg(dir).args(["-mindepth", "1", "-delete"]);
-        self.command(&namespace(), &remove).current_dir("/").status().ok();
+        self.command(&namespace(system), &remove).current_dir("/").status().ok();
         std::fs::remove_dir_all(dir).ok();
     }
 }

@@ -26,7 +26,7 @@ struct Sequence {
 
 impl Sequence {
     fn choose(name: String, choices: &mut impl Choices, system: System, length: usize) -> Self {
-        let mut model = Model::new(system.is("overlay"));
+        let mut model = Model::new(system);
         let mut sequence = Self { name, layers: Vec::new(), operations: Vec::new() };
         for layer in 1..=3 {
             let mut laid = Vec::new();
@@ -49,7 +49,7 @@ impl Sequence {
 
     /// As a case, with what the model answers.
     fn case(&self, system: System) -> String {
-        let mut model = Model::new(system.is("overlay"));
+        let mut model = Model::new(system);
         let mut case = format!("== {}\n", self.name);
         for (layer, path, what) in &self.layers {
             if model.lay(path, what).is_ok() {
@@ -157,7 +157,8 @@ macro_rules! on {
 
 on!(
     on_ext4: Ext4, on_kernel: Kernel, on_hybrid: Hybrid, on_fuse: Fuse, on_fuse_indexed: FuseIndexed,
-    on_fuse_named: FuseNamed, on_fuse_xattr: FuseXattr, on_fuser: Fuser, on_fuse3: Fuse3,
+    on_fuse_named: FuseNamed, on_fuse_xattr: FuseXattr,
+    on_fuse_recorded: FuseRecorded, on_fuser: Fuser,
 );
 
 /// The fuzz target: operations decoded from bytes. It needs a mount each, so it is proptest that

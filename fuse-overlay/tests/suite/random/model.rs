@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::systems::System;
 use crate::text;
 
 /// The name of an errno, as the steps write it.
@@ -44,6 +45,8 @@ pub(super) struct Model {
     open: BTreeMap<String, usize>,
     /// What the kernel's overlay does: no directory of a layer is moved.
     overlay: bool,
+    /// Whether there is anybody else to give a file to.
+    has_ids: bool,
 }
 
 const ROOT: usize = 0;
@@ -53,8 +56,9 @@ fn ok() -> Answer {
 }
 
 impl Model {
-    pub(super) fn new(overlay: bool) -> Self {
-        let mut model = Self { nodes: Vec::new(), open: BTreeMap::new(), overlay };
+    pub(super) fn new(system: System) -> Self {
+        let (overlay, has_ids) = (system.is("overlay"), system.has_ids());
+        let mut model = Self { nodes: Vec::new(), open: BTreeMap::new(), overlay, has_ids };
         model.add(Body::Directory(BTreeMap::new()), 0o755, ROOT);
         model
     }
@@ -293,10 +297,8 @@ impl Model {
         if self.is_directory(node) && self.is_above(node, to.parent) {
             return Err("EINVAL");
         }
-        if let Some(target) = to.node.filter(|target| self.is_directory(*target)) {
-            if self.is_above(target, from.parent) {
-                return Err(if flag == "exchange" { "EINVAL" } else { "ENOTEMPTY" });
-            }
+        if to.node.is_some_and(|target| self.is_directory(target) && self.is_above(target, from.parent)) {
+            return Err(if flag == "exchange" { "EINVAL" } else { "ENOTEMPTY" });
         }
         if to.node == Some(node) {
             return Ok(());
@@ -341,6 +343,9 @@ impl Model {
 
     pub(super) fn chown(&mut self, path: &str, uid: u32, gid: u32) -> Answer {
         let node = self.node(path, false)?;
+        if !self.has_ids && (uid, gid) != (0, 0) {
+            return Err("EINVAL");
+        }
         self.nodes[node].owner = (uid, gid);
         ok()
     }

@@ -103,9 +103,9 @@ fn chmod(world: &mut World, words: &mut Words<'_>) -> Outcome {
     let (dir, path) = world.at(words.next()?)?;
     let mode = words.mode()?;
     if path.is_empty() {
-        fs::fchmod(dir, mode)?
+        fs::fchmod(dir, mode)?;
     } else {
-        fs::chmodat(dir, path, mode, AtFlags::empty())?
+        fs::chmodat(dir, path, mode, AtFlags::empty())?;
     }
     ok()
 }

@@ -47,9 +47,9 @@ fn become_root(_: &mut World, _: &mut Words<'_>) -> Outcome {
 fn cd(world: &mut World, words: &mut Words<'_>) -> Outcome {
     let (dir, path) = world.at(words.next()?)?;
     if path.is_empty() {
-        rustix::process::fchdir(dir)?
+        rustix::process::fchdir(dir)?;
     } else {
-        rustix::process::chdir(path)?
+        rustix::process::chdir(path)?;
     }
     ok()
 }
