@@ -36,7 +36,7 @@ macro_rules! families {
 // The first depend on how layers say that something is not there.
 families! {
     layers: copyup, create, lookup, readdir, rename, unlink;
-    others: acls, attributes, crowds, io, limits, links, locks, maps, open, programs, xattrs
+    others: acls, attributes, crowds, io, limits, links, locks, maps, open, programs, races, xattrs
 }
 
 fn all() -> Vec<(&'static str, Vec<Case>)> {

@@ -63,6 +63,11 @@ impl Told {
     }
 }
 
+/// The directory of the test, outside of what is mounted.
+pub(crate) fn directory() -> Option<PathBuf> {
+    std::env::var_os(DIR).map(PathBuf::from)
+}
+
 /// Does nothing unless this program has started itself.
 #[test]
 fn part() {

@@ -9,6 +9,7 @@ mod locks;
 pub(crate) mod map;
 mod names;
 mod processes;
+mod storm;
 mod tree;
 mod xattrs;
 
@@ -95,7 +96,8 @@ impl World {
         let name = words.text()?;
         let tables =
             [names::TABLE, attributes::TABLE, data::TABLE, directories::TABLE, xattrs::TABLE, locks::TABLE, map::TABLE];
-        let mut commands = tables.into_iter().chain([processes::TABLE, concurrency::TABLE, tree::TABLE]).flatten();
+        let mut commands =
+            tables.into_iter().chain([processes::TABLE, concurrency::TABLE, storm::TABLE, tree::TABLE]).flatten();
         let (_, command) = commands.find(|(known, _)| *known == name).ok_or(format!("no word `{name}`"))?;
         command(self, &mut words)
     }

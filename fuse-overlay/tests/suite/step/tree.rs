@@ -10,7 +10,7 @@ use crate::text;
 
 pub(super) const TABLE: &[(&str, Command)] = &[("tree", tree)];
 
-fn tree(_: &mut World, words: &mut Words<'_>) -> Outcome {
+pub(super) fn tree(_: &mut World, words: &mut Words<'_>) -> Outcome {
     let mut lines = Vec::new();
     dump(data::path(words.next()?), &mut lines)?;
     Ok(lines.join(" "))
