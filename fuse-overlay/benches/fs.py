@@ -14,6 +14,7 @@ import json, os, random, shutil, statistics, subprocess, sys, time
 USER = os.environ.get("FS_USER", "pyboxtest")
 MIB = 1 << 20
 GIB = int(os.environ.get("FS_MIB", 1024))
+SERVER = None
 
 
 def setup(top):
@@ -42,10 +43,28 @@ def setup(top):
     subprocess.run(["chown", "-Rh", f"{USER}:", top], check=True)
 
 
+def server():
+    pid = os.environ.get("OVERLAY_SERVER_PID")
+    if not pid:
+        found = subprocess.run(["pgrep", "-u", str(os.getuid()), "-x", "fuse-overlayfs"], capture_output=True, text=True)
+        pid = found.stdout.split()[0] if found.stdout else None
+    return pid
+
+
+def spent():
+    """Processor time of this process, what it has waited for, and the server: neighbours do not change it much."""
+    own = sum(os.times()[:4])
+    try:
+        fields = open(f"/proc/{SERVER}/stat").read().rsplit(")", 1)[1].split()
+        return own + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return own
+
+
 def timed(result, name, act):
-    start = time.perf_counter()
+    start, before = time.perf_counter(), spent()
     act()
-    result[name] = time.perf_counter() - start
+    result[name] = (time.perf_counter() - start, spent() - before)
 
 
 def shell(command):
@@ -53,10 +72,7 @@ def shell(command):
 
 
 def pss():
-    pid = os.environ.get("OVERLAY_SERVER_PID")
-    if not pid:
-        found = subprocess.run(["pgrep", "-u", str(os.getuid()), "-x", "fuse-overlayfs"], capture_output=True, text=True)
-        pid = found.stdout.split()[0] if found.stdout else None
+    pid = SERVER
     try:
         lines = open(f"/proc/{pid}/smaps_rollup").read().splitlines()
         return {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines if line.startswith(("Pss", "Private"))}
@@ -72,6 +88,8 @@ def read_all(paths):
 
 
 def load(tree):
+    global SERVER
+    SERVER = server()
     r = {}
     only = os.environ.get("FS_ONLY", "")
     timed(r, "find cold", shell(f"find {tree} | wc -l"))
@@ -170,11 +188,13 @@ def run(top, binary, rounds, wanted):
             memory.setdefault(name, []).append((answer["memory"], answer["memory after"]))
             for what, value in answer["seconds"].items():
                 seconds.setdefault(what, {}).setdefault(name, []).append(value)
-    print(f"{'seconds, median of ' + str(rounds) + ' (ratio to native)':28s}" + "".join(f"{n:>18s}" for n in chosen))
-    for what, by_mode in seconds.items():
-        native = statistics.median(by_mode.get("native", [float("nan")]))
-        cells = (statistics.median(by_mode[n]) if n in by_mode else float("nan") for n in chosen)
-        print(f"{what:28s}" + "".join(f"{c:9.3f} x{c / native:7.2f}" for c in cells))
+    for nth, unit in enumerate(("seconds", "cpu seconds")):
+        print(f"{unit + ', median of ' + str(rounds) + ' (x native)':34s}" + "".join(f"{n:>18s}" for n in chosen))
+        for what, by_mode in seconds.items():
+            middle = {n: statistics.median(pair[nth] for pair in pairs) for n, pairs in by_mode.items()}
+            native = middle.get("native", float("nan")) or float("nan")
+            cells = (middle.get(n, float("nan")) for n in chosen)
+            print(f"{what:34s}" + "".join(f"{c:9.3f} x{c / native:7.2f}" for c in cells))
     for name, found in memory.items():
         if found[-1][0]:
             print(f"memory of the server, MiB: {name:16s} after reading all {found[-1][0]}  at the end {found[-1][1]}")

@@ -1,7 +1,7 @@
 //! Runs a command with an overlay mounted, as any user.
 //!
 //! ```text
-//! overlay_run [--front NAME] [--ids real|recorded] [--map-auto] [--volatile] [--threads N]
+//! overlay_run [--front NAME] [--ids real|recorded] [--map-auto] [--volatile] [--threads N] [--unconfined]
 //!             --lower DIR [--lower DIR]… [--upper DIR --work DIR] [--index FILE]
 //!             MOUNTPOINT -- COMMAND [ARGUMENT]…
 //! overlay_run --build-index FILE [--map-auto] --lower DIR [--lower DIR]…
@@ -48,6 +48,7 @@ struct Arguments {
     recorded: bool,
     map_auto: bool,
     volatile: bool,
+    unconfined: bool,
     threads: Option<usize>,
     lower: Vec<PathBuf>,
     upper: Option<PathBuf>,
@@ -86,6 +87,7 @@ fn parse(words: &[String]) -> Outcome<Arguments> {
             "--front" => arguments.front = Some(value()?),
             "--ids" => arguments.recorded = value()? == "recorded",
             "--map-auto" => arguments.map_auto = true,
+            "--unconfined" => arguments.unconfined = true,
             "--volatile" => arguments.volatile = true,
             "--threads" => arguments.threads = Some(value()?.parse()?),
             "--lower" => arguments.lower.push(value()?.into()),
@@ -282,7 +284,11 @@ fn serve(arguments: &Arguments) -> Outcome<()> {
     become_root()?;
     let ids = if arguments.recorded { Ids::Recorded } else { Ids::Real };
     let durability = if arguments.volatile { Durability::Volatile } else { Durability::Synced };
-    let overlay = Overlay::open(Config { lower, index, upper, ids, durability })?;
+    let config = Config { lower, index, upper, ids, durability };
+    if !arguments.unconfined {
+        pybox_fuse_overlay::confine(&config)?;
+    }
+    let overlay = Overlay::open(config)?;
     let mut options = raw::Options::default();
     options.threads = arguments.threads.unwrap_or(options.threads);
     match arguments.front.as_deref() {

@@ -10,6 +10,7 @@
 mod attributes;
 mod contents;
 mod copy_up;
+mod copying;
 mod descriptors;
 mod link;
 mod listing;
@@ -23,6 +24,7 @@ mod place;
 mod remove;
 mod rename;
 mod room;
+mod visible;
 mod work;
 mod xattr;
 

@@ -54,7 +54,10 @@ impl Tree {
         if let Some(node) = self.nodes.get(ino)
             && (node.upper.is_some() || node.gone)
         {
-            return node.names.first().cloned().ok_or(Errno::NOENT);
+            // A name may outlive what is known of its directory; the one by which
+            // the kernel came here does not.
+            let known = |(parent, _): &&Name| self.nodes.get(*parent).is_some_and(|above| above.upper.is_some());
+            return node.names.iter().find(known).or(node.names.first()).cloned().ok_or(Errno::NOENT);
         }
         let position = self.index.position(ino).ok_or(Errno::STALE)?;
         let entry = self.index.entry(position)?;
