@@ -1,10 +1,10 @@
 //! Runs a command with an overlay mounted, as any user.
 //!
 //! ```text
-//! overlay_run [--front NAME] [--ids real|recorded] [--map-auto] [--volatile] [--threads N]
+//! overlay_run [--front NAME] [--ids real|recorded] [--map-auto] [--volatile] [--threads N] [--unconfined]
 //!             --lower DIR [--lower DIR]… [--upper DIR --work DIR] [--index FILE]
 //!             MOUNTPOINT -- COMMAND [ARGUMENT]…
-//! overlay_run --build-index FILE --lower DIR [--lower DIR]…
+//! overlay_run --build-index FILE [--map-auto] --lower DIR [--lower DIR]…
 //! ```
 //!
 //! The command gets a user and a mount namespace of its own, in which it is
@@ -48,6 +48,7 @@ struct Arguments {
     recorded: bool,
     map_auto: bool,
     volatile: bool,
+    unconfined: bool,
     threads: Option<usize>,
     lower: Vec<PathBuf>,
     upper: Option<PathBuf>,
@@ -86,6 +87,7 @@ fn parse(words: &[String]) -> Outcome<Arguments> {
             "--front" => arguments.front = Some(value()?),
             "--ids" => arguments.recorded = value()? == "recorded",
             "--map-auto" => arguments.map_auto = true,
+            "--unconfined" => arguments.unconfined = true,
             "--volatile" => arguments.volatile = true,
             "--threads" => arguments.threads = Some(value()?.parse()?),
             "--lower" => arguments.lower.push(value()?.into()),
@@ -109,8 +111,24 @@ fn build_index(arguments: &Arguments) -> Outcome<()> {
     let layers: Vec<_> = lower.iter().map(|layer| index::Layer { directory: layer.as_fd(), owners: None }).collect();
     let path = arguments.build_index.as_ref().ok_or("no index file")?;
     let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
-    index::build(&layers, &|uid, gid| (uid, gid), &file)?;
+    let uid = reverse(arguments, "/etc/subuid", rustix::process::getuid().as_raw())?;
+    let gid = reverse(arguments, "/etc/subgid", rustix::process::getgid().as_raw())?;
+    index::build(&layers, &|owner, group| (uid(owner), gid(group)), &file)?;
     Ok(())
+}
+
+/// The id inside for one outside, by the same maps as a run has.
+fn reverse(arguments: &Arguments, file: &str, own: u32) -> Outcome<impl Fn(u32) -> u32 + use<>> {
+    let (start, count) = match arguments.map_auto {
+        true => range(file, rustix::process::getuid().as_raw())?,
+        false => ("0".into(), "0".into()),
+    };
+    let (start, count): (u32, u32) = (start.parse()?, count.parse()?);
+    Ok(move |id: u32| match id.checked_sub(start) {
+        _ if id == own => 0,
+        Some(beyond) if beyond < count => beyond + 1,
+        _ => 65534,
+    })
 }
 
 /// Starts ourselves as `stage`, with descriptors whose numbers stand in `OVERLAY_FDS`.
@@ -266,11 +284,19 @@ fn serve(arguments: &Arguments) -> Outcome<()> {
     become_root()?;
     let ids = if arguments.recorded { Ids::Recorded } else { Ids::Real };
     let durability = if arguments.volatile { Durability::Volatile } else { Durability::Synced };
-    let overlay = Overlay::open(Config { lower, index, upper, ids, durability })?;
+    let config = Config { lower, index, upper, ids, durability };
+    if !arguments.unconfined {
+        pybox_fuse_overlay::confine(&config)?;
+    }
+    let overlay = Overlay::open(config)?;
     let mut options = raw::Options::default();
     options.threads = arguments.threads.unwrap_or(options.threads);
     match arguments.front.as_deref() {
         None | Some("raw") => raw::serve(device, &overlay, &options)?,
+        #[cfg(feature = "fuser")]
+        Some("fuser") => {
+            pybox_fuse_overlay::front::fuser::serve(device, &std::sync::Arc::new(overlay), options.threads)?;
+        }
         Some(other) => return Err(format!("no front end {other}").into()),
     }
     Ok(())

@@ -12,6 +12,8 @@
 //! | [`front`] | front ends: kernel protocol in, trait calls out |
 //! | [`index`] | the merged tree of the read-only layers as one file that is mapped |
 //! | [`Overlay`] | the core: layers, index and upper directory as one tree |
+//! | [`mount`] | for the process that will live in the mount |
+//! | [`confine`] | what a server gives up before the first request |
 //! | [`record`] | owners, modes and devices that the disk cannot hold |
 
 pub mod filesystem;
@@ -22,10 +24,12 @@ pub mod record;
 
 mod beneath;
 mod config;
+mod confine;
 mod mapping;
 mod tree;
 mod whiteout;
 
 pub use config::{Config, Durability, Ids, Upper};
+pub use confine::confine;
 pub use front::serve;
 pub use tree::Overlay;

@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 
 use crate::filesystem::FileSystem;
 
+#[cfg(feature = "fuser")]
+pub mod fuser;
 pub mod raw;
 
 /// Answers the kernel on `device`, a `/dev/fuse` that somebody has mounted or

@@ -206,11 +206,12 @@ impl<'a> Draft<'a> {
         }
         let root = self.disk_root();
         for (name, value) in &mut set {
-            if name == b"security.capability"
-                && let Some(plain) = xattrs::plain_capability(value, root)
-            {
-                *value = plain;
-            }
+            let image = match name.as_slice() {
+                b"security.capability" => xattrs::plain_capability(value, root),
+                b"system.posix_acl_access" | b"system.posix_acl_default" => xattrs::image_list(value, self.reverse),
+                _ => None,
+            };
+            *value = image.unwrap_or_else(|| std::mem::take(value));
         }
         let at = self.xattrs.put(&xattrs::encode(&set)?)?;
         at.checked_add(1).ok_or(Errno::FBIG)

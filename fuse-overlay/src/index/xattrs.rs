@@ -5,10 +5,14 @@
 
 use rustix::io::Errno;
 
+use super::build::Reverse;
 use super::format::{u16_at, u32_at};
 
 /// As many bytes as the kernel has for a value or a list of names.
 const LIMIT: usize = 65_536;
+
+/// Names and values.
+pub(crate) type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Whether the attribute is bookkeeping of an overlay, and no part of a tree.
 pub(crate) fn is_private(name: &[u8]) -> bool {
@@ -17,7 +21,7 @@ pub(crate) fn is_private(name: &[u8]) -> bool {
 
 /// The attributes of what `path` names, without following a last symbolic link,
 /// sorted, bookkeeping left out; none where the disk has none.
-pub(crate) fn read_all(path: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+pub(crate) fn read_all(path: &[u8]) -> Result<Attributes, Errno> {
     let absent = |error: Errno| matches!(error, Errno::OPNOTSUPP | Errno::NODATA | Errno::ACCESS | Errno::PERM);
     // Most files have none: the first call asks with a small buffer.
     let mut names = vec![0_u8; 256];
@@ -108,6 +112,29 @@ impl<'a> Iterator for Set<'a> {
     }
 }
 
+/// An access list with the ids of the image; `None` for what is no list.
+pub(super) fn image_list(value: &[u8], reverse: Reverse<'_>) -> Option<Vec<u8>> {
+    const USER: u16 = 2;
+    const GROUP: u16 = 8;
+    let (version, entries) = value.split_first_chunk::<4>()?;
+    let (entries, rest) = entries.as_chunks::<8>();
+    if u32::from_le_bytes(*version) != 2 || !rest.is_empty() {
+        return None;
+    }
+    let mut list = version.to_vec();
+    for entry in entries {
+        let (tag, id) = (u16_at(entry, 0)?, u32_at(entry, 4)?);
+        let id = match tag {
+            USER => reverse(id, id).0,
+            GROUP => reverse(id, id).1,
+            _ => id,
+        };
+        list.extend_from_slice(entry.get(..4)?);
+        list.extend_from_slice(&id.to_le_bytes());
+    }
+    Some(list)
+}
+
 /// The 20 bytes of a file capability without those that name the user
 /// namespace: the form that a process in that namespace sees. `root` is the id
 /// that root of the layers has where they are read.
@@ -121,4 +148,44 @@ pub(super) fn plain_capability(value: &[u8], root: u32) -> Option<Vec<u8>> {
     let mut plain = ((magic & 0x00ff_ffff) | REVISION_2).to_le_bytes().to_vec();
     plain.extend_from_slice(value.get(4..20)?);
     Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_of_the_layers_root_lose_the_namespace() {
+        let mut value = [0_u32; 6].map(u32::to_le_bytes).concat();
+        value[3] = 3;
+        value[0] = 1;
+        value[4] = 7;
+        value[20..24].copy_from_slice(&1000_u32.to_le_bytes());
+        let plain = plain_capability(&value, 1000).expect("plain");
+        assert_eq!((plain.len(), plain[3], plain[0], plain[4]), (20, 2, 1, 7));
+        assert_eq!(plain_capability(&value, 1001), None, "of another namespace");
+        assert_eq!(plain_capability(&value[..20], 1000), None);
+    }
+
+    #[test]
+    fn ids_in_access_lists_are_those_of_the_image() {
+        let entry = |tag: u16, id: u32| [&tag.to_le_bytes()[..], &7_u16.to_le_bytes(), &id.to_le_bytes()].concat();
+        let list =
+            |user, group| [2_u32.to_le_bytes().to_vec(), entry(1, u32::MAX), entry(2, user), entry(8, group)].concat();
+        let reverse: Reverse<'_> = &|uid, gid| (uid - 100, gid - 200);
+        assert_eq!(image_list(&list(105, 206), reverse), Some(list(5, 6)));
+        assert_eq!(image_list(b"nonsense", reverse), None);
+    }
+
+    #[test]
+    fn sets_are_read_back_and_damaged_ones_end() {
+        let set = vec![(b"user.a".to_vec(), b"1".to_vec()), (b"user.b".to_vec(), Vec::new())];
+        let bytes = encode(&set).expect("encode");
+        let read: Vec<_> =
+            Set::at(&bytes).expect("a set").map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+        assert_eq!(read, set);
+        for length in 2..bytes.len() {
+            assert!(Set::at(&bytes[..length]).expect("a count").count() < 2);
+        }
+    }
 }

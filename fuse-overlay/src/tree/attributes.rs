@@ -6,6 +6,7 @@ use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT
 use rustix::io::Errno;
 
 use super::Tree;
+use super::nodes::Kept;
 use crate::beneath;
 use crate::filesystem::{Attributes, Change, SetTime, Time, kind};
 
@@ -16,8 +17,14 @@ const SET_GROUP_ID: u32 = 0o2000;
 const GROUP_EXECUTES: u32 = 0o010;
 
 impl Tree {
-    /// Attributes of a node.
+    /// Attributes of a node, as the mount shows them.
     pub(super) fn attributes(&mut self, ino: u64) -> Result<Attributes, Errno> {
+        let truth = self.truth(ino)?;
+        Ok(self.show(truth))
+    }
+
+    /// Attributes of a node, with the owner it really has.
+    pub(super) fn truth(&mut self, ino: u64) -> Result<Attributes, Errno> {
         let place = self.place(ino)?;
         if place.upper {
             let stat = match self.nodes.get(ino).and_then(|node| node.pinned.clone()) {
@@ -27,7 +34,7 @@ impl Tree {
                     beneath::stat(self.handle(parent)?, &name)?
                 }
             };
-            return self.shown_above(ino, beneath::attributes(&stat, ino));
+            return Ok(self.true_above(ino, beneath::attributes(&stat, ino)));
         }
         let entry = self.index.entry(place.lower.ok_or(Errno::STALE)?)?;
         let mut shown = self.index.attributes(&entry);
@@ -38,17 +45,19 @@ impl Tree {
             shown.links = u32::try_from(self.visible_links(position)?.len()).unwrap_or(u32::MAX).max(1);
         }
         shown.ino = ino;
-        Ok(self.show(shown))
+        Ok(shown)
     }
 
-    /// As the node is shown that the upper directory has with these attributes.
-    pub(super) fn shown_above(&self, ino: u64, mut on_disk: Attributes) -> Result<Attributes, Errno> {
+    /// What a node really is that the upper directory has with these attributes.
+    pub(super) fn true_above(&self, ino: u64, mut on_disk: Attributes) -> Attributes {
         if on_disk.kind() == kind::DIRECTORY && on_disk.links > 0 {
             // Directories of layers are not counted; 1 says "not known".
             on_disk.links = 1;
         }
-        self.recorded(ino, &mut on_disk)?;
-        Ok(self.show(on_disk))
+        if let Some(Kept::Is(record)) = self.nodes.get(ino).map(|node| node.record) {
+            record.apply(&mut on_disk);
+        }
+        on_disk
     }
 
     /// Changes attributes, copying the node up first.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
-use super::copy_up::{Prepared, copy_contents};
+use super::copy_up::Prepared;
+use super::copying::copy_contents;
 use super::{Overlay, Tree};
 use crate::config::Durability;
 use crate::filesystem::{CopyRange, Seek, kind};
@@ -25,6 +26,12 @@ impl Tree {
             _ => return Err(Errno::INVAL),
         }
         if place.upper { self.handle(ino) } else { self.lower_file(place.lower.ok_or(Errno::STALE)?) }
+    }
+
+    /// The descriptor of a regular file that needs no copy any more.
+    fn written(&mut self, ino: u64) -> Result<Option<Arc<OwnedFd>>, Errno> {
+        let place = self.place(ino)?;
+        if place.upper && place.kind == kind::REGULAR { self.handle(ino).map(Some) } else { Ok(None) }
     }
 
     /// What has to be copied before the file can be written, if it is much.
@@ -64,6 +71,9 @@ impl Overlay {
 
     /// A descriptor to write the file through; it is copied up if need be.
     fn writer(&self, ino: u64) -> Result<Arc<OwnedFd>, Errno> {
+        if let Some(fd) = self.tree().written(ino)? {
+            return Ok(fd);
+        }
         self.raise_unlocked(ino)?;
         let mut tree = self.tree();
         if tree.place(ino)?.kind != kind::REGULAR {

@@ -6,13 +6,14 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, Mode, SeekFrom, XattrFlags};
+use rustix::fs::{FileType, Mode, XattrFlags};
 use rustix::io::Errno;
 
 use super::Tree;
 use super::attributes::{PERMISSIONS, change_mode, change_owner, set_times};
+use super::copying::copy_contents;
 use super::lookup::{Seen, is_hidden_by_file, look};
-use super::nodes::Node;
+use super::nodes::{Name, Node};
 use crate::beneath;
 use crate::config::{Durability, Ids};
 use crate::filesystem::{Attributes, SetTime, Time, device_parts, kind};
@@ -78,8 +79,10 @@ impl Tree {
             .and_then(|fd| keeping_times(&above, || self.work()?.settle(&aside, &above, &name, true)).map(|()| fd));
         let fd = made.inspect_err(|_| self.abandon(&aside))?;
         let upper = beneath::stat_of(&fd)?.st_ino;
+        let record = self.record_for(&attributes);
         let node = self.nodes.raise(ino, kind::DIRECTORY, upper);
         node.lower = Some(position);
+        node.record = record;
         self.nodes.add_name(ino, parent, &name);
         self.open.put(super::descriptors::Key::Upper(ino), fd);
         Ok(())
@@ -101,8 +104,10 @@ impl Tree {
             .and_then(|fd| self.give_names(&aside, &fd, &names).map(|places| (fd, places)));
         let (fd, places) = placed.inspect_err(|_| self.abandon(&aside))?;
         let upper = beneath::stat_of(&fd)?.st_ino;
+        let record = self.record_for(&attributes);
         let node = self.nodes.raise(ino, attributes.kind(), upper);
         node.lower = Some(position);
+        node.record = record;
         if places.is_empty() {
             node.pinned = Some(std::sync::Arc::new(fd));
         } else {
@@ -193,7 +198,7 @@ impl Tree {
     }
 
     /// Puts a copy in all its places: directory and name of each.
-    fn give_names(&mut self, aside: &[u8], fd: &OwnedFd, names: &[Position]) -> Result<Vec<(u64, Box<[u8]>)>, Errno> {
+    fn give_names(&mut self, aside: &[u8], fd: &OwnedFd, names: &[Position]) -> Result<Vec<Name>, Errno> {
         let mut places = Vec::with_capacity(names.len());
         for &position in names {
             let parent = self.index.parent(position)?.ino();
@@ -213,58 +218,6 @@ impl Tree {
         let directory = self.handle(last.0)?;
         keeping_times(&directory, || self.work()?.settle(aside, &directory, &last.1, false))?;
         Ok(places)
-    }
-
-    /// The names of a file of the layers that the tree still shows.
-    pub(super) fn visible_links(&mut self, position: Position) -> Result<Vec<Position>, Errno> {
-        let entry = self.index.entry(position)?;
-        if !entry.is_linked() {
-            return Ok(vec![position]);
-        }
-        let all: Vec<Position> = self.index.links(&entry).collect();
-        let mut visible = Vec::with_capacity(all.len());
-        for name in all {
-            if self.is_visible(name)? {
-                visible.push(name);
-            }
-        }
-        Ok(visible)
-    }
-
-    /// Whether the walk along the names of the index still comes to `position`.
-    fn is_visible(&mut self, position: Position) -> Result<bool, Errno> {
-        let mut way = vec![position];
-        let mut here = position;
-        while here != Position::ROOT {
-            here = self.index.parent(here)?;
-            way.push(here);
-        }
-        way.pop();
-        if self.place(Position::ROOT.ino())?.lower.is_none() {
-            return Ok(false);
-        }
-        let mut directory = Position::ROOT;
-        while let Some(next) = way.pop() {
-            if !self.directory(directory.ino())?.upper {
-                return Ok(true);
-            }
-            let fd = self.handle(directory.ino())?;
-            let name: Box<[u8]> = self.index.entry(next)?.name.into();
-            match look(&fd, &name)? {
-                Seen::Hidden => return Ok(false),
-                Seen::Nothing if is_hidden_by_file(&fd, &name)? => return Ok(false),
-                Seen::Nothing => return Ok(true),
-                Seen::Present(stat) => {
-                    let lower = self.directory(directory.ino())?.lower;
-                    let is_dir = beneath::is_directory(&stat);
-                    if !is_dir || self.adopt(directory.ino(), &name, &stat, lower)?.ino != next.ino() {
-                        return Ok(false);
-                    }
-                }
-            }
-            directory = next;
-        }
-        Ok(true)
     }
 
     /// The node of the index that a regular file of the upper directory was copied from.
@@ -328,9 +281,10 @@ impl Tree {
     }
 
     /// Puts a node into the tree that was made in the upper directory.
-    pub(super) fn newborn(&mut self, kind: u32, upper: u64) -> u64 {
+    pub(super) fn newborn(&mut self, attributes: &Attributes, upper: u64) -> u64 {
         let ino = super::nodes::upper_number(upper);
-        self.nodes.put(ino, Node { kind, upper: Some(upper), ..Node::default() });
+        let record = self.record_for(attributes);
+        self.nodes.put(ino, Node { kind: attributes.kind(), upper: Some(upper), record, ..Node::default() });
         ino
     }
 }
@@ -347,57 +301,4 @@ fn keeping_times(directory: &OwnedFd, act: impl FnOnce() -> Result<(), Errno>) -
     let before = beneath::attributes(&beneath::stat_of(directory)?, 0);
     act()?;
     set_times(directory, Some(SetTime::At(before.accessed)), Some(SetTime::At(before.modified)))
-}
-
-/// Copies the first `length` bytes: by sharing them where the disk can, else
-/// what is data, so that holes stay holes.
-pub(super) fn copy_contents(from: &OwnedFd, to: &OwnedFd, length: u64) -> Result<(), Errno> {
-    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
-        return rustix::fs::ftruncate(to, length);
-    }
-    let mut at = 0;
-    while at < length {
-        // Not every file system tells holes; then all of it is data.
-        let start = match rustix::fs::seek(from, SeekFrom::Data(at)) {
-            Ok(start) => start,
-            Err(Errno::NXIO) => break,
-            Err(_) => at,
-        };
-        let end = rustix::fs::seek(from, SeekFrom::Hole(start)).unwrap_or(length).min(length);
-        copy_piece(from, to, start, end)?;
-        at = end.max(start + 1);
-    }
-    rustix::fs::ftruncate(to, length)
-}
-
-fn copy_piece(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Result<(), Errno> {
-    let (mut source, mut target) = (start, start);
-    while source < end {
-        let want = usize::try_from(end - source).unwrap_or(usize::MAX);
-        match rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), want) {
-            // Shorter than it was: what is missing reads as zeros.
-            Ok(0) => return Ok(()),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
-                return copy_by_hand(from, to, source, end);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn copy_by_hand(from: &OwnedFd, to: &OwnedFd, mut at: u64, end: u64) -> Result<(), Errno> {
-    let mut buffer = vec![0_u8; 1 << 17];
-    while at < end {
-        let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
-        let got = match rustix::io::pread(from, buffer.get_mut(..want).unwrap_or_default(), at) {
-            Ok(0) => return Ok(()),
-            Err(Errno::INTR) => continue,
-            other => other?,
-        };
-        super::contents::write_all(to, buffer.get(..got).unwrap_or_default(), at)?;
-        at += got as u64;
-    }
-    Ok(())
 }

@@ -10,10 +10,10 @@ use crate::filesystem::{Attributes, kind};
 impl Tree {
     /// Links a node; one of the layers is copied up first.
     pub(super) fn link(&mut self, ino: u64, parent: u64, name: &[u8]) -> Result<Attributes, Errno> {
+        let spot = self.spot(parent, name)?;
         if self.place(ino)?.kind == kind::DIRECTORY {
             return Err(Errno::PERM);
         }
-        let spot = self.spot(parent, name)?;
         self.raise(ino)?;
         let fd = self.handle(ino)?;
         let directory = self.handle(parent)?;

@@ -8,7 +8,7 @@
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, RawDir, SeekFrom};
+use rustix::fs::{RawDir, SeekFrom};
 use rustix::io::Errno;
 
 use super::Tree;
@@ -136,8 +136,7 @@ impl Tree {
             return self.adopt(ino, name, &stat, place.lower).map(Some);
         }
         let (number, _) = self.identify(fd, name, &stat, place.lower)?;
-        let mode = self.true_kind(fd, name, &stat)?;
-        debug_assert!(FileType::from_raw_mode(mode) != FileType::Unknown);
+        let mode = super::owners::kind_of(self.read_record(fd, name, &stat)?, &stat);
         Ok(Some(Attributes { mode, ..beneath::attributes(&stat, number) }))
     }
 }

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::Tree;
 use super::nodes::{Node, upper_number};
+use super::owners;
 use crate::beneath;
 use crate::filesystem::{Attributes, NAME_MAX, ROOT, kind};
 use crate::index::Position;
@@ -146,13 +147,17 @@ impl Tree {
     ) -> Result<Attributes, Errno> {
         let directory = self.handle(parent)?;
         let (ino, lower) = self.identify(&directory, name, stat, lower)?;
-        let kind = self.true_kind(&directory, name, stat)?;
         if self.nodes.of_upper(stat.st_ino).is_none() {
-            self.nodes.put(ino, Node { kind, lower, upper: Some(stat.st_ino), ..Node::default() });
+            let record = self.read_record(&directory, name, stat)?;
+            let kind = owners::kind_of(record, stat);
+            let record = record.into();
+            self.nodes.put(ino, Node { kind, lower, upper: Some(stat.st_ino), record, ..Node::default() });
         }
+        let kind = stat.st_mode & kind::MASK;
         if kind != kind::DIRECTORY || self.nodes.get(ino).is_some_and(|node| node.names.is_empty()) {
             self.nodes.add_name(ino, parent, name);
         }
-        self.shown_above(ino, beneath::attributes(stat, ino))
+        let attributes = self.true_above(ino, beneath::attributes(stat, ino));
+        Ok(self.show(attributes))
     }
 }

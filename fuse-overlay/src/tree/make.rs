@@ -58,7 +58,7 @@ impl Tree {
     ) -> Result<Attributes, Errno> {
         let spot = self.spot(parent, name)?;
         let directory = self.handle(parent)?;
-        let rules = self.rules(&directory, new, caller)?;
+        let rules = self.rules((parent, &directory), new, caller)?;
         let covers = self.below(self.directory(parent)?.lower, name)?.is_some();
         let opaque = covers && rules.mode & kind::MASK == kind::DIRECTORY;
         let fd = if spot == Spot::Free {
@@ -70,39 +70,41 @@ impl Tree {
             Work::unhide(&directory, name)?;
         }
         let stat = beneath::stat_of(&fd)?;
-        let ino = self.newborn(rules.mode & kind::MASK, stat.st_ino);
+        let ino = self.newborn(&rules.attributes(), stat.st_ino);
         self.nodes.add_name(ino, parent, name);
         self.nodes.count(ino);
         self.open.put(Key::Upper(ino), fd);
-        self.shown_above(ino, beneath::attributes(&stat, ino))
+        let attributes = self.true_above(ino, beneath::attributes(&stat, ino));
+        Ok(self.show(attributes))
     }
 
     /// Makes a regular file that has no name.
     pub(super) fn make_nameless(&mut self, parent: u64, new: &New<'_>, caller: Caller) -> Result<Attributes, Errno> {
         self.raise_directory(parent)?;
         let directory = self.handle(parent)?;
-        let rules = self.rules(&directory, new, caller)?;
+        let rules = self.rules((parent, &directory), new, caller)?;
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&directory, c".", flags, Mode::from_raw_mode(rules.mode & PERMISSIONS))?;
         self.finish(&fd, &rules)?;
         let stat = beneath::stat_of(&fd)?;
-        let ino = self.newborn(kind::REGULAR, stat.st_ino);
+        let ino = self.newborn(&rules.attributes(), stat.st_ino);
         self.nodes.count(ino);
         self.nodes.get_mut(ino)?.pinned = Some(std::sync::Arc::new(fd));
-        self.shown_above(ino, beneath::attributes(&stat, ino))
+        let attributes = self.true_above(ino, beneath::attributes(&stat, ino));
+        Ok(self.show(attributes))
     }
 
     /// Mode and owner of what is to be made.
-    fn rules(&self, directory: &OwnedFd, new: &New<'_>, caller: Caller) -> Result<Rules, Errno> {
-        let stat = beneath::stat_of(directory)?;
+    fn rules(&mut self, (parent, directory): (u64, &OwnedFd), new: &New<'_>, caller: Caller) -> Result<Rules, Errno> {
+        let above = self.truth(parent)?;
         let mut mode = new.mode;
         // A default access list takes the place of the mask.
         let masked = mode & new.mask & 0o777 != 0;
         if masked && !super::xattr::has(directory, super::xattr::DEFAULT_LIST) {
             mode &= !(new.mask & 0o777);
         }
-        let inherits = stat.st_mode & SET_GROUP_ID != 0;
-        let gid = if inherits { stat.st_gid } else { caller.gid };
+        let inherits = above.mode & SET_GROUP_ID != 0;
+        let gid = if inherits { above.gid } else { caller.gid };
         if inherits && mode & kind::MASK == kind::DIRECTORY {
             mode |= SET_GROUP_ID;
         } else if inherits && caller.uid != 0 && caller.gid != gid && mode & GROUP_EXECUTES != 0 {
@@ -199,6 +201,12 @@ struct Rules {
     gid: u32,
     /// Whether the directory hands its group on.
     inherits: bool,
+}
+
+impl Rules {
+    fn attributes(&self) -> Attributes {
+        Attributes { mode: self.mode, uid: self.uid, gid: self.gid, rdev: self.rdev, ..Attributes::default() }
+    }
 }
 
 fn change_group(fd: &OwnedFd, rules: &Rules, ids: Ids) -> Result<(), Errno> {

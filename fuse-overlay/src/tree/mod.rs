@@ -10,18 +10,21 @@
 mod attributes;
 mod contents;
 mod copy_up;
+mod copying;
 mod descriptors;
 mod link;
 mod listing;
 mod lookup;
 mod make;
 mod nodes;
+mod outside;
 mod overlay;
 mod owners;
 mod place;
 mod remove;
 mod rename;
 mod room;
+mod visible;
 mod work;
 mod xattr;
 
@@ -35,8 +38,9 @@ use rustix::process::Resource;
 
 use crate::beneath;
 use crate::config::{Config, Durability, Ids};
-use crate::filesystem::{ROOT, kind};
+use crate::filesystem::{Kernel, ROOT, kind};
 use crate::index::{self, Index, Position};
+use crate::record::Journal;
 
 use self::descriptors::Descriptors;
 use self::nodes::{Node, Nodes};
@@ -58,7 +62,11 @@ struct Tree {
     nodes: Nodes,
     open: Descriptors,
     ids: Ids,
+    /// Records of what cannot carry its own; only where owners are recorded.
+    journal: Option<Journal>,
     durability: Durability,
+    /// To tell the kernel what it did not ask.
+    kernel: Option<Arc<dyn Kernel>>,
     /// Who owns what this process makes.
     creator: (u32, u32),
 }
@@ -90,12 +98,18 @@ impl Overlay {
             work: None,
             open: Descriptors::new(descriptor_room()),
             ids: config.ids,
+            journal: None,
             durability,
+            kernel: None,
             creator: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
         };
         if let Some(upper) = config.upper {
             let root = tree.root_node(&upper.directory)?;
-            tree.work = Some(Work::begin(upper)?);
+            let work = Work::begin(&upper)?;
+            if config.ids == Ids::Recorded {
+                tree.journal = Some(Journal::open(work.directory())?);
+            }
+            tree.work = Some(work);
             tree.nodes.put(ROOT, root);
         }
         Ok(Self { tree: Mutex::new(tree), durability })
@@ -114,8 +128,13 @@ impl Tree {
         let root = beneath::open(directory.as_fd(), b"", beneath::DIRECTORY)?;
         let stat = beneath::stat_of(&root)?;
         let lower = if crate::whiteout::is_opaque(&root)? { None } else { Some(Position::ROOT) };
+        let record = match self.ids {
+            Ids::Real => None,
+            Ids::Recorded => self.read_record(&root, b".", &stat)?,
+        };
         let pinned = Some(Arc::new(root));
-        Ok(Node { kind: kind::DIRECTORY, lower, upper: Some(stat.st_ino), pinned, ..Node::default() })
+        let record = record.into();
+        Ok(Node { kind: kind::DIRECTORY, lower, upper: Some(stat.st_ino), pinned, record, ..Node::default() })
     }
 }
 

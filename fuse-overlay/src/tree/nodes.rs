@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::filesystem::kind;
 use crate::index::Position;
+use crate::record::Record;
 
 /// Numbers of nodes that the upper directory has given begin here, and fit in
 /// 32 bits as long as those of its file system do.
@@ -24,6 +25,9 @@ pub(super) fn upper_number(ino: u64) -> u64 {
     if ino < UPPER { UPPER | ino } else { FAR_UPPER.wrapping_add(ino) }
 }
 
+/// A name in the upper directory: its directory, and the entry there.
+pub(super) type Name = (u64, Box<[u8]>);
+
 /// A node that is not only what the index says.
 #[derive(Debug, Default)]
 pub(super) struct Node {
@@ -35,13 +39,33 @@ pub(super) struct Node {
     /// Inode number in the upper directory, if it is there.
     pub upper: Option<u64>,
     /// Names by which it can be reached in the upper directory: parent and entry.
-    pub names: Vec<(u64, Box<[u8]>)>,
+    pub names: Vec<Name>,
     /// Holds what has no name any more.
     pub pinned: Option<Arc<OwnedFd>>,
     /// No name of it is left, and it was never copied up.
     pub gone: bool,
+    /// What is recorded of it, once that was read.
+    pub record: Kept,
     /// How often it was looked up; for numbers of the index see `Nodes::counts`.
     pub lookups: u64,
+}
+
+/// A record as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It was not looked for.
+    #[default]
+    Unread,
+    /// There is none: the disk tells the truth.
+    Absent,
+    /// This one.
+    Is(Record),
+}
+
+impl From<Option<Record>> for Kept {
+    fn from(record: Option<Record>) -> Self {
+        record.map_or(Self::Absent, Self::Is)
+    }
 }
 
 /// All of them.

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::Tree;
 use super::descriptors::Key;
+use super::nodes::Name;
 use super::work::Work;
 use crate::beneath;
 use crate::filesystem::{ROOT, kind};
@@ -49,11 +50,14 @@ impl Tree {
     }
 
     /// A name of the node: its directory and entry.
-    pub(super) fn name_of(&self, ino: u64) -> Result<(u64, Box<[u8]>), Errno> {
+    pub(super) fn name_of(&self, ino: u64) -> Result<Name, Errno> {
         if let Some(node) = self.nodes.get(ino)
             && (node.upper.is_some() || node.gone)
         {
-            return node.names.first().cloned().ok_or(Errno::NOENT);
+            // A name may outlive what is known of its directory; the one by which
+            // the kernel came here does not.
+            let known = |(parent, _): &&Name| self.nodes.get(*parent).is_some_and(|above| above.upper.is_some());
+            return node.names.iter().find(known).or(node.names.first()).cloned().ok_or(Errno::NOENT);
         }
         let position = self.index.position(ino).ok_or(Errno::STALE)?;
         let entry = self.index.entry(position)?;
@@ -74,7 +78,7 @@ impl Tree {
             here = parent;
         };
         while let Some((child, name)) = way.pop() {
-            let kind = self.place(child)?.kind;
+            let kind = self.disk_kind(self.place(child)?.kind);
             let opened = open_entry(&fd, &name, kind)?;
             fd = self.open.put(Key::Upper(child), opened);
         }

@@ -33,12 +33,12 @@ pub(super) struct Work {
 
 impl Work {
     /// Takes the work directory over; what a predecessor left there goes.
-    pub(super) fn begin(upper: Upper) -> Result<Self, Errno> {
+    pub(super) fn begin(upper: &Upper) -> Result<Self, Errno> {
         let directory = beneath::open(upper.work.as_fd(), b"", beneath::DIRECTORY)?;
         if beneath::stat_of(&directory)?.st_dev != beneath::stat_of(&upper.directory)?.st_dev {
             return Err(Errno::XDEV);
         }
-        empty(&directory, true)?;
+        empty(&directory)?;
         let mut work = Self { directory, descriptors: beneath::own_descriptors()?, style: Style::Device, serial: 0 };
         if work.model().is_err() {
             work.style = Style::File;
@@ -184,17 +184,13 @@ impl Work {
     }
 }
 
-/// Removes everything in a directory, also directories where `deep`.
-fn empty(directory: &OwnedFd, deep: bool) -> Result<(), Errno> {
+/// Removes everything in a work directory but the records of owners.
+fn empty(directory: &OwnedFd) -> Result<(), Errno> {
     for entry in rustix::fs::Dir::read_from(directory)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        if name == b"." || name == b".." {
-            continue;
-        }
-        match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
-            Err(Errno::ISDIR | Errno::PERM) if deep => remove_all(directory, name)?,
-            other => other?,
+        if name != b"." && name != b".." && name != crate::record::JOURNAL.as_bytes() {
+            remove_all(directory, name)?;
         }
     }
     Ok(())

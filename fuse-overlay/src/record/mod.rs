@@ -5,7 +5,11 @@
 //! ([`XATTR`]) of regular files and directories, a journal for the rest.
 //! Layers carry a side file of the same records by path ([`Owners`]).
 
+mod journal;
+
 use std::collections::HashMap;
+
+pub use journal::{Journal, NAME as JOURNAL};
 
 use crate::filesystem::{Attributes, device_number, device_parts, kind};
 

@@ -1,0 +1,9 @@
+//! The core without a mount: calls of the trait on real directories, as whoever runs the tests.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+
+mod bench;
+mod layers;
+mod random;
+mod recorded;
+mod writing;

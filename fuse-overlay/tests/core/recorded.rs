@@ -1,0 +1,91 @@
+//! Owners that are recorded instead of given.
+
+use pybox_fuse_overlay::Ids;
+use pybox_fuse_overlay::filesystem::{FileSystem as _, device_number, kind};
+use pybox_fuse_overlay::record::Record;
+
+use crate::bench::Bench;
+
+fn recorded() -> Bench {
+    Bench { ids: Ids::Recorded, ..Bench::new(1) }
+}
+
+#[test]
+fn owners_of_every_kind_of_node_survive_a_new_mount() {
+    let bench = recorded();
+    let view = bench.open();
+    view.write("f", "x").expect("write");
+    view.make("d", kind::DIRECTORY | 0o755).expect("mkdir");
+    view.symlink("l", "f").expect("symlink");
+    let root = view.find("").expect("root").ino;
+    view.overlay.make_node(root, b"null", kind::CHARACTER | 0o666, device_number(1, 3)).expect("mknod");
+    view.overlay.make_node(root, b"pipe", kind::FIFO | 0o600, 0).expect("mkfifo");
+    for name in ["f", "d", "l", "null", "pipe"] {
+        let ino = view.find(name).expect("find").ino;
+        view.overlay.set_owner(ino, Some(33), Some(44)).expect("chown");
+    }
+    for view in [view, bench.open()] {
+        let is = |name: &str, mode: u32, rdev: u32| {
+            let shown = view.find(name).expect("find");
+            assert_eq!((shown.uid, shown.gid, shown.mode), (0, 0, mode), "{name}");
+            let record = Record { uid: 33, gid: 44, mode, rdev };
+            assert_eq!(view.overlay.owner_of(shown.ino), Ok(record), "{name}");
+        };
+        is("f", kind::REGULAR | 0o644, 0);
+        is("d", kind::DIRECTORY | 0o755, 0);
+        is("l", kind::SYMLINK | 0o777, 0);
+        is("null", kind::CHARACTER | 0o666, device_number(1, 3));
+        is("pipe", kind::FIFO | 0o600, 0);
+    }
+    let on_disk = std::fs::symlink_metadata(bench.upper().join("null")).expect("stat");
+    assert!(on_disk.is_file());
+}
+
+#[test]
+fn a_new_file_does_not_inherit_the_record_of_one_that_had_its_number() {
+    let bench = recorded();
+    let view = bench.open();
+    for turn in 0..50 {
+        let name = format!("l{turn}");
+        view.symlink(&name, "x").expect("symlink");
+        let ino = view.find(&name).expect("find").ino;
+        assert_eq!(view.overlay.owner_of(ino).expect("owner").uid, 0);
+        view.overlay.set_owner(ino, Some(5), None).expect("chown");
+        view.unlink(&name).expect("unlink");
+        view.overlay.forget(ino, 10);
+    }
+}
+
+#[test]
+fn a_new_owner_takes_lent_rights_away() {
+    let bench = recorded();
+    let view = bench.open();
+    view.write("tool", "x").expect("write");
+    let ino = view.find("tool").expect("find").ino;
+    view.overlay.set_mode(ino, 0o6755).expect("chmod");
+    view.overlay.set_owner(ino, Some(9), Some(9)).expect("chown");
+    assert_eq!(view.overlay.owner_of(ino).expect("owner").mode, kind::REGULAR | 0o755);
+}
+
+#[test]
+fn what_is_given_back_to_root_needs_no_record() {
+    let bench = recorded();
+    let view = bench.open();
+    view.write("f", "x").expect("write");
+    let ino = view.find("f").expect("find").ino;
+    let has = || rustix::fs::getxattr(bench.upper().join("f"), pybox_fuse_overlay::record::XATTR, &mut [0; 64]).is_ok();
+    view.overlay.set_owner(ino, Some(1), None).expect("chown");
+    assert!(has());
+    view.overlay.set_owner(ino, Some(0), Some(0)).expect("chown");
+    assert!(!has());
+}
+
+#[test]
+fn bookkeeping_is_not_shown() {
+    let bench = recorded();
+    let view = bench.open();
+    view.write("f", "x").expect("write");
+    let ino = view.find("f").expect("find").ino;
+    view.overlay.set_owner(ino, Some(1), None).expect("chown");
+    assert!(view.overlay.xattr_names(ino).expect("list").is_empty());
+}

@@ -1,0 +1,45 @@
+//! Why a file system may answer something else than the table says. The tables name the
+//! keys; a key that no table uses, or one that is missing here, fails a test of `families`.
+
+/// Key and justification.
+pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
+    ("access-times", "the index of the layers keeps no access times: those of a lower file are its modification time"),
+    (
+        "broken-links",
+        "the kernel copies up one name of a hard link; only `index`, which userxattr forbids, keeps them together",
+    ),
+    ("collapse", "FUSE passes on holes and zeros only: the kernel refuses the other modes"),
+    ("devices", "with layers on two devices the kernel shows each file's own; its listings tell numbers of the layers"),
+    (
+        "directory-links",
+        "directories below are not counted: 1 says so, as on btrfs; the kernel never updates a merged one's",
+    ),
+    ("file-system-type", "what statfs calls the file system"),
+    (
+        "fuser-lacks",
+        "the crate behind the second front end knows no TMPFILE, and counts nanoseconds before 1970 backwards",
+    ),
+    ("link-over-link", "the kernel's overlay has lost sight of the second name of a copied-up file and answers ESTALE"),
+    ("list-size", "the kernel counts its own attributes when it is asked for the size of the list"),
+    ("lonely-whiteout", "the kernel lists a whiteout in a directory that only one layer has"),
+    (
+        "lower-directory",
+        "the kernel moves a directory with lower content only with redirect_dir, which userxattr forbids",
+    ),
+    ("mapped-lower", "a mapping of a lower file stays one of the lower file after copy-up"),
+    (
+        "overlay-attributes",
+        "names below user.overlay. are the overlay's own: the kernel escapes them, we do not have them",
+    ),
+    ("ranges-between-systems", "the kernel copies no ranges from FUSE to ext4 (EXDEV); who asks then reads and writes"),
+    (
+        "rename-whiteout",
+        "the kernel's overlay has no RENAME_WHITEOUT; on ours it leaves nothing to be seen, on ext4 a device",
+    ),
+    ("unlinked-lower", "the kernel cannot copy up a file whose last name is gone"),
+    ("whiteout-device", "the device 0:0 means a whiteout: made by hand it would hide a name, so it is refused"),
+    (
+        "whiteout-names",
+        "a name that begins with .wh. would be a whiteout in a layer made from this upper: it is refused",
+    ),
+];
