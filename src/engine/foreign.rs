@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use rustix::fs::{Mode, OFlags};
 
 use super::Engine;
-use super::api::{Failure, FailureKind};
+use super::api::{DriverState, Failure, FailureKind};
 use crate::engine::host;
 use crate::model::container::UserNamespace;
 use crate::snapshot::failure::{Failure as Job, SnapshotError};
 use crate::snapshot::worker::{Ids, WorkerProgram};
-use crate::sys::idmap::Helpers;
+use crate::sys::idmap::{Helpers, MapError};
 
 impl Engine {
     /// Workers with all the ids that containers of ours have.
@@ -56,8 +56,28 @@ impl From<SnapshotError> for Failure {
             SnapshotError::Spawn(_) | SnapshotError::Namespaces(_) | SnapshotError::Map(_) => FailureKind::Host,
             SnapshotError::Lost(_) | SnapshotError::Wire(_) => FailureKind::Internal,
         };
-        let hint = (kind == FailureKind::Corrupt)
-            .then(|| "do not use this image; ask its publisher for one whose layers are sound".to_owned());
+        let hint = match kind {
+            FailureKind::Corrupt => {
+                Some("do not use this image; ask its publisher for one whose layers are sound".to_owned())
+            }
+            _ => remedy(&error),
+        };
         Self::new(kind, &error).hint(hint)
+    }
+}
+
+/// What a host lacks where no worker can be made, and how to get it.
+pub(super) fn remedy(error: &SnapshotError) -> Option<String> {
+    match error {
+        SnapshotError::Namespaces(error) => match (host::probe::user_namespaces(), error.raw_os_error()) {
+            (DriverState::Unfit { hint, .. }, _) => hint,
+            (_, Some(libc::ENOSPC)) => Some("raise the limit: sudo sysctl user.max_user_namespaces=28633".to_owned()),
+            _ => Some("pybox info".to_owned()),
+        },
+        SnapshotError::Map(MapError::Start(..)) => Some(host::install_helpers()),
+        SnapshotError::Map(MapError::Refused(..)) => {
+            Some("compare /etc/subuid and /etc/subgid with the ranges that `pybox info` shows".to_owned())
+        }
+        _ => None,
     }
 }

@@ -9,13 +9,15 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{getegid, geteuid};
 
-use super::Engine;
 use super::api::{ContainerScope, Driver, DriverState, Failure, Info, ListContainers};
 use super::host::{self, probe};
+use super::{Engine, storage};
 use crate::model::container::UserNamespace;
 use crate::model::digest;
 use crate::model::host::IdRange;
 use crate::model::lifecycle::Lifecycle;
+use crate::model::storage::StorageDriver;
+use crate::snapshot::driver::Needs;
 use crate::store::Access;
 
 /// Names of file systems by `f_type` of statfs(2).
@@ -72,6 +74,7 @@ impl Engine {
             info.drivers.push(probe::driver("id map", self.try_map()));
         }
         self.add_disk(&mut info);
+        self.add_storage(&mut info);
         let counted = self.count(&mut info);
         if let Err(failure) = counted {
             info.drivers.push(probe::driver("store", unfit(&failure)));
@@ -125,6 +128,31 @@ impl Engine {
             probe::unfit(format!("{} cannot be written", existing.display()), "export PYBOX_ROOT=/a/directory/of/yours")
         };
         info.drivers.push(probe::driver("root directory", state));
+    }
+
+    /// Tries each storage driver where containers are kept; before there is such a place, nothing is made for it.
+    fn add_storage(&self, info: &mut Info) {
+        if !self.settings.root.exists() {
+            return;
+        }
+        let found = self.store(Access::Write).and_then(|store| self.storage_found(&store));
+        let found = match found {
+            Ok(found) => found,
+            Err(failure) => return info.drivers.push(probe::driver("storage", unfit(&failure))),
+        };
+        for (driver, serves) in [
+            (StorageDriver::Overlay, "the kernel's overlay, tried where containers are kept"),
+            (StorageDriver::Hybrid, "for containers whose files have other owners than on disk"),
+            (StorageDriver::Fuse, "our own, where the kernel's overlay cannot be had"),
+        ] {
+            let state = match found.against(driver) {
+                None => probe::ready(serves),
+                Some(why) => probe::unfit(why, storage::remedy(why)),
+            };
+            info.drivers.push(probe::driver(&format!("storage {driver}"), state));
+        }
+        let chosen = found.choose(self.settings.storage_driver, Needs::default());
+        info.driver = chosen.map_or_else(|_| "none".to_owned(), |driver| driver.to_string());
     }
 
     fn count(&self, info: &mut Info) -> Result<(), Failure> {

@@ -113,10 +113,16 @@ fn is_shifted(request: &ContainerRequest, facts: &HostFacts) -> Result<bool, Fai
 fn hint(unfit: &Unfit) -> String {
     match unfit {
         Unfit::Forced { .. } => "leave --storage-driver out; what works here: pybox info".to_owned(),
-        Unfit::None { fuse, .. } if fuse.contains("/dev/fuse") => {
-            "make it there for all: sudo modprobe fuse && sudo chmod 666 /dev/fuse".to_owned()
-        }
-        Unfit::None { .. } => "keep containers on another disk: export PYBOX_ROOT=/a/directory/on/it".to_owned(),
+        Unfit::None { fuse, .. } => remedy(fuse).to_owned(),
+    }
+}
+
+/// What to do about a driver that does not work for this reason.
+pub(super) fn remedy(why: &str) -> &'static str {
+    if why.contains("/dev/fuse") {
+        "sudo modprobe fuse && sudo chmod 666 /dev/fuse"
+    } else {
+        "keep containers on another disk: export PYBOX_ROOT=/a/directory/on/it"
     }
 }
 

@@ -22,13 +22,11 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use landlock::{ABI, Access as _, AccessFs, PathBeneath, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _};
 use nix::sched::CloneFlags;
 use pybox_fuse_overlay::{Config, Durability, Ids, Overlay, Upper};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Uid};
-use rustix::thread::{CapabilitySet, CapabilitySets};
+use rustix::process::{Gid, Resource, Rlimit, Uid};
 
 use super::layers::Layers;
 use super::recipe::Recipe;
@@ -99,8 +97,7 @@ pub(super) fn serve_below(device: OwnedFd, config: Config) -> u8 {
 }
 
 fn serve_as_we_are(device: OwnedFd, config: Config) -> Result<(), String> {
-    let written: Vec<&OwnedFd> = config.upper.iter().flat_map(|upper| [&upper.directory, &upper.work]).collect();
-    confine(&config.lower, &written)?;
+    confine(&config)?;
     let overlay = Overlay::open(config).map_err(|error| format!("put the layers together: {error}"))?;
     pybox_fuse_overlay::serve(device, &overlay).map_err(|error| format!("serve the file system: {error}"))
 }
@@ -135,41 +132,13 @@ fn become_root() -> Result<(), Errno> {
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
 }
 
-/// What serving files needs, in the container's user namespace.
-const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
-    .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::FOWNER)
-    .union(CapabilitySet::FSETID)
-    .union(CapabilitySet::MKNOD)
-    .union(CapabilitySet::SETFCAP);
-
-/// Keeps of our rights what serving needs: files beneath the directories `read` and `written`, and
-/// nothing else of the host.
-pub(super) fn confine(read: &[OwnedFd], written: &[&OwnedFd]) -> Result<(), String> {
+/// Keeps of our rights what serving needs: files of the layers, and nothing else of the host.
+pub(super) fn confine(config: &Config) -> Result<(), String> {
     let failed = |error: Errno| format!("confine the file system's server: {error}");
     // Every file that is open inside may cost one here.
     let most = rustix::process::getrlimit(Resource::Nofile);
     rustix::process::setrlimit(Resource::Nofile, Rlimit { current: most.maximum, ..most }).map_err(failed)?;
     rustix::process::umask(Mode::empty());
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed)?;
-    rustix::thread::set_no_new_privs(true).map_err(failed)?;
-    let sets = rustix::thread::capabilities(None).map_err(failed)?;
-    let kept = sets.permitted.intersection(CAPABILITIES);
-    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    rustix::thread::set_capabilities(None, sets).map_err(failed)?;
-    landlock(read, written).map_err(|error| format!("confine the file system's server: {error}"))?;
+    pybox_fuse_overlay::confine(config).map_err(|error| format!("confine the file system's server: {error}"))?;
     call_filter::serve_files_only().map_err(failed)
-}
-
-/// Lets file access happen beneath these directories only; a kernel without landlock does without.
-fn landlock(read: &[OwnedFd], written: &[&OwnedFd]) -> Result<(), landlock::RulesetError> {
-    let all = AccessFs::from_all(ABI::V5);
-    let mut rules = Ruleset::default().handle_access(all)?.create()?;
-    for layer in read {
-        rules = rules.add_rule(PathBeneath::new(layer, AccessFs::from_read(ABI::V5)))?;
-    }
-    for directory in written {
-        rules = rules.add_rule(PathBeneath::new(directory, all))?;
-    }
-    rules.restrict_self().map(drop)
 }

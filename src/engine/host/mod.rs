@@ -42,6 +42,11 @@ pub fn facts(request: &ContainerRequest) -> Result<HostFacts, HostError> {
     })
 }
 
+/// The command that installs newuidmap and newgidmap here.
+pub fn install_helpers() -> String {
+    failure::install_helpers(&read_small("/etc/os-release"))
+}
+
 /// `MemTotal` of /proc/meminfo in bytes.
 pub fn memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use nix::sched::CloneFlags;
 use pybox_fuse_overlay::index::{self, Layer};
+use pybox_fuse_overlay::{Config, Durability, Ids};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -110,9 +111,11 @@ fn open(directory: &Path) -> Result<OwnedFd, Failure> {
 fn index(layers: &[PathBuf], fds: Vec<OwnedFd>) -> Result<Answer, Failure> {
     let output = fds.into_iter().next().ok_or_else(|| Failure::sys("receive a job's descriptors", Errno::BADF))?;
     confine::become_root()?;
-    let layers = layers.iter().map(|layer| open(layer)).collect::<Result<Vec<_>, _>>()?;
-    fuse_overlay::confine(&layers, &[]).map_err(|sentence| Failure::sys(sentence, Errno::PERM))?;
-    let layers: Vec<_> = layers.iter().map(|layer| Layer { directory: layer.as_fd(), owners: None }).collect();
+    let lower = layers.iter().map(|layer| open(layer)).collect::<Result<Vec<_>, _>>()?;
+    let config = Config { lower, index: None, upper: None, ids: Ids::Real, durability: Durability::Synced };
+    fuse_overlay::confine(&config).map_err(|sentence| Failure::sys(sentence, Errno::PERM))?;
+    let layer = |directory| Layer { directory, owners: None };
+    let layers: Vec<_> = config.lower.iter().map(OwnedFd::as_fd).map(layer).collect();
     index::build(&layers, &|uid, gid| (uid, gid), &File::from(output))
         .map_err(|error| Failure::io("index the layers", &error))?;
     Ok(Answer::Done(layers.len() as u64))

@@ -14,6 +14,7 @@ use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use super::feed::{Feed, Stop, answer};
 use super::{Job, Puller, Ticker};
 use crate::engine::api::{Event, Failure, FailureKind, LayerProgress};
+use crate::engine::foreign;
 use crate::engine::images::unpack::{compression, sentence};
 use crate::registry::{BlobStream, RegistryError, Step, Verifier};
 use crate::snapshot::failure::{Failure as JobFailure, SnapshotError};
@@ -248,7 +249,10 @@ impl<'p> Puller<'p> {
         };
         let cause = Failure::new(kind, error).message;
         let said = format!("unpack layer {} of {}: {cause}", job.blob.short(), self.resolved.reference);
-        Failure::say(kind, said).hint((kind == FailureKind::Corrupt).then(|| UNSOUND.to_owned()))
+        Failure::say(kind, said).hint(match kind {
+            FailureKind::Corrupt => Some(UNSOUND.to_owned()),
+            _ => foreign::remedy(error),
+        })
     }
 }
 
