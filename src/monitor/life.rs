@@ -200,13 +200,17 @@ impl Life {
     /// expected, and what is not needed for it is let go of.
     fn sleep(&self, fds: &mut [PollFd<'_>], clock: Option<Timespec>) -> Result<(), MonitorError> {
         let is_longer = clock.is_none_or(|clock| clock.tv_sec >= QUIET.tv_sec);
-        let naps = !self.rests.get() && is_longer;
-        match rustix::event::poll(fds, if naps { Some(&QUIET) } else { clock.as_ref() }) {
-            Ok(0) if naps => {
-                self.rests.set(true);
-                startup::rest();
-                Ok(())
-            }
+        let mut woken = match (is_longer, self.rests.get()) {
+            (false, _) => rustix::event::poll(fds, clock.as_ref()),
+            (true, false) => rustix::event::poll(fds, Some(&QUIET)),
+            (true, true) => startup::sleep(fds, clock.as_ref()),
+        };
+        if is_longer && !self.rests.get() && woken == Ok(0) {
+            self.rests.set(true);
+            let rest = clock.map(|clock| Timespec { tv_sec: clock.tv_sec - QUIET.tv_sec, ..clock });
+            woken = startup::sleep(fds, rest.as_ref());
+        }
+        match woken {
             Ok(count) => {
                 self.rests.set(self.rests.get() && count == 0);
                 Ok(())
