@@ -123,7 +123,7 @@ fn summary(store: &Store, container: Container) -> ContainerSummary {
         name: container.name,
         image: request.image,
         image_id: container.image,
-        command: request.command,
+        command: request.entrypoint.into_iter().flatten().chain(request.command).collect(),
         created: container.created,
         lifecycle: container.lifecycle,
         labels: request.labels,

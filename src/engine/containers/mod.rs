@@ -14,6 +14,7 @@ mod exec;
 pub mod expire;
 mod filter;
 mod image;
+mod inherit;
 mod inspect;
 mod limits;
 mod list;
