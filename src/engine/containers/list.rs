@@ -117,6 +117,7 @@ fn summary(store: &Store, container: Container) -> ContainerSummary {
         NetworkMode::Host => "host",
     };
     ContainerSummary {
+        targets: request.mounts.iter().map(|mount| mount.target.clone()).collect(),
         mounts: sources.collect(),
         networks: vec![network.to_owned()],
         id: container.id,
