@@ -20,6 +20,7 @@ mod limits;
 mod list;
 mod logs;
 mod made;
+mod narrate;
 mod reconcile;
 mod remove;
 mod rename;
