@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut tree = Arguments::command();
-    let words = usage::settle_switches(&tree, std::env::args_os().collect());
+    let words = usage::settle_switches(&tree, usage::ask_for_help(std::env::args_os().collect()));
     let parsed = tree.try_get_matches_from_mut(&words).and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = match parsed {
         Ok(arguments) => arguments,

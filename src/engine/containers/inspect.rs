@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::supervision;
 use crate::engine::Engine;
-use crate::engine::api::Failure;
+use crate::engine::api::{Failure, Inspect};
 use crate::model::container::{Mount, MountSource};
 use crate::model::lifecycle::Lifecycle;
 use crate::monitor::protocol::Start;
@@ -20,18 +20,26 @@ use crate::store::bundle::{Bundle, BundleFile};
 use crate::store::containers::Container;
 
 impl Engine {
-    /// All that is known of the container called `name`.
+    /// All that is known of a container.
     ///
     /// # Errors
-    /// If there is no such container.
-    pub(in crate::engine) fn inspect_container(&self, store: &Store, name: &str) -> Result<Value, Failure> {
-        let container = self.find_container(store, name)?;
+    /// If there is no such container, or it cannot be measured.
+    pub(in crate::engine) fn inspect_container(&self, store: &Store, inspect: &Inspect) -> Result<Value, Failure> {
+        let container = self.find_container(store, &inspect.name)?;
         let bundle = store.open_bundle(&container.id).ok();
         let spec = bundle.as_ref().and_then(read_spec);
         let records = bundle.as_ref().map(Records::read).unwrap_or_default();
         let mounts: Vec<Value> = container.request.mounts.iter().map(|one| mount(store, one)).collect();
         let start = bundle.as_ref().and_then(|bundle| supervision::read(bundle, &container).ok());
-        Ok(document(&container, (bundle.as_ref(), &records), (spec.as_ref(), start.as_ref()), &mounts))
+        let mut document = document(&container, (bundle.as_ref(), &records), (spec.as_ref(), start.as_ref()), &mounts);
+        if let (true, Some(document)) = (inspect.sizes, document.as_object_mut()) {
+            let written = self.measure(&store.layout().container(&container.id).join("upper"))?;
+            let image = store.list_images()?.into_iter().find(|image| image.id == container.image);
+            let whole = image.map_or(0, |image| image.size).saturating_add(written);
+            document.insert("SizeRw".to_owned(), json!(written));
+            document.insert("SizeRootFs".to_owned(), json!(whole));
+        }
+        Ok(document)
     }
 }
 
