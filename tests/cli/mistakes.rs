@@ -56,7 +56,7 @@ fn mistakes_on_the_command_line() {
             "images --filter size=1",
             "pybox images --help",
             1,
-            "invalid value \"size=1\" for --filter: expected dangling=true, dangling=false, reference=PATTERN or label=KEY[=VALUE]",
+            "invalid value \"size=1\" for --filter: expected dangling=true, dangling=false, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE or until=TIME",
         ),
         (
             "pull Debian",
