@@ -302,3 +302,15 @@ fn names_that_are_no_images_are_told_so() {
     live.pybox(["run", "--rm", "--pull", "never", &live.image("busybox"), ""]).run().refuses(125, "no such image");
     live.pybox(["run", "--rm", &live.image("busybox"), ""]).run().refuses(125, "first word is empty");
 }
+
+#[test]
+fn steps_that_fail_for_what_was_asked_have_a_hint() {
+    let Some(live) = Live::new() else { return };
+    let refuses = |flags: &[&str], words: &str| {
+        live.sh(flags, "true").run().refuses(125, words);
+    };
+    refuses(&["-w", "/etc/passwd"], "open the working directory /etc/passwd");
+    refuses(&["--sysctl", "net.ipv4.no_such_thing=1"], "set net.ipv4.no_such_thing");
+    refuses(&["-v", "/proc/nothing:/x"], "make the bind source");
+    refuses(&["--add-host", "up:host-gateway"], "no way to the host");
+}

@@ -102,7 +102,8 @@ impl HostError {
                 Some(format!("sudoedit {file}   (ranges of one user may not overlap, nor hold ids that are in use)"))
             }
             Self::NoHelpers { install } => Some(install.clone()),
-            Self::NeedsRoot | Self::Read(..) => None,
+            Self::NeedsRoot => Some("leave --userns out, or map your own id with --userns keep-id".to_owned()),
+            Self::Read(..) => None,
         }
     }
 }
