@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::child::{self, Birth};
 use super::error::LaunchError;
 use super::plan::Plan;
+use super::step::Step;
 use super::wire::{self, Report};
 use crate::sys::clone::{Child, Namespaces, clone3};
 use crate::sys::idmap::{Helpers, write_directly};
@@ -159,10 +160,19 @@ pub(super) fn explain(plan: &Plan, step: u16, errno: i32) -> LaunchError {
         (wire::EXEC, Errno::NOENT | Errno::NOTDIR) => LaunchError::NotFound { program },
         (wire::EXEC, _) => LaunchError::NotExecutable { program, source },
         (step, _) => {
-            let operation =
-                plan.steps.get(usize::from(step)).map_or_else(|| format!("step {step}"), ToString::to_string);
-            LaunchError::Step { operation, source }
+            let failed = plan.steps.get(usize::from(step));
+            let operation = failed.map_or_else(|| format!("step {step}"), ToString::to_string);
+            LaunchError::Step { operation, source, hint: failed.and_then(advice) }
         }
+    }
+}
+
+/// What to do about a step that failed for what it was asked to do.
+fn advice(step: &Step) -> Option<&'static str> {
+    match step {
+        Step::OpenWorkdir(_) | Step::FindWorkdir(_) | Step::EnterWorkdir => Some("choose another directory with -w"),
+        Step::Sysctl(_) => Some("`pybox run --rm IMAGE ls /proc/sys/net` shows which settings a container has"),
+        _ => None,
     }
 }
 

@@ -11,6 +11,7 @@ use super::protocol::{Mapping, Start};
 use super::pump::Pump;
 use crate::launch::parent::{self, Running};
 use crate::launch::{self, Extras, JoinFacts, LaunchError, Plan};
+use crate::logs::journal::{Journal, Subject};
 use crate::logs::writer::Writer;
 use crate::model::supervision::LogDriver;
 use crate::sys::idmap::Helpers;
@@ -35,8 +36,8 @@ impl Incarnation {
     /// With what is wrong with the bundle, or the step that failed.
     pub fn launch(start: &Start, filter: Option<&OwnedFd>, bundle: &OwnedFd) -> Result<Self, MonitorError> {
         let system = MonitorError::system;
-        let log = (start.log.driver == LogDriver::File).then(|| Writer::new(bundle.as_fd(), &start.log));
-        let log = log.transpose().map_err(system("open the bundle once more"))?;
+        let log = (start.log.driver != LogDriver::None).then(|| Writer::new(bundle.as_fd(), &start.log));
+        let log = log.transpose().map_err(system("open the bundle once more"))?.map(|log| log.telling(journal(start)));
         let (plan, facts) = compile(filter, start)?;
         let mapping = match &start.mapping {
             Mapping::Direct { deny_setgroups } => launch::Mapping::Direct { deny_setgroups: *deny_setgroups },
@@ -56,6 +57,13 @@ impl Incarnation {
         let input = Input::new(feed, start.attached);
         Ok(Self { running, facts, input, output: Pump::new(output, Some(error), log, start.attached) })
     }
+}
+
+/// The journal, if it is to be told. Without a socket there is still the file.
+fn journal(start: &Start) -> Option<Journal> {
+    let of = &start.subject;
+    let subject = Subject { id: &of.id, name: &of.name, image: &of.image };
+    (start.log.driver == LogDriver::Journald).then(|| Journal::new(subject).ok()).flatten()
 }
 
 fn with_terminal(

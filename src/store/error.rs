@@ -50,6 +50,14 @@ pub enum StoreError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The path of the root is one that no container can be mounted from.
+    #[error("the store {} cannot hold containers: {}", path.display(), unfit(*found))]
+    UnfitRoot {
+        /// The root.
+        path: PathBuf,
+        /// The character in it; none if it is not UTF-8.
+        found: Option<char>,
+    },
     /// The root cannot be written, and the request has to write.
     #[error("the store {} is read-only", path.display())]
     ReadOnly {
@@ -185,6 +193,10 @@ pub enum StoreError {
     },
 }
 
+fn unfit(found: Option<char>) -> String {
+    found.map_or_else(|| "its path is not UTF-8".to_owned(), |c| format!("its path has {c:?} in it"))
+}
+
 fn room(needed: Option<u64>, available: Option<u64>) -> String {
     match (needed, available) {
         (Some(needed), Some(available)) => format!(" (needs {needed} bytes, {available} are free)"),
@@ -248,6 +260,9 @@ impl StoreError {
                  sudo chown -R {ours} {}",
                 path.display()
             ),
+            Self::UnfitRoot { .. } => {
+                "choose another directory with --root or PYBOX_ROOT, as in: export PYBOX_ROOT=$HOME/pybox".to_owned()
+            }
             Self::Io { operation: "open the store" | "create the store", .. } => {
                 "choose a directory that is or can be yours with --root or PYBOX_ROOT".to_owned()
             }

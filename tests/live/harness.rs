@@ -329,6 +329,9 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
     told
 }
 
+/// How old a copy of the program is that nobody is about to link to.
+const FORGOTTEN: Duration = Duration::from_secs(3600);
+
 /// The program where the test user can reach it: the checkout may lie under /root.
 fn copy_of_program(base: &Path) -> Result<PathBuf> {
     let built = std::env::var_os("PYBOX_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_pybox").into());
@@ -340,8 +343,10 @@ fn copy_of_program(base: &Path) -> Result<PathBuf> {
     fs::create_dir_all(&kept).map_err(at(&kept))?;
     let _held = lock(&base.join("program.lock"))?;
     for entry in fs::read_dir(&kept).map_err(at(&kept))?.flatten() {
-        // Of an earlier build; tests that still run it have links of their own.
-        if !entry.file_name().to_string_lossy().starts_with(&name) {
+        // Of an earlier build; tests that still run it have links of their own. One that is young
+        // may be another checkout's, whose tests are about to make theirs.
+        let age = entry.metadata().ok().and_then(|facts| facts.modified().ok()?.elapsed().ok()).unwrap_or_default();
+        if age > FORGOTTEN && !entry.file_name().to_string_lossy().starts_with(&name) {
             fs::remove_file(entry.path()).map_err(at(&kept))?;
         }
     }

@@ -26,13 +26,14 @@ impl Engine {
         let container = self.find_container(&store, &commit.name)?;
         let paused = commit.pause && matches!(container.lifecycle, Lifecycle::Running { .. });
         let name = container.id.to_string();
-        if paused {
-            self.act_once(&name, Action::Pause)?;
-        }
+        // Only while its files are read: whatever else goes wrong finds the container as it was.
         let fill = |spool: &mut Spool| {
+            if paused {
+                self.act_once(&name, Action::Pause)?;
+            }
             let filled = self.fill(&store, &container, spool);
             if paused {
-                // It goes on as soon as its files are read; that it cannot be is not to be passed over.
+                // That it cannot go on is not to be passed over.
                 self.act_once(&name, Action::Unpause)?;
             }
             filled

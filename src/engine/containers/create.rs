@@ -9,7 +9,7 @@ use oci_spec::runtime::{BoxBuilder, Spec};
 
 use super::start::Ready;
 use super::volumes::{Origin, Volumes};
-use super::{filter, limits, supervision, volumes};
+use super::{filter, inherit, limits, supervision, volumes};
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::{happenings, host};
@@ -62,6 +62,7 @@ impl Engine {
         let held = self.volumes_of(store, (&request, &asked), (image, &bundle), &facts);
         let made = held.and_then(|held| {
             let filter = fill(store, (&bundle, &held), (&id, &request, image), (&config, &facts), events)?;
+            inherit::complete(&mut request, &config);
             let container = row(&id, request, image);
             let start = self.start_of(store, &container, &facts, (&config, &text))?;
             if again {

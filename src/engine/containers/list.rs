@@ -117,13 +117,14 @@ fn summary(store: &Store, container: Container) -> ContainerSummary {
         NetworkMode::Host => "host",
     };
     ContainerSummary {
+        targets: request.mounts.iter().map(|mount| mount.target.clone()).collect(),
         mounts: sources.collect(),
         networks: vec![network.to_owned()],
         id: container.id,
         name: container.name,
         image: request.image,
         image_id: container.image,
-        command: request.command,
+        command: request.entrypoint.into_iter().flatten().chain(request.command).collect(),
         created: container.created,
         lifecycle: container.lifecycle,
         labels: request.labels,

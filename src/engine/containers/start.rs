@@ -7,7 +7,7 @@ use oci_spec::runtime::Spec;
 use rustix::fs::FlockOperation;
 
 use super::attach::{self, Outcome, Signals};
-use super::{create, filter, supervision};
+use super::{create, filter, narrate, supervision};
 use crate::engine::Engine;
 use crate::engine::api::{AttachOptions, Failure, FailureKind, ListDue, Start, Started};
 use crate::model::id::ContainerId;
@@ -193,6 +193,7 @@ pub(super) fn supervise(
 ) -> Result<Supervised, Failure> {
     ready.start.attached = attached.is_some();
     ready.start.detach_keys = attached.map(|(options, _)| options.detach_keys.clone()).unwrap_or_default();
+    narrate::launch(ready);
     let fds: Vec<_> = [ready.bundle.as_fd()].into_iter().chain(ready.filter.iter().map(|fd| fd.as_fd())).collect();
     let session = monitor.start(&ready.start, &fds)?;
     // All that is left is to wait: the code that parsed and composed need not stay in memory.

@@ -193,6 +193,7 @@ fn check_source(path: &Path, create: bool) -> Result<(), Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && create => {
             std::fs::create_dir_all(path).map_err(|error| {
                 Failure::say(FailureKind::Invalid, format!("make the bind source {}: {error}", path.display()))
+                    .hint("name a directory that is there, or one that you may make".to_owned())
             })
         }
         Err(error) => {
