@@ -13,7 +13,7 @@ use super::plan::Plan;
 use super::wire::{self, Report};
 use crate::sys::clone::{Child, Namespaces, clone3};
 use crate::sys::idmap::{Helpers, write_directly};
-use crate::sys::message;
+use crate::sys::{failpoint, message};
 
 /// How the id maps of a new user namespace are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +84,7 @@ impl Forked {
             child::walk(plan, &Birth { wire: theirs.as_fd(), stdio, target: None }, fresh)
         });
         let child = child.map_err(|error| LaunchError::Namespaces(error.into()))?;
+        failpoint::reach!("launch.cloned");
         Ok(Self { child: Held { child: Some(child), wire: ours } })
     }
 
@@ -97,7 +98,9 @@ impl Forked {
                 }
             }
         }
+        failpoint::reach!("launch.mapped");
         message::send(self.child.wire.as_fd(), &[wire::MAPPED], &[]).map_err(wire_error)?;
+        failpoint::reach!("launch.held");
         Ok(self.child)
     }
 }
@@ -133,6 +136,7 @@ impl Held {
                 Some(Report::Born { .. }) | None => break,
             }
         }
+        failpoint::reach!("launch.executed");
         let child = self.child.take().ok_or(LaunchError::Died(255))?;
         if ready {
             return Ok(Running { child, terminal, program });

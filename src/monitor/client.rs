@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::io::Errno;
 
 use super::protocol::{self, Cargo, Control, Event, Start, WireError};
-use crate::sys::{exec, message};
+use crate::sys::{exec, failpoint, message};
 
 /// Why no monitor could be started.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +49,9 @@ impl Idle {
         if !attached {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         }
-        let process = command
-            .arg0("pybox")
-            .arg("__monitor")
-            .arg(theirs.as_raw_fd().to_string())
-            .env_clear()
-            .spawn()
-            .map_err(SpawnError::Start)?;
+        command.arg0("pybox").arg("__monitor").arg(theirs.as_raw_fd().to_string()).env_clear();
+        failpoint::hand_on(&mut command);
+        let process = command.spawn().map_err(SpawnError::Start)?;
         Ok(Self { session: Session { control: ours, process: Some(process) } })
     }
 

@@ -21,7 +21,7 @@ use super::record::{self, Exit, Run};
 use super::timers::{self, Backoff};
 use super::{happenings, timers::is_due};
 use crate::model::lifecycle::ProcessIdentity;
-use crate::sys::{identity, startup};
+use crate::sys::{failpoint, identity, startup};
 
 /// How long output that nobody takes is waited for when the program has ended.
 const DRAIN: u64 = 10_000;
@@ -145,6 +145,7 @@ impl Life {
         }
         let started = self.started();
         self.connections.tell(BORN, &started, &[]);
+        failpoint::reach!("monitor.started_told");
         // What launching took is not needed for waiting.
         startup::forget_code();
         loop {
@@ -237,6 +238,7 @@ impl Life {
             }
             let first = self.now.as_ref().map(|now| now.running.child.pid);
             if first == Some(pid.as_raw_pid().unsigned_abs()) {
+                failpoint::reach!("monitor.exit_reaped");
                 self.exit_code = Some(code);
                 self.drained_by = timers::after(DRAIN);
                 if let Some(now) = &mut self.now {
@@ -260,6 +262,7 @@ impl Life {
         }
         let Some(now) = &mut self.now else { return };
         let mut leaving = now.output.turn(is_ready);
+        failpoint::reach!("monitor.output_copied");
         leaving.extend(now.input.turn(is_ready).by_keys);
         if self.exit_code.is_some() {
             // As long as somebody takes it, it is waited for.
@@ -438,7 +441,9 @@ impl Life {
     /// Writes down the end, lets go of the bundle, and tells everybody, in this order: who hears of the end can
     /// start it again at once.
     fn finish(mut self, exit: &Exit) -> Result<(), MonitorError> {
+        failpoint::reach!("monitor.over");
         let mut written = record::write(self.bundle.as_fd(), record::EXIT, exit);
+        failpoint::reach!("monitor.exit_written");
         for _ in 0..50 {
             if written.is_ok() {
                 break;
@@ -453,6 +458,7 @@ impl Life {
         let _ = rustix::fs::unlinkat(&self.bundle, SOCKET, rustix::fs::AtFlags::empty());
         let removed_by_engine = self.start.attached && self.connections.has(BORN);
         let _ = rustix::fs::flock(&self.bundle, rustix::fs::FlockOperation::Unlock);
+        failpoint::reach!("monitor.unlocked");
         let event = Event::Exited { exit_code: exit.exit_code };
         self.connections.tell_all(&event, |connection| {
             connection.id == BORN
@@ -461,6 +467,7 @@ impl Life {
                 || connection.waits_for_start
                 || connection.attached
         });
+        failpoint::reach!("monitor.end_told");
         if !removed_by_engine {
             super::finish::run(&self.start.finish);
         }

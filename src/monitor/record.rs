@@ -115,6 +115,7 @@ pub const HEALTH: &str = "health.json";
 /// Those of the file system.
 pub fn write<T: Serialize>(bundle: BorrowedFd<'_>, name: &str, record: &T) -> std::io::Result<()> {
     let temporary = format!(".{name}");
+    crate::sys::failpoint::fails!("record.write")?;
     let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mode = Mode::RUSR | Mode::WUSR;
     let mut file = std::fs::File::from(rustix::fs::openat(bundle, temporary.as_str(), flags, mode)?);
@@ -141,8 +142,7 @@ pub fn read<T: DeserializeOwned>(bundle: BorrowedFd<'_>, name: &str) -> std::io:
 
 /// Now, in milliseconds since the epoch.
 pub fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    i64::try_from(crate::sys::clock::since_epoch().as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

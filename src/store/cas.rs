@@ -17,6 +17,7 @@ use super::error::StoreError;
 use super::lock::{Lock, Wait};
 use super::{Durability, Store, atomic};
 use crate::model::digest::{Algorithm, Digest, Hasher};
+use crate::sys::failpoint;
 
 /// After so many bytes the kernel is asked to start writing them out: the sync
 /// at the end then has little left to wait for.
@@ -179,6 +180,7 @@ impl Ingest {
     /// # Errors
     /// [`StoreError::NoSpace`], or what write(2) says.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        failpoint::fails!("blob.write").map_err(StoreError::errno("write", &self.path))?;
         self.file.write_all(bytes).map_err(StoreError::io("write", &self.path))?;
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
@@ -279,11 +281,14 @@ impl Drop for Spool {
 }
 
 fn commit(file: &File, from: &Path, to: &Path) -> Result<(), StoreError> {
+    failpoint::fails!("blob.sync").map_err(StoreError::errno("sync", from))?;
     file.sync_data().map_err(StoreError::io("sync", from))?;
+    failpoint::reach!("blob.synced");
     if !atomic::rename_new(from, to)? {
         // Somebody else has brought the same bytes.
         std::fs::remove_file(from).map_err(StoreError::io("remove", from))?;
     }
+    failpoint::reach!("blob.named");
     Ok(())
 }
 

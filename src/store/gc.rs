@@ -7,13 +7,14 @@
 //! happens afterwards, without lock.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::db::{self, Abort};
 use super::lock::{Attempt, Lock};
 use super::{Durability, Store, StoreError, clock, trash};
 use crate::model::digest::{Algorithm, Digest};
 use crate::model::id::ContainerId;
+use crate::sys::clock::time_of_day;
 
 /// Objects a transaction: others wait for so many renames at most.
 const BATCH: usize = 128;
@@ -37,7 +38,7 @@ impl Age {
     fn accepts(self, path: &Path, least: Duration) -> bool {
         let old = || {
             let modified = std::fs::symlink_metadata(path).and_then(|file| file.modified()).ok()?;
-            Some(SystemTime::now().duration_since(modified).unwrap_or_default() >= least)
+            Some(time_of_day().duration_since(modified).unwrap_or_default() >= least)
         };
         self == Self::Any || old().unwrap_or(false)
     }

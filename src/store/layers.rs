@@ -22,6 +22,7 @@ use super::image::Image;
 use super::lock::{Lock, Wait};
 use super::{Durability, Store, atomic, cas, clock, db, trash};
 use crate::model::digest::Digest;
+use crate::sys::failpoint;
 
 /// What the worker found out about a layer while unpacking it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,7 +163,9 @@ impl Store {
         };
         let marker = serde_json::to_vec(&Marker { stats: *stats, boot: boot.clone() }).unwrap_or_default();
         let durability = if settle == Settle::Now { Durability::Durable } else { Durability::Throwaway };
+        failpoint::reach!("layer.unpacked");
         cas::write_marker(&complete(&staging), &marker, durability)?;
+        failpoint::reach!("layer.marked");
         let place = self.layout.layer(&diff_id);
         if !atomic::rename_new(&staging, &place)? {
             // What stands there is not whole, or begin_layer would have said so.
@@ -170,6 +173,7 @@ impl Store {
             atomic::rename_new(&staging, &place)?;
             trash::delete(old.into_iter());
         }
+        failpoint::reach!("layer.named");
         if settle == Settle::Now {
             atomic::sync_directory(&self.layout.layers())?;
         }

@@ -19,6 +19,7 @@ use crate::monitor::protocol::{Control, Event, StopWish, WireError};
 use crate::store::bundle::Bundle;
 use crate::store::containers::Container;
 use crate::store::{Access, Store};
+use crate::sys::failpoint;
 
 /// How many containers are dealt with at the same time.
 const AT_ONCE: usize = 32;
@@ -70,6 +71,7 @@ impl Engine {
         let bundle = store.open_bundle(&container.id)?;
         let answer = Session::connect(bundle.as_fd()).and_then(|session| {
             session.control(&Control::Stop(wish))?;
+            failpoint::reach!("stop.asked");
             end(&session)
         });
         match answer {
@@ -78,6 +80,7 @@ impl Engine {
             Err(WireError::Closed) => without_words(&bundle, container)?,
             Err(error) => return Err(error.into()),
         }
+        failpoint::reach!("stop.end_seen");
         self.fold(store, container);
         Ok(())
     }
@@ -86,6 +89,7 @@ impl Engine {
         let bundle = store.open_bundle(&container.id)?;
         let session = Session::connect(bundle.as_fd())?;
         session.control(&Control::Restart(wish))?;
+        failpoint::reach!("restart.asked");
         loop {
             match session.next()? {
                 Event::Started { init, monitor } => {

@@ -12,6 +12,7 @@ use crate::model::lifecycle::Lifecycle;
 use crate::snapshot::worker::view::{Stage, Task};
 use crate::store::containers::Container;
 use crate::store::{Access, Spool, Store};
+use crate::sys::failpoint;
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
@@ -29,6 +30,7 @@ impl Engine {
         if paused {
             self.act_once(&name, Action::Pause)?;
         }
+        failpoint::reach!("commit.paused");
         let fill = |spool: &mut Spool| {
             let filled = self.fill(&store, &container, spool);
             if paused {
@@ -60,7 +62,10 @@ impl Engine {
         loop {
             match reader.read(&mut buffer) {
                 Ok(0) => return finish(Ok(()), worker),
-                Ok(count) => spool.append(buffer.get(..count).unwrap_or_default())?,
+                Ok(count) => {
+                    spool.append(buffer.get(..count).unwrap_or_default())?;
+                    failpoint::reach!("commit.spooling");
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     return Err(Failure::say(FailureKind::Host, format!("read the container's changes: {error}")));

@@ -18,7 +18,7 @@ use crate::monitor::{program, record};
 use crate::store::bundle::{Bundle, BundleFile};
 use crate::store::containers::Container;
 use crate::store::{Access, Store, StoreError};
-use crate::sys::startup;
+use crate::sys::{failpoint, startup};
 
 /// A container that can be started: its bundle is locked.
 pub(super) struct Ready {
@@ -126,11 +126,13 @@ fn ready(store: &Store, id: &ContainerId) -> Result<Option<Ready>, Failure> {
     }
     // Whoever had the lock before may have removed it, or started it and seen it end.
     let container = store.find_container(id.as_str())?;
+    failpoint::reach!("start.bundle_locked");
     let start = supervision::read(&bundle, &container)?;
     let filter = filter::compiled(store, &read_spec(&bundle, &container)?, &mut |_| {})?;
     for old in [record::RUN, record::EXIT, record::HEALTH] {
         remove(&bundle, old)?;
     }
+    failpoint::reach!("start.records_removed");
     Ok(Some(Ready { container, bundle, filter, start }))
 }
 
@@ -176,13 +178,17 @@ pub(super) fn supervise(
     ready.start.attached = attached.is_some();
     ready.start.detach_keys = attached.map(|(options, _)| options.detach_keys.clone()).unwrap_or_default();
     let fds: Vec<_> = [ready.bundle.as_fd()].into_iter().chain(ready.filter.iter().map(|fd| fd.as_fd())).collect();
+    failpoint::reach!("start.before_told");
     let session = monitor.start(&ready.start, &fds)?;
+    failpoint::reach!("start.told");
     // All that is left is to wait: the code that parsed and composed need not stay in memory.
     startup::forget_code();
     match session.next()? {
         protocol::Event::Started { init, monitor } => {
+            failpoint::reach!("start.started_seen");
             let lifecycle = Lifecycle::Running { init, monitor, since: record::now() };
             note(store, &ready.container, lifecycle)?;
+            failpoint::reach!("start.row_running");
         }
         protocol::Event::Failed { message, hint, exit_code } => return Err(failed(message, hint, exit_code)),
         protocol::Event::Exited { exit_code } => return ended(session, exit_code),
@@ -191,8 +197,12 @@ pub(super) fn supervise(
     let Some((options, signals)) = attached else { return Ok(Outcome::Left) };
     let request = &ready.container.request;
     let raw = request.tty && request.interactive && options.input;
+    failpoint::reach!("start.attached");
     match attach::stay(&session, signals, raw, options.pass_signals)? {
-        Outcome::Ended(code) => ended(session, code),
+        Outcome::Ended(code) => {
+            failpoint::reach!("start.exit_seen");
+            ended(session, code)
+        }
         Outcome::Left => Ok(Outcome::Left),
     }
 }
