@@ -95,13 +95,16 @@ impl Life {
         (signals, listener): (SignalFd, OwnedFd),
         caller: Option<Caller>,
     ) -> Result<Self, MonitorError> {
-        let launched = Incarnation::launch(&start, filter.as_ref(), &bundle);
+        let monitor = name(std::process::id())?;
+        let mut run = Run { init: None, monitor, since: record::now(), paused: false, restarts: 0, last: None };
+        let launched = Incarnation::launch(&start, filter.as_ref(), &bundle, |pid| note_held(&mut run, &bundle, pid));
         if launched.is_err() {
-            let _ = rustix::fs::unlinkat(&bundle, SOCKET, rustix::fs::AtFlags::empty());
+            // Nothing runs, and nothing is to say that something does.
+            for name in [SOCKET, record::RUN] {
+                let _ = rustix::fs::unlinkat(&bundle, name, rustix::fs::AtFlags::empty());
+            }
         }
         let now = launched?;
-        let monitor = name(std::process::id())?;
-        let run = Run { init: None, monitor, since: record::now(), paused: false, restarts: 0, last: None };
         let mut life = Self {
             timeout_at: start.timeout.and_then(timers::after),
             health: start.health.clone().map(Watch::new),
@@ -125,7 +128,7 @@ impl Life {
             rests: Cell::new(false),
             over: None,
         };
-        life.is_up(now)?;
+        life.is_up(now);
         if let Some(caller) = caller {
             let keys = life.start.detach_keys.clone();
             life.attach(BORN, caller, life.start.interactive, &keys)
@@ -365,10 +368,13 @@ impl Life {
         self.start.attached = false;
         super::incarnation::make_mountable(&self.bundle);
         self.run.restarts = if by_wish { 0 } else { self.run.restarts + 1 };
-        let launched = Incarnation::launch(&self.start, self.filter.as_ref(), &self.bundle);
+        let (run, bundle) = (&mut self.run, &self.bundle);
+        let launched =
+            Incarnation::launch(&self.start, self.filter.as_ref(), bundle, |pid| note_held(run, bundle, pid));
         startup::forget_code();
-        match launched.and_then(|now| self.is_up(now)) {
-            Ok(()) => {
+        match launched {
+            Ok(now) => {
+                self.is_up(now);
                 let started = self.started();
                 self.connections.tell_all(&started, |connection| std::mem::take(&mut connection.waits_for_start));
                 self.tell_happening("restart", &[]);
@@ -390,25 +396,13 @@ impl Life {
         }
     }
 
-    /// Notes that it runs.
-    fn is_up(&mut self, now: Incarnation) -> Result<(), MonitorError> {
-        // A process that has ended already has no start any more; nothing can be mistaken for it then.
-        let pid = now.running.child.pid;
-        let started_ticks = identity::started_ticks(pid).unwrap_or(0);
-        let boot_id = self.run.monitor.boot_id.clone();
-        self.run.init = Some(ProcessIdentity { pid, started_ticks, boot_id });
-        self.run.since = record::now();
-        self.run.paused = false;
+    /// It runs.
+    fn is_up(&mut self, now: Incarnation) {
         self.up_since = Instant::now();
-        if let Err(error) = self.write_run() {
-            now.running.child.kill();
-            return Err(MonitorError::System("write run.json of the container", error));
-        }
         self.now = Some(now);
         self.timeout_at = self.start.timeout.and_then(timers::after);
         self.tell_happening("start", &[]);
         self.begin_checks();
-        Ok(())
     }
 
     fn started(&self) -> Event {
@@ -473,6 +467,16 @@ impl Life {
         }
         written.map_err(|error| MonitorError::System("write exit.json of the container", error))
     }
+}
+
+/// Writes down whose process it is before it executes anything: if we are killed from then on, it is found by this.
+fn note_held(run: &mut Run, bundle: &OwnedFd, pid: u32) -> Result<(), MonitorError> {
+    // A process that has ended already has no start any more; nothing can be mistaken for it then.
+    let started_ticks = identity::started_ticks(pid).unwrap_or(0);
+    run.init = Some(ProcessIdentity { pid, started_ticks, boot_id: run.monitor.boot_id.clone() });
+    (run.since, run.paused) = (record::now(), false);
+    record::write(bundle.as_fd(), record::RUN, run)
+        .map_err(|error| MonitorError::System("write run.json of the container", error))
 }
 
 /// The identity of a process that lives.
