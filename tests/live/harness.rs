@@ -43,8 +43,9 @@ impl Live {
             live.user.owns(&path, 0o700)?;
         }
         // A name of its own for the program: who runs it can then be found in /proc.
+        let built = std::env::var_os("PYBOX_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_pybox").into());
         let program = live.program();
-        fs::hard_link(copy_of_program(&base)?, &program).map_err(at(&program))?;
+        fs::hard_link(copied(Path::new(&built), &base.join("program"))?, &program).map_err(at(&program))?;
         Ok(live)
     }
 
@@ -329,34 +330,31 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
     told
 }
 
-/// The program where the test user can reach it: the checkout may lie under /root.
-fn copy_of_program(base: &Path) -> Result<PathBuf> {
-    let built = std::env::var_os("PYBOX_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_pybox").into());
-    let built = PathBuf::from(built);
-    let facts = fs::metadata(&built).map_err(at(&built))?;
-    let changed = facts.modified().map_err(at(&built))?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+/// A program, in `place`, where the test user can reach it: the checkout may lie under /root.
+pub(crate) fn copied(built: &Path, place: &Path) -> Result<PathBuf> {
+    let facts = fs::metadata(built).map_err(at(built))?;
+    let changed = facts.modified().map_err(at(built))?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let name = format!("{}-{}", facts.len(), changed.as_nanos());
-    let kept = base.join("program");
-    fs::create_dir_all(&kept).map_err(at(&kept))?;
-    let _held = lock(&base.join("program.lock"))?;
-    for entry in fs::read_dir(&kept).map_err(at(&kept))?.flatten() {
+    fs::create_dir_all(place).map_err(at(place))?;
+    let _held = lock(&place.with_extension("lock"))?;
+    for entry in fs::read_dir(place).map_err(at(place))?.flatten() {
         // Of an earlier build; tests that still run it have links of their own.
         if !entry.file_name().to_string_lossy().starts_with(&name) {
-            fs::remove_file(entry.path()).map_err(at(&kept))?;
+            fs::remove_file(entry.path()).map_err(at(place))?;
         }
     }
-    let place = kept.join(&name);
-    if !place.exists() {
-        let partial = kept.join(format!("{name}.new"));
-        fs::copy(&built, &partial).map_err(at(&partial))?;
+    let copy = place.join(&name);
+    if !copy.exists() {
+        let partial = place.join(format!("{name}.new"));
+        fs::copy(built, &partial).map_err(at(&partial))?;
         fs::set_permissions(&partial, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(at(&partial))?;
-        fs::rename(&partial, &place).map_err(at(&place))?;
+        fs::rename(&partial, &copy).map_err(at(&copy))?;
     }
-    Ok(place)
+    Ok(copy)
 }
 
 /// Processes that run the test's program or have mounts of the test's directory.
-fn processes_of(dir: &Path) -> Vec<(u32, String)> {
+pub(crate) fn processes_of(dir: &Path) -> Vec<(u32, String)> {
     let marker = dir.to_string_lossy().into_owned();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {

@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "all of this is test code")]
 
 mod fixture;
+mod guest;
 mod harness;
 mod health;
 
