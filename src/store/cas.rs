@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::fs::{Advice, OFlags};
 
 use super::error::StoreError;
-use super::lock::{Lock, Wait};
+use super::lock::{self, Lock, Wait};
 use super::{Durability, Store, atomic};
 use crate::model::digest::{Algorithm, Digest, Hasher};
 use crate::sys::failpoint;
@@ -107,9 +107,9 @@ impl Store {
         let wait = Wait::Until(Duration::from_secs(30));
         let _lock = Lock::acquire(&self.layout.ingest_lock(digest), &format!("blob {digest}"), wait)?;
         remove_siblings(&place);
-        let temporary = atomic::sibling(&place);
-        let committed = atomic::create(&temporary, bytes, 0o600)
-            .and_then(|file| commit(&file, &temporary, &self.layout.blob(digest)));
+        let (file, temporary) = create_locked(&place)?;
+        let written = (&file).write_all(bytes).map_err(StoreError::io("write", &temporary));
+        let committed = written.and_then(|()| commit(&file, &temporary, &self.layout.blob(digest)));
         if committed.is_err() {
             let _ = std::fs::remove_file(&temporary);
         }
@@ -152,8 +152,7 @@ impl Store {
     /// # Errors
     /// What the file system says.
     pub fn spool(&self) -> Result<Spool, StoreError> {
-        let path = atomic::sibling(&self.layout.ingests().join("spool"));
-        let file = atomic::create(&path, b"", 0o600)?;
+        let (file, path) = create_locked(&self.layout.ingests().join("spool"))?;
         let blobs = self.layout.blobs(Algorithm::Sha256);
         Ok(Spool { file, path, blobs, length: 0, hasher: Hasher::new(Algorithm::Sha256) })
     }
@@ -277,6 +276,17 @@ impl Drop for Spool {
     fn drop(&mut self) {
         // Not there any more if it was kept.
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// A new file beside `place`, locked as long as it is open: nobody takes it for abandoned.
+fn create_locked(place: &Path) -> Result<(File, PathBuf), StoreError> {
+    loop {
+        let path = atomic::sibling(place);
+        let file = atomic::create(&path, b"", 0o600)?;
+        if lock::claim(&file) {
+            return Ok((file, path));
+        }
     }
 }
 
