@@ -44,7 +44,8 @@ impl From<SeccompError> for Failure {
 
 impl From<WireError> for Failure {
     fn from(error: WireError) -> Self {
-        Self::new(FailureKind::Internal, &error)
+        let hint = matches!(error, WireError::Deaf).then(|| "end it all the same: pybox rm -f CONTAINER".to_owned());
+        Self::new(FailureKind::Internal, &error).hint(hint)
     }
 }
 

@@ -74,6 +74,7 @@ impl Session {
         match message::connect(bundle, protocol::SOCKET) {
             Ok(control) => Ok(Self { control, process: None }),
             Err(Errno::NOENT | Errno::CONNREFUSED) => Err(WireError::Closed),
+            Err(Errno::AGAIN) => Err(WireError::Deaf),
             Err(error) => Err(WireError::Socket(error.into())),
         }
     }

@@ -97,6 +97,7 @@ impl Life {
     ) -> Result<Self, MonitorError> {
         let monitor = name(std::process::id())?;
         let mut run = Run { init: None, monitor, since: record::now(), paused: false, restarts: 0, last: None };
+        record::make_room(bundle.as_fd());
         let launched = Incarnation::launch(&start, filter.as_ref(), &bundle, |pid| note_held(&mut run, &bundle, pid));
         if launched.is_err() {
             // Nothing runs, and nothing is to say that something does.
@@ -183,8 +184,8 @@ impl Life {
         fds.extend(streams.iter().map(|(fd, flags)| PollFd::new(fd, *flags)));
         fds.extend(door.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
         let clock = [self.health.as_ref().and_then(Watch::clock), self.now.as_ref().and_then(|now| now.output.clock())];
-        let clock =
-            timers::until([self.kill_at, self.timeout_at, self.start_at, self.drained_by].into_iter().chain(clock));
+        let ours = [self.kill_at, self.timeout_at, self.start_at, self.drained_by, self.connections.clock()];
+        let clock = timers::until(ours.into_iter().chain(clock));
         self.sleep(&mut fds, clock)?;
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         Ok(Ready {
@@ -303,6 +304,7 @@ impl Life {
             now.output.retry();
         }
         self.check_health();
+        self.connections.by_the_clock();
     }
 
     /// Kills the first process, and with it all in its pid namespace.

@@ -201,6 +201,9 @@ pub enum WireError {
     /// The other side has gone.
     #[error("the container's monitor has gone")]
     Closed,
+    /// The other side is there, and lets nobody in.
+    #[error("the container's monitor does not answer")]
+    Deaf,
     /// The content.
     #[error("understand the container's monitor")]
     Content(#[source] serde_json::Error),
