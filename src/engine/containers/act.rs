@@ -252,12 +252,7 @@ pub(super) fn kill_for_good(bundle: &Bundle, container: &Container) -> Result<()
     if wait_until_free(bundle, Duration::from_millis(500)) {
         return Ok(());
     }
-    if let Some((init, monitor)) = reconcile::processes(bundle) {
-        reconcile::kill(&monitor);
-        if let Some(init) = init {
-            reconcile::kill(&init);
-        }
-    }
+    reconcile::kill_all(bundle, &container.lifecycle);
     if wait_until_free(bundle, Duration::from_secs(5)) {
         return Ok(());
     }
