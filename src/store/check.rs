@@ -51,12 +51,12 @@ pub enum Remedy {
 }
 
 impl Store {
-    /// Looks at everything.
+    /// Looks at everything but the database itself, see [`Store::damage`].
     ///
     /// # Errors
     /// If it cannot be looked at: that is no finding.
     pub fn check(&self, depth: Depth) -> Result<Vec<Finding>, StoreError> {
-        let mut findings = self.check_database()?;
+        let mut findings = Vec::new();
         self.check_images(&mut findings)?;
         self.check_names_of_blobs(depth, &mut findings)?;
         self.check_layers(&mut findings)?;
@@ -88,9 +88,9 @@ impl Store {
         }
     }
 
-    /// I1: the database holds together.
-    fn check_database(&self) -> Result<Vec<Finding>, StoreError> {
-        let lines = self.db.read(|db| {
+    /// I1: what is wrong with the database, line by line.
+    pub(super) fn check_database(&self) -> Result<Vec<String>, StoreError> {
+        self.db.read(|db| {
             let mut check = db.prepare("PRAGMA integrity_check")?;
             let mut lines: Vec<String> = check.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
             lines.retain(|line| line != "ok");
@@ -100,11 +100,7 @@ impl Store {
                 lines.push(format!("a row of table {} refers to nothing", table?));
             }
             Ok(lines)
-        })?;
-        let subject = self.layout.database().display().to_string();
-        let command = "keep a copy of it, then remove it: images can be pulled again".to_owned();
-        let finding = |what| Finding { subject: subject.clone(), what, remedy: Remedy::Command(command.clone()) };
-        Ok(lines.into_iter().map(finding).collect())
+        })
     }
 
     /// I3: what an image refers to is here.

@@ -256,11 +256,7 @@ impl StoreError {
             Self::NewerSchema { .. } => {
                 "use the newer pybox that wrote it, or another directory with --root or PYBOX_ROOT".to_owned()
             }
-            Self::Damaged { path, .. } => format!(
-                "move it away (mv {0} {0}.damaged); images can then be pulled again, and containers' files stay in \
-                 the containers directory beside it",
-                path.display()
-            ),
+            Self::Damaged { .. } => "make it anew from what lies beside it: pybox check --repair".to_owned(),
             Self::NoSpace { .. } => {
                 "free space on that file system; `pybox rmi IMAGE` and `pybox rm CONTAINER` do".to_owned()
             }

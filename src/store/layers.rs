@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::error::StoreError;
 use super::image::Image;
 use super::lock::{Lock, Wait};
-use super::{Durability, Store, atomic, cas, clock, db, trash};
+use super::{Durability, Layout, Store, atomic, cas, clock, db, trash};
 use crate::model::digest::Digest;
 use crate::sys::failpoint;
 
@@ -233,16 +233,8 @@ impl Store {
         Ok(uses)
     }
 
-    /// What the marker on disk says, if the layer is whole.
-    pub(super) fn marker_of(&self, diff_id: &Digest) -> Option<(LayerStats, Option<String>)> {
-        self.marker(diff_id).map(|marker| (marker.stats, marker.boot))
-    }
-
     fn marker(&self, diff_id: &Digest) -> Option<Marker> {
-        let text = std::fs::read(complete(&self.layout.layer(diff_id))).ok()?;
-        let marker: Marker = serde_json::from_slice(&text).ok()?;
-        let certain = marker.boot.as_ref().is_none_or(|boot| *boot == clock::boot_id());
-        certain.then_some(marker)
+        marker(&self.layout, diff_id)
     }
 
     /// Removes what killed processes left of a layer whose lock we hold.
@@ -265,6 +257,18 @@ impl Store {
         let directory = std::fs::File::open(&layers).map_err(StoreError::io("open", &layers))?;
         rustix::fs::syncfs(directory).map_err(StoreError::errno("sync", &layers))
     }
+}
+
+/// What the marker on disk says, if the layer is whole.
+pub(super) fn marker_in(layout: &Layout, diff_id: &Digest) -> Option<(LayerStats, Option<String>)> {
+    marker(layout, diff_id).map(|marker| (marker.stats, marker.boot))
+}
+
+fn marker(layout: &Layout, diff_id: &Digest) -> Option<Marker> {
+    let text = std::fs::read(complete(&layout.layer(diff_id))).ok()?;
+    let marker: Marker = serde_json::from_slice(&text).ok()?;
+    let certain = marker.boot.as_ref().is_none_or(|boot| *boot == clock::boot_id());
+    certain.then_some(marker)
 }
 
 /// The marker of the layer in `directory`, written last.
