@@ -40,6 +40,8 @@ pub struct Connection {
     pub waits_for_start: bool,
     /// Its streams are connected.
     pub attached: bool,
+    /// All is frozen for as long as it lasts.
+    pub holds: bool,
 }
 
 /// All of them.
@@ -69,6 +71,7 @@ impl Connections {
             waits_for_last_end: false,
             waits_for_start: false,
             attached: false,
+            holds: false,
         });
         self.next += 1;
     }

@@ -132,6 +132,8 @@ pub enum Control {
     Restart(StopWish),
     /// Freeze all its processes. Answered by [`Event::Done`] or [`Event::Failed`].
     Pause,
+    /// The same for as long as this connection lasts: whoever asks may be killed. Answered in the same way.
+    Hold,
     /// Let them go on. Answered by [`Event::Done`] or [`Event::Failed`].
     Unpause,
     /// Run one more process inside. On board: a file with `process` of the OCI

@@ -94,7 +94,8 @@ impl Engine {
             match session.next()? {
                 Event::Started { init, monitor } => {
                     let lifecycle = Lifecycle::Running { init, monitor, since: crate::monitor::record::now() };
-                    return super::start::note(store, container, lifecycle);
+                    let _ = super::start::note(store, container, lifecycle);
+                    return Ok(());
                 }
                 Event::Failed { message, hint, exit_code } => {
                     self.fold(store, container);
@@ -178,21 +179,43 @@ fn pause(store: &Store, container: &Container, freeze: bool) -> Result<(), Failu
     }
     let bundle = store.open_bundle(&container.id)?;
     let session = Session::connect(bundle.as_fd())?;
-    session.control(if freeze { &Control::Pause } else { &Control::Unpause })?;
-    loop {
-        match session.next()? {
-            Event::Done => break,
-            Event::Failed { message, hint, .. } => return Err(Failure { kind: FailureKind::Host, message, hint }),
-            Event::Exited { .. } => return Err(not_running(container)),
-            Event::Started { .. } | Event::Executed { .. } => {}
-        }
-    }
+    let control = if freeze { Control::Pause } else { Control::Unpause };
+    self::freeze(&session, container, &control)?;
     let lifecycle = match container.lifecycle.clone() {
         Lifecycle::Running { init, monitor, since } if freeze => Lifecycle::Paused { init, monitor, since },
         Lifecycle::Paused { init, monitor, since } if !freeze => Lifecycle::Running { init, monitor, since },
         other => other,
     };
-    super::start::note(store, container, lifecycle)
+    // It is so, whatever the row says: who looks reads what the monitor has written.
+    let _ = super::start::note(store, container, lifecycle);
+    Ok(())
+}
+
+/// Freezes a container for as long as the answer lives.
+///
+/// # Errors
+/// If it does not run, or cannot be frozen.
+pub(super) fn hold(store: &Store, container: &Container) -> Result<Session, Failure> {
+    let bundle = store.open_bundle(&container.id)?;
+    let session = Session::connect(bundle.as_fd())?;
+    freeze(&session, container, &Control::Hold)?;
+    Ok(session)
+}
+
+/// Has the monitor freeze the container, or let it go on.
+///
+/// # Errors
+/// If it does not run, or the monitor cannot.
+pub(super) fn freeze(session: &Session, container: &Container, control: &Control) -> Result<(), Failure> {
+    session.control(control)?;
+    loop {
+        match session.next()? {
+            Event::Done => return Ok(()),
+            Event::Failed { message, hint, .. } => return Err(Failure { kind: FailureKind::Host, message, hint }),
+            Event::Exited { .. } => return Err(not_running(container)),
+            Event::Started { .. } | Event::Executed { .. } => {}
+        }
+    }
 }
 
 /// Ends a container whose monitor has no socket any more: a signal to the monitor, and

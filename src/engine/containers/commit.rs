@@ -3,12 +3,14 @@
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
 
+use super::act;
 use super::changes::open_upper;
 use super::copy::{finish, pipe};
 use super::view;
-use crate::engine::api::{Act, Action, Commit, Committed, Event, Failure, FailureKind};
+use crate::engine::api::{Commit, Committed, Event, Failure, FailureKind};
 use crate::engine::{Engine, happenings};
 use crate::model::lifecycle::Lifecycle;
+use crate::monitor::protocol::Control;
 use crate::snapshot::worker::view::{Stage, Task};
 use crate::store::containers::Container;
 use crate::store::{Access, Spool, Store};
@@ -26,27 +28,18 @@ impl Engine {
         let store = self.store(Access::Write)?;
         let container = self.find_container(&store, &commit.name)?;
         let paused = commit.pause && matches!(container.lifecycle, Lifecycle::Running { .. });
-        let name = container.id.to_string();
-        if paused {
-            self.act_once(&name, Action::Pause)?;
-        }
+        // It is frozen as long as we are there, and goes on if we are killed.
+        let held = if paused { Some(act::hold(&store, &container)?) } else { None };
         failpoint::reach!("commit.paused");
         let fill = |spool: &mut Spool| {
             let filled = self.fill(&store, &container, spool);
-            if paused {
-                // It goes on as soon as its files are read; that it cannot be is not to be passed over.
-                self.act_once(&name, Action::Unpause)?;
-            }
+            // It goes on as soon as its files are read; that it cannot be is not to be passed over.
+            held.as_ref().map_or(Ok(()), |session| act::freeze(session, &container, &Control::Unpause))?;
             filled
         };
         let id = self.commit_image(&store, (&container, commit), fill, events)?;
         happenings::of_container(&store, "commit", &container);
         Ok(Committed { id })
-    }
-
-    fn act_once(&self, name: &str, action: Action) -> Result<(), Failure> {
-        let outcome = self.act(&Act { names: vec![name.to_owned()], action }).into_iter().next();
-        outcome.unwrap_or_else(|| Err(Failure::say(FailureKind::Internal, "nothing was done"))).map(drop)
     }
 
     /// Writes what the container has changed as the archive of a layer.
