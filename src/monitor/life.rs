@@ -26,6 +26,9 @@ use crate::sys::{failpoint, identity, startup};
 /// How long output that nobody takes is waited for when the program has ended.
 const DRAIN: u64 = 10_000;
 
+/// How long a log that cannot be written is waited for then: nobody else waits for longer.
+const LOG: Duration = Duration::from_secs(4);
+
 /// After so long without anything to do, there will be nothing to do for long.
 const QUIET: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
@@ -97,7 +100,7 @@ impl Life {
     ) -> Result<Self, MonitorError> {
         let monitor = name(std::process::id())?;
         let mut run = Run { init: None, monitor, since: record::now(), paused: false, restarts: 0, last: None };
-        record::make_room(bundle.as_fd());
+        record::make_room(bundle.as_fd(), record::EXIT);
         let launched = Incarnation::launch(&start, filter.as_ref(), &bundle, |pid| note_held(&mut run, &bundle, pid));
         if launched.is_err() {
             // Nothing runs, and nothing is to say that something does.
@@ -318,10 +321,11 @@ impl Life {
     fn settle(&mut self) {
         let Some(exit_code) = self.exit_code else { return };
         let drained = self.now.as_ref().is_none_or(|now| now.output.is_drained());
-        if !drained && !is_due(self.drained_by) {
+        let held_back = self.now.as_ref().map_or(0, |now| now.output.held_back());
+        let sooner = if held_back > 0 { Duration::from_millis(DRAIN) - LOG } else { Duration::ZERO };
+        if !drained && !is_due(self.drained_by.and_then(|by| by.checked_sub(sooner))) {
             return;
         }
-        let held_back = self.now.as_ref().map_or(0, |now| now.output.held_back());
         if held_back > 0 {
             self.reason = Some(format!("its log could not be written, {held_back} bytes of output are lost"));
         }
@@ -413,7 +417,7 @@ impl Life {
     }
 
     pub(super) fn write_run(&self) -> std::io::Result<()> {
-        record::write(self.bundle.as_fd(), record::RUN, &self.run)
+        write_run(&self.bundle, &self.run)
     }
 
     /// What happens to it is told; who cannot be told has missed it.
@@ -477,8 +481,14 @@ fn note_held(run: &mut Run, bundle: &OwnedFd, pid: u32) -> Result<(), MonitorErr
     let started_ticks = identity::started_ticks(pid).unwrap_or(0);
     run.init = Some(ProcessIdentity { pid, started_ticks, boot_id: run.monitor.boot_id.clone() });
     (run.since, run.paused) = (record::now(), false);
-    record::write(bundle.as_fd(), record::RUN, run)
-        .map_err(|error| MonitorError::System("write run.json of the container", error))
+    write_run(bundle, run).map_err(|error| MonitorError::System("write run.json of the container", error))
+}
+
+/// Writes run.json, and takes the room for the next time.
+fn write_run(bundle: &OwnedFd, run: &Run) -> std::io::Result<()> {
+    let written = record::write(bundle.as_fd(), record::RUN, run);
+    record::make_room(bundle.as_fd(), record::RUN);
+    written
 }
 
 /// The identity of a process that lives.

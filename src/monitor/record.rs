@@ -109,14 +109,15 @@ pub const EXIT: &str = "exit.json";
 /// Name of [`HealthState`] in the bundle.
 pub const HEALTH: &str = "health.json";
 
-/// More than an [`Exit`] takes.
+/// More than a [`Run`] or an [`Exit`] takes.
 const ROOM: u64 = 4096;
 
-/// Takes the room that [`Exit`] will need: a disk that is full by then must not cost the exit code.
-pub fn make_room(bundle: BorrowedFd<'_>) {
+/// Takes the room that the record `name` will need: a disk that is full by then must not cost the exit code, or keep a
+/// container from being stopped, frozen or started again.
+pub fn make_room(bundle: BorrowedFd<'_>, name: &str) {
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    if let Ok(file) = rustix::fs::openat(bundle, temporary(EXIT).as_str(), flags, Mode::RUSR | Mode::WUSR) {
-        // Where the file system cannot keep room, the end is written as well as may be.
+    if let Ok(file) = rustix::fs::openat(bundle, temporary(name).as_str(), flags, Mode::RUSR | Mode::WUSR) {
+        // Where the file system cannot keep room, the record is written as well as may be.
         let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, ROOM);
     }
 }
@@ -176,7 +177,7 @@ mod tests {
         let exit = Exit { exit_code: 137, at: now(), since: now(), reason: None, by_user: false };
         write(bundle.as_fd(), EXIT, &exit).expect("write");
         assert_eq!(read(bundle.as_fd(), EXIT).expect("read"), Some(exit));
-        make_room(bundle.as_fd());
+        make_room(bundle.as_fd(), EXIT);
         assert_eq!(std::fs::metadata(dir.path().join(".exit.json")).expect("room").len(), ROOM);
         let exit = Exit { exit_code: 0, at: 1, since: 1, reason: None, by_user: true };
         write(bundle.as_fd(), EXIT, &exit).expect("write");
