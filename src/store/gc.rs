@@ -9,10 +9,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::db::{self, Abort};
 use super::bundle::{self, BundleFile};
+use super::db::{self, Abort};
 use super::lock::{Attempt, Lock, is_abandoned};
-use super::{Durability, Layout, Store, StoreError, clock, trash};
+use super::{Durability, Layout, Store, StoreError, trash};
 use crate::model::digest::{Algorithm, Digest};
 use crate::model::id::ContainerId;
 use crate::sys::clock::time_of_day;
@@ -65,9 +65,7 @@ impl Store {
     /// # Errors
     /// What the file system or the database says; all that went is gone.
     pub fn collect_garbage(&self, age: Age) -> Result<Collected, StoreError> {
-        self.db.write(Durability::Throwaway, |db| {
-            Ok(db::leases::delete_ended(db, &clock::boot_id(), clock::since_boot())?)
-        })?;
+        self.end_leases()?;
         let mut objects = self.named_objects()?;
         objects.sort();
         let mut collected = self.sweep_objects(objects.into_iter(), age)?;
@@ -78,9 +76,7 @@ impl Store {
         collected.leftovers = trash::delete(waiting.chain(discarded));
         collected.leftovers.sort();
         collected.leftovers.dedup();
-        if !self.layout.reserve().exists() {
-            db::open::keep_reserve(&self.layout);
-        }
+        self.renew_reserve();
         Ok(collected)
     }
 

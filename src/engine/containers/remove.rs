@@ -55,6 +55,7 @@ impl Engine {
         let foreign = store.remove_bundle(id)?;
         failpoint::reach!("remove.bundle_gone");
         let removed = self.remove_foreign(&foreign);
+        store.renew_reserve();
         failpoint::reach!("remove.files_gone");
         if let Some(gone) = gone_with.filter(|gone| gone.request.remove) {
             // As docker has it, --rm is -v too.

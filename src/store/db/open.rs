@@ -59,6 +59,10 @@ impl Db {
         if path.exists() {
             let db = Self::connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             if db.version()? != 0 {
+                // What somebody has removed is empty now, and no reason to fail.
+                for missing in layout.directories().iter().filter(|directory| !directory.exists()) {
+                    create_directory(missing)?;
+                }
                 return Ok(db);
             }
             // Its maker was killed before the first commit.
@@ -183,10 +187,12 @@ fn is_network_file_system(root: &Path) -> bool {
     NETWORK_FILE_SYSTEMS.contains(&(kind as u32))
 }
 
-/// Takes some room, to be given back when a removal finds none. A store without it works too.
+/// Takes some room, to be given back when a removal finds none. A store without it works too; on a disk with little
+/// left a smaller one does for a removal or two.
 pub(in crate::store) fn keep_reserve(layout: &Layout) {
     if let Ok(file) = std::fs::File::create(layout.reserve()) {
-        let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE);
+        let takes = |bytes| rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).is_ok();
+        let _ = [RESERVE, RESERVE / 4, RESERVE / 16].into_iter().any(takes);
     }
 }
 
