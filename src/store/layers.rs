@@ -132,7 +132,7 @@ impl Store {
             return Ok(None);
         }
         let lock = Lock::acquire(&self.layout.layer_lock(diff_id), &format!("layer {diff_id}"), wait)?;
-        if self.has_layer(diff_id) {
+        if self.has_layer(diff_id) || self.restore_marker(diff_id)? {
             return Ok(None);
         }
         let leftovers = self.clear_partial(diff_id)?;
@@ -145,6 +145,23 @@ impl Store {
             rustix::fs::chmod(path, mode).map_err(StoreError::errno("chmod", path))?;
         }
         Ok(Some(LayerIngest { diff_id: diff_id.clone(), staging, leftovers, _lock: lock }))
+    }
+
+    /// Writes the marker of a layer again, if the layer is in its place and the database knows that it was whole:
+    /// containers may run on it. Its lock is held.
+    fn restore_marker(&self, diff_id: &Digest) -> Result<bool, StoreError> {
+        if !self.layout.layer_diff(diff_id).is_dir() {
+            return Ok(false);
+        }
+        let known = self.db.read(|db| Ok(db::layers::stats(db, diff_id)?.zip(Some(db::layers::unsettled(db)?))))?;
+        let Some((stats, unsettled)) = known else { return Ok(false) };
+        let boot = unsettled.into_iter().find(|(unsettled, _)| unsettled == diff_id).map(|(_, boot)| boot);
+        if boot.as_ref().is_some_and(|boot| *boot != clock::boot_id()) {
+            return Ok(false);
+        }
+        let text = serde_json::to_vec(&Marker { stats, boot }).unwrap_or_default();
+        atomic::replace(&complete(&self.layout.layer(diff_id)), &text, 0o600, Durability::Durable)?;
+        Ok(true)
     }
 
     /// Gives an unpacked layer its place.

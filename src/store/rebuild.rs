@@ -68,7 +68,14 @@ impl Store {
     /// What the database says.
     pub fn adopt(&self, id: &ContainerId) -> Result<bool, StoreError> {
         let Some(container) = copy_of_row(&self.layout.container(id), id) else { return Ok(false) };
-        self.db.write(Durability::Durable, |db| insert_container(db, container))?;
+        self.db.write(Durability::Durable, |db| {
+            // A row without files, come back from a log that was cut, must not keep its name from one with files.
+            let of_name = db::containers::id_of_name(db, &container.name)?;
+            if let Some(other) = of_name.filter(|other| !self.layout.container(other).exists()) {
+                db::containers::delete(db, &other)?;
+            }
+            insert_container(db, container)
+        })?;
         Ok(true)
     }
 }
