@@ -39,9 +39,12 @@ impl Engine {
         let attached = signals.as_ref().map(|signals| (&options, signals));
         let outcome = start::supervise(&store, &mut ready, monitor, attached);
         failpoint::reach!("run.outcome_seen");
-        self.write_down(&store, &ready, &outcome)?;
+        let written = self.write_down(&store, &ready, &outcome);
         failpoint::reach!("run.outcome_written");
-        Ok(Ran { container: ready.container.id, code: outcome?.code() })
+        // Of two failures the first is the one to tell.
+        let code = outcome?.code();
+        written?;
+        Ok(Ran { container: ready.container.id, code })
     }
 
     pub(in crate::engine) fn create_container(
