@@ -108,6 +108,11 @@ impl LaunchError {
             ),
             Self::Workdir { .. } => Some("choose another directory with -w, or make it first".into()),
             Self::Ended => Some("pybox ps -a".into()),
+            Self::Step { operation, source }
+                if operation.starts_with("bind ") && errno(source) == Some(Errno::NOENT) =>
+            {
+                Some("make it again where `pybox inspect CONTAINER` says it is mounted from".into())
+            }
             Self::Map(MapError::Start(..)) => Some("install the helpers: sudo apt install uidmap".into()),
             _ => None,
         }
