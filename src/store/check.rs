@@ -195,7 +195,10 @@ impl Store {
                 continue;
             };
             // A bundle is locked before there is a row.
-            if rows.iter().all(|row| row.id != id) && bundle::is_free(&path) && self.find_container(id.as_str()).is_err() {
+            if rows.iter().all(|row| row.id != id)
+                && bundle::is_free(&path)
+                && self.find_container(id.as_str()).is_err()
+            {
                 let subject = path.display().to_string();
                 let what = "belongs to a container that does not exist".to_owned();
                 findings.push(Finding { subject, what, remedy: Remedy::DiscardBundle(id) });

@@ -1,19 +1,15 @@
 //! The program with failpoints, and what has to hold after each fault.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::fixture::cache::{at, reachable};
 use crate::fixture::{Result, skip};
+pub(crate) use crate::harness::long;
 use crate::harness::{Live, Outcome, Run, copied, processes_of};
 
 /// No command takes longer, whatever has happened before it.
 pub(crate) const PATIENCE: u64 = 10;
-
-/// Whether the numbers of SECURITY.md are wanted in full, and with them half an hour.
-pub(crate) fn long() -> bool {
-    std::env::var_os("PYBOX_TEST_LONG").is_some_and(|value| value == "1")
-}
 
 /// The world of a test with the program that has failpoints; the reason is told where there is none.
 pub(crate) fn armed() -> Option<Live> {
@@ -87,6 +83,12 @@ pub(crate) fn gone(live: &Live, after: &str) {
     whole(live, after);
 }
 
+/// Nothing temporary lies about.
+#[track_caller]
+pub(crate) fn temporary_free(live: &Live, after: &str) {
+    assert_eq!(temporary(live), Vec::<PathBuf>::new(), "after {after}");
+}
+
 /// Locks, and what is on its way to a place of its own.
 fn temporary(live: &Live) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -112,6 +114,6 @@ fn mounts(live: &Live) -> Vec<String> {
 }
 
 /// Processes of this test: the program's, and those in containers.
-pub(crate) fn processes(dir: &Path) -> Vec<u32> {
-    processes_of(dir).into_iter().map(|(pid, _)| pid).collect()
+pub(crate) fn processes(live: &Live) -> Vec<u32> {
+    processes_of(&live.dir, &live.store).into_iter().map(|(pid, _)| pid).collect()
 }

@@ -13,7 +13,24 @@ mod guest;
 #[path = "../live/harness.rs"]
 mod harness;
 
-mod aftermath;
+#[allow(dead_code, reason = "shared with the live tests, which use all of it")]
+#[path = "../live/person.rs"]
+mod person;
 
+mod aftermath;
+mod small_disk;
+
+mod clocks;
+mod corruption;
+mod crowds;
+mod floods;
+mod full_disk;
+mod histories;
+mod interruptions;
 mod killed_commands;
 mod killed_monitors;
+mod killed_verbs;
+mod recycled_pids;
+mod repetition;
+mod surroundings;
+mod vanishing;

@@ -17,11 +17,18 @@ use crate::fixture::cache::{at, lock, reachable};
 use crate::fixture::user::User;
 use crate::fixture::{Result, debian, registry, skip};
 
+/// Whether the numbers of SECURITY.md are wanted in full, which takes long.
+pub(crate) fn long() -> bool {
+    std::env::var_os("PYBOX_TEST_LONG").is_some_and(|value| value == "1")
+}
+
 /// The world of one test; removed when dropped.
 pub(crate) struct Live {
     pub(crate) user: User,
     /// Of the test user, and not for others.
     pub(crate) dir: PathBuf,
+    /// `PYBOX_ROOT`, in that directory unless a test has it elsewhere.
+    pub(crate) store: PathBuf,
     registry: &'static str,
 }
 
@@ -36,7 +43,8 @@ impl Live {
         let registry = registry::address()?;
         let base = reachable()?;
         let dir = tempfile::Builder::new().prefix("t.").tempdir_in(&base).map_err(at(&base))?.keep();
-        let live = Self { user, dir, registry };
+        let store = dir.join("root");
+        let live = Self { user, dir, store, registry };
         for name in ["", "home", "run", "tmp"] {
             let path = live.dir.join(name);
             fs::create_dir_all(&path).map_err(at(&path))?;
@@ -56,7 +64,7 @@ impl Live {
 
     /// `PYBOX_ROOT`.
     pub(crate) fn root(&self) -> PathBuf {
-        self.dir.join("root")
+        self.store.clone()
     }
 
     /// `127.0.0.1:PORT/NAME`.
@@ -135,7 +143,7 @@ impl Live {
         // The program's last process may be about to end when the command returns.
         let started = Instant::now();
         loop {
-            let mut left: Vec<_> = processes_of(&self.dir).into_iter().map(|(_, what)| what).collect();
+            let mut left: Vec<_> = processes_of(&self.dir, &self.store).into_iter().map(|(_, what)| what).collect();
             left.extend(
                 fs::read_dir(self.root().join("containers"))
                     .into_iter()
@@ -158,7 +166,7 @@ impl Drop for Live {
             return;
         }
         // Detached containers of a test that has failed.
-        for (pid, _) in processes_of(&self.dir) {
+        for (pid, _) in processes_of(&self.dir, &self.store) {
             nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).ok();
         }
         if let Err(error) = self.user.removes(&self.dir) {
@@ -354,8 +362,10 @@ pub(crate) fn copied(built: &Path, place: &Path) -> Result<PathBuf> {
 }
 
 /// Processes that run the test's program or have mounts of the test's directory.
-pub(crate) fn processes_of(dir: &Path) -> Vec<(u32, String)> {
+pub(crate) fn processes_of(dir: &Path, store: &Path) -> Vec<(u32, String)> {
     let marker = dir.to_string_lossy().into_owned();
+    // A store elsewhere may be mounted itself; a container is an overlay over it.
+    let upper = format!("upperdir={}", store.display());
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
@@ -363,7 +373,8 @@ pub(crate) fn processes_of(dir: &Path) -> Vec<(u32, String)> {
         let mounts = fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
         // A monitor is executed from memory; its working directory is the bundle.
         let place = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
-        if program.starts_with(dir) || place.starts_with(dir) || mounts.contains(&marker) {
+        let ours = program.starts_with(dir) || place.starts_with(dir) || place.starts_with(store);
+        if ours || mounts.contains(&marker) || mounts.contains(&upper) {
             found.push((pid, format!("process {pid} ({})", program.display())));
         }
     }

@@ -7,6 +7,7 @@ mod fixture;
 mod guest;
 mod harness;
 mod health;
+mod person;
 
 mod admin;
 mod bad_input;

@@ -125,9 +125,12 @@ fn a_lost_database_is_made_again_from_what_lies_beside_it() {
     let database = store.layout().database();
     drop(store);
     // Whoever looks first, and whatever has become of it.
-    for (access, damage) in
-        [(Access::Read, None), (Access::Write, None), (Access::Read, Some(vec![])), (Access::Write, Some(vec![9; 9000]))]
-    {
+    for (access, damage) in [
+        (Access::Read, None),
+        (Access::Write, None),
+        (Access::Read, Some(vec![])),
+        (Access::Write, Some(vec![9; 9000])),
+    ] {
         for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(root.join(format!("pybox.db{suffix}")));
         }
