@@ -134,11 +134,6 @@ impl Connections {
         self.all.iter().any(|connection| connection.id == id)
     }
 
-    /// Whether one of them is so.
-    pub fn any(&self, is_so: impl Fn(&Connection) -> bool) -> bool {
-        self.all.iter().any(is_so)
-    }
-
     /// What the connection has to say.
     ///
     /// # Errors

@@ -60,6 +60,8 @@ pub struct Life {
     pub(super) start_at: Option<Instant>,
     /// Whether the user wants it to be over.
     pub(super) by_user: bool,
+    /// Whether the user wants it to begin anew then, whatever becomes of who asked.
+    pub(super) again: bool,
     /// Why it ended, if that was our doing.
     reason: Option<String>,
     backoff: Backoff,
@@ -127,6 +129,7 @@ impl Life {
             kill_at: None,
             start_at: None,
             by_user: false,
+            again: false,
             reason: None,
             backoff: Backoff::new(),
             rests: Cell::new(false),
@@ -340,8 +343,7 @@ impl Life {
         self.end_checks();
         (self.exit_code, self.drained_by, self.kill_at, self.timeout_at) = (None, None, None, None);
         self.tell_happening("die", &[("exitCode", exit_code.to_string())]);
-        let again = self.connections.any(|connection| connection.waits_for_start);
-        if again {
+        if std::mem::take(&mut self.again) {
             self.between(exit);
             self.start_again(true);
         } else if !self.by_user && self.start.restart.restarts(exit_code, self.run.restarts) {

@@ -132,6 +132,7 @@ impl Life {
 
     fn restart(&mut self, wish: StopWish) {
         if self.now.is_some() {
+            self.again = true;
             self.stop(wish);
         } else {
             self.start_again(true);

@@ -130,9 +130,11 @@ fn starts_stops_and_execs_are_killed_at_each_step() {
         whole(&live, stopping);
     }
     ordinary(&live, ["start", "struck"]).exits(0);
+    let pid = || field(&live, "struck", ".State.Pid").expect("a pid");
+    let before = pid();
     struck(&live, "restart.asked", &["restart", "-t", "5", "struck"]);
     // What was asked for is done.
-    awaits(|| status() == "running");
+    awaits(|| ![before.as_str(), "0"].contains(&pid().as_str()) && status() == "running");
     ordinary(&live, ["rm", "-f", "struck"]).exits(0);
     gone(&live, "starts and stops");
 }
