@@ -1,5 +1,7 @@
 //! The program: makes the process safe to be in, then chooses a persona. No logic.
 
+#[cfg(feature = "failpoints")]
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use pybox::engine::{expire, settle};
@@ -11,7 +13,7 @@ fn main() -> ExitCode {
     pybox::sys::startup::harden();
     #[cfg(feature = "failpoints")]
     if let Ok(Err(part)) = std::env::var(failpoint::VARIABLE).map(|text| failpoint::arm(&text)) {
-        eprintln!("{}: {part}", failpoint::VARIABLE);
+        let _ = writeln!(std::io::stderr(), "{}: {part}", failpoint::VARIABLE);
         return ExitCode::FAILURE;
     }
     // Personas come before any parser, runtime or thread.

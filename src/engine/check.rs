@@ -15,7 +15,7 @@ impl Engine {
     pub(super) fn check(&self, check: Check, events: &mut dyn FnMut(Event)) -> Result<Vec<Finding>, Failure> {
         let mut findings = Vec::new();
         if let Some(what) = Store::damage(&self.settings.root)? {
-            findings.push(self.check_database(what, check)?);
+            findings.push(self.check_database(&what, check)?);
             if !check.repair {
                 return Ok(findings);
             }
@@ -38,7 +38,7 @@ impl Engine {
     }
 
     /// A damaged database is made again from what lies beside it.
-    fn check_database(&self, damage: String, check: Check) -> Result<Finding, Failure> {
+    fn check_database(&self, damage: &str, check: Check) -> Result<Finding, Failure> {
         let subject = Layout::new(&self.settings.root).database().display().to_string();
         let mut what = format!("is damaged ({})", damage.trim());
         if check.repair {

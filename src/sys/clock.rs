@@ -6,16 +6,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Now, as far as this machine knows.
 pub fn time_of_day() -> SystemTime {
-    let now = SystemTime::now();
-    #[cfg(feature = "failpoints")]
-    {
-        let seconds = super::failpoint::shift("clock");
-        let by = Duration::from_secs(seconds.unsigned_abs());
-        let shifted = if seconds < 0 { now.checked_sub(by) } else { now.checked_add(by) };
-        return shifted.unwrap_or(now);
-    }
-    #[cfg(not(feature = "failpoints"))]
+    shifted(SystemTime::now())
+}
+
+#[cfg(not(feature = "failpoints"))]
+fn shifted(now: SystemTime) -> SystemTime {
     now
+}
+
+#[cfg(feature = "failpoints")]
+fn shifted(now: SystemTime) -> SystemTime {
+    let seconds = super::failpoint::shift("clock");
+    let by = Duration::from_secs(seconds.unsigned_abs());
+    let shifted = if seconds < 0 { now.checked_sub(by) } else { now.checked_add(by) };
+    shifted.unwrap_or(now)
 }
 
 /// How long the epoch is past; nothing where the clock stands before it.
