@@ -41,6 +41,8 @@ struct Operation {
     ended: Duration,
     /// Somebody gave the container another name meanwhile: what was found by one may be done under the other.
     moved: bool,
+    /// Somebody removed it by force meanwhile, which ends it first.
+    doomed: bool,
     line: String,
 }
 
@@ -132,9 +134,10 @@ fn steps_at(operation: &Operation, place: usize, before: Pair) -> Vec<Pair> {
     }
 }
 
-/// One that was killed may have ended by now.
-fn later(pair: Pair) -> Vec<Pair> {
-    let either = |state: State| if state == State::Dying { vec![State::Dying, State::Stopped] } else { vec![state] };
+/// One that was killed may have ended by now; so may one that somebody is removing by force, who ends it first.
+fn later(pair: Pair, doomed: bool) -> Vec<Pair> {
+    let may_end = |state| state == State::Dying || doomed && matches!(state, State::Running | State::Paused);
+    let either = |state: State| if may_end(state) { vec![state, State::Stopped] } else { vec![state] };
     either(pair[0]).into_iter().flat_map(|one| either(pair[1]).into_iter().map(move |two| [one, two])).collect()
 }
 
@@ -150,7 +153,7 @@ fn has_order(history: &[Operation]) -> bool {
         // Nothing can come before what had ended when it began.
         let first_end = left().map(|(_, operation)| operation.ended).min().unwrap_or_default();
         for (index, operation) in left().filter(|(_, operation)| operation.begun <= first_end) {
-            for next in later(pair).into_iter().flat_map(|pair| steps(operation, pair)) {
+            for next in later(pair, operation.doomed).into_iter().flat_map(|pair| steps(operation, pair)) {
                 let mut done = done.clone();
                 done[index] = true;
                 if seen.insert((done.clone(), next)) {
@@ -189,13 +192,19 @@ fn one(live: &Live, image: &str, dice: &mut Dice, begin: Instant) -> (usize, Ope
     let end = live.pybox(words).within(30).run();
     let ended = begin.elapsed();
     let line = format!("{verb} {name} -> {:?} {} {}", end.code, end.text(), end.stderr.replace('\n', " "));
-    (names, Operation { verb, place, answer: answer(verb, &end), begun, ended, moved: false, line })
+    (names, Operation { verb, place, answer: answer(verb, &end), begun, ended, moved: false, doomed: false, line })
 }
 
 fn note_moves(history: &mut [Operation]) {
-    let moves: Vec<_> = history.iter().filter(|of| of.verb == "rename").map(|of| (of.begun, of.ended)).collect();
+    let times_of = |verb| -> Vec<(Duration, Duration)> {
+        history.iter().filter(|of| of.verb == verb).map(|of| (of.begun, of.ended)).collect()
+    };
+    let (moves, removals) = (times_of("rename"), times_of("rm -f"));
     for operation in history {
-        operation.moved = moves.iter().any(|(begun, ended)| *begun < operation.ended && operation.begun < *ended);
+        let meets = |times: &[(Duration, Duration)]| {
+            times.iter().any(|(begun, ended)| *begun < operation.ended && operation.begun < *ended)
+        };
+        (operation.moved, operation.doomed) = (meets(&moves), meets(&removals));
     }
 }
 
@@ -250,6 +259,7 @@ fn the_judge_is_just() {
         begun: Duration::from_millis(begun),
         ended: Duration::from_millis(ended),
         moved: false,
+        doomed: false,
         line: String::new(),
     };
     let good = [

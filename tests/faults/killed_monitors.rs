@@ -102,3 +102,35 @@ fn a_restart_policy_is_followed_once() {
     ordinary(&live, ["rm", "-f", "struck"]).exits(0);
     gone(&live, "a lost monitor");
 }
+
+#[test]
+fn an_exec_ends_with_its_monitor() {
+    let Some(live) = armed() else { return };
+    let image = with_busybox(&live);
+    for point in ["monitor.exec_joining:kill", "monitor.exec_running:kill"] {
+        for flags in [&["exec"] as &[&str], &["exec", "-d"], &["exec", "-t"]] {
+            faulty(&live, point, ["run", "-d", "--name", "struck", &image, "sleep", "300"]).run().exits(0);
+            let end = ordinary(&live, flags.iter().copied().chain(["struck", "sleep", "200"]));
+            assert!(end.code != Some(0) && end.stderr.contains("hint:"), "{point}: {end}");
+            assert_eq!(field(&live, "struck", ".State.Error").as_deref(), Some("monitor lost"));
+            ordinary(&live, ["rm", "struck"]).exits(0);
+            gone(&live, point);
+        }
+    }
+}
+
+#[test]
+fn a_monitor_is_killed_while_it_starts_its_container_again() {
+    let Some(live) = armed() else { return };
+    let image = with_busybox(&live);
+    for point in ["launch.cloned@2", "launch.held@2", "monitor.recorded@2", "launch.executed@2", "launch.executed@3"] {
+        let words = ["run", "-d", "--restart", "always", "--name", "struck", &image, "sh", "-c", "sleep 0.1; exit 5"];
+        faulty(&live, &format!("{point}:kill"), words).run().exits(0);
+        awaits(|| field(&live, "struck", ".State.Status").as_deref() == Some("exited"));
+        let told = field(&live, "struck", "printf \"%v %s\" .State.ExitCode .State.Error");
+        assert_eq!(told.as_deref(), Some("137 monitor lost"), "after {point}");
+        whole(&live, point);
+        ordinary(&live, ["rm", "-f", "struck"]).exits(0);
+        gone(&live, point);
+    }
+}
