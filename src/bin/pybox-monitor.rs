@@ -5,8 +5,15 @@
 
 use std::process::ExitCode;
 
+#[cfg(feature = "failpoints")]
+use pybox::sys::failpoint;
+
 fn main() -> ExitCode {
     pybox::sys::startup::harden();
+    #[cfg(feature = "failpoints")]
+    if let Ok(Err(_)) = std::env::var(failpoint::VARIABLE).map(|text| failpoint::arm(&text)) {
+        return ExitCode::FAILURE;
+    }
     let mut words = std::env::args_os().skip(2);
     ExitCode::from(pybox::monitor::main(words.next().as_deref()))
 }

@@ -9,11 +9,12 @@ use super::error::MonitorError;
 use super::input::Input;
 use super::protocol::{Mapping, Start};
 use super::pump::Pump;
-use crate::launch::parent::{self, Running};
+use crate::launch::parent::{self, Running, Stdio};
 use crate::launch::{self, Extras, JoinFacts, LaunchError, Plan};
 use crate::logs::journal::{Journal, Subject};
 use crate::logs::writer::Writer;
 use crate::model::supervision::LogDriver;
+use crate::sys::failpoint;
 use crate::sys::idmap::Helpers;
 
 /// A container that runs.
@@ -30,11 +31,17 @@ pub struct Incarnation {
 }
 
 impl Incarnation {
-    /// Launches the container of the bundle that is the working directory.
+    /// Launches the container of the bundle that is the working directory. `held` is told the pid of the first
+    /// process before that executes anything: it ends if we do until then, and has to be found by others after.
     ///
     /// # Errors
-    /// With what is wrong with the bundle, or the step that failed.
-    pub fn launch(start: &Start, filter: Option<&OwnedFd>, bundle: &OwnedFd) -> Result<Self, MonitorError> {
+    /// With what is wrong with the bundle, the step that failed, or what `held` says.
+    pub fn launch(
+        start: &Start,
+        filter: Option<&OwnedFd>,
+        bundle: &OwnedFd,
+        held: impl FnOnce(u32) -> Result<(), MonitorError>,
+    ) -> Result<Self, MonitorError> {
         let system = MonitorError::system;
         let log = (start.log.driver != LogDriver::None).then(|| Writer::new(bundle.as_fd(), &start.log));
         let log = log.transpose().map_err(system("open the bundle once more"))?.map(|log| log.telling(journal(start)));
@@ -45,13 +52,20 @@ impl Incarnation {
                 launch::Mapping::Helpers(Helpers { newuidmap: newuidmap.clone(), newgidmap: newgidmap.clone() })
             }
         };
+        failpoint::reach!("monitor.compiled");
+        let begin = |stdio: Stdio<'_>| -> Result<Running, MonitorError> {
+            let child = parent::start(&plan, &mapping, stdio, None)?;
+            held(child.pid())?;
+            failpoint::reach!("monitor.recorded");
+            Ok(child.run(&plan)?)
+        };
         if plan.terminal {
-            return with_terminal((&plan, facts), &mapping, start, log);
+            return with_terminal(begin(None)?, facts, start, log);
         }
         let pipes = Pipes::new(start.interactive).map_err(system("make pipes"))?;
         let [input, output, error] = &pipes.program;
         let stdio = Some([input.as_fd(), output.as_fd(), error.as_fd()]);
-        let running = parent::start(&plan, &mapping, stdio, None)?.run(&plan)?;
+        let running = begin(stdio)?;
         let (feed, output, error) = pipes.ours();
         // What the caller of `run` has to say ends with it; a detached container can be typed to later.
         let input = Input::new(feed, start.attached);
@@ -67,13 +81,12 @@ fn journal(start: &Start) -> Option<Journal> {
 }
 
 fn with_terminal(
-    (plan, facts): (&Plan, JoinFacts),
-    mapping: &launch::Mapping,
+    running: Running,
+    facts: JoinFacts,
     start: &Start,
     log: Option<Writer>,
 ) -> Result<Incarnation, MonitorError> {
     let system = MonitorError::system;
-    let running = parent::start(plan, mapping, None, None)?.run(plan)?;
     let control = running.terminal.as_ref().ok_or(LaunchError::Died(125))?;
     let quiet = || -> Result<OwnedFd, Errno> {
         rustix::fs::fcntl_setfl(control, rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::RDWR)?;

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -287,8 +287,7 @@ fn write(log: &mut Writer, channel: Channel, time: i64, output: &[u8]) -> usize 
 
 /// Nanoseconds since the epoch.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    i64::try_from(crate::sys::clock::since_epoch().as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

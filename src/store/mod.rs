@@ -25,6 +25,7 @@ pub mod layers;
 mod layout;
 mod leases;
 mod lock;
+mod rebuild;
 mod remove;
 mod trash;
 pub mod volumes;

@@ -5,9 +5,11 @@
 //! ours. All above it works with `OwnedFd`, `Path` and enums.
 #![allow(unsafe_code, reason = "the one room where unsafe code may stand; each block says why it is sound")]
 
+pub mod clock;
 pub mod clone;
 pub mod confine;
 pub mod exec;
+pub mod failpoint;
 pub mod identity;
 pub mod idmap;
 pub mod message;

@@ -104,7 +104,7 @@ pub(crate) fn rfc3339(millis: i64) -> String {
 
 /// Milliseconds since the epoch, now.
 pub(crate) fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = crate::sys::clock::since_epoch();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 

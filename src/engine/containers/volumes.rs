@@ -20,6 +20,7 @@ use crate::snapshot::worker::view::{FileKind, Owners, Stage, Task};
 use crate::spec::{VolumePlace, mounts};
 use crate::store::Store;
 use crate::store::volumes::{Held, Record};
+use crate::sys::failpoint;
 
 /// Gives each volume without a name one, so that it can be found when the container is gone: all that is mounted in
 /// the container is in its request from now on.
@@ -166,6 +167,7 @@ fn fill(held: &Held, target: &str, origin: &Origin<'_>) -> Result<(), Failure> {
     let archive = origin.worker.view(stage, task, &[writer.as_fd()])?;
     drop(writer);
     finish(archive.done().map(drop), extract)?;
+    failpoint::reach!("volume.copied");
     Ok(filling.finish()?)
 }
 

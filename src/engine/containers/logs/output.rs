@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -135,8 +134,7 @@ fn timestamp(nanoseconds: i64) -> String {
 
 /// Milliseconds since the epoch.
 pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(crate::sys::clock::since_epoch().as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
