@@ -10,6 +10,9 @@ if [ "$(id -u)" -eq 0 ] &&
   ! setpriv --reuid pyboxtest --regid pyboxtest --clear-groups test -r "$PWD/Cargo.toml"; then
   export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-/var/tmp/pybox-target}"
 fi
+# The shipped program has no failpoints: tests/faults needs one that has.
+PYBOX_FAULTY_BINARY=${PYBOX_FAULTY_BINARY:-$(scripts/build-faulty.sh | tail -n 1)}
+export PYBOX_FAULTY_BINARY
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --workspace --no-fail-fast "$@"
 else

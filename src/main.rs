@@ -1,12 +1,21 @@
 //! The program: makes the process safe to be in, then chooses a persona. No logic.
 
+#[cfg(feature = "failpoints")]
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use pybox::engine::{expire, settle};
 use pybox::snapshot::{fuse_overlay, worker};
+#[cfg(feature = "failpoints")]
+use pybox::sys::failpoint;
 
 fn main() -> ExitCode {
     pybox::sys::startup::harden();
+    #[cfg(feature = "failpoints")]
+    if let Ok(Err(part)) = std::env::var(failpoint::VARIABLE).map(|text| failpoint::arm(&text)) {
+        let _ = writeln!(std::io::stderr(), "{}: {part}", failpoint::VARIABLE);
+        return ExitCode::FAILURE;
+    }
     // Personas come before any parser, runtime or thread.
     let mut words = std::env::args_os().skip(1);
     match words.next().as_deref().and_then(|word| word.to_str()) {

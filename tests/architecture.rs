@@ -87,6 +87,26 @@ fn every_module_says_what_it_is_for() {
 }
 
 #[test]
+fn every_failpoint_is_used_by_a_test() {
+    let tests = rules::text_of(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults"));
+    let names = rules::failpoints(&tree());
+    assert!(names.len() >= 40, "the sources have {} failpoints", names.len());
+    let unused: Vec<_> = names.into_iter().filter(|name| !tests.contains(name.as_str())).collect();
+    assert_kept("a failpoint is there for a test in tests/faults", &unused);
+}
+
+/// The program as it is shipped, where the tests are given it; else this build's, unless that was built to have them.
+#[test]
+fn what_is_shipped_has_no_failpoints() {
+    let shipped = std::env::var_os("PYBOX_TEST_BINARY").filter(|_| !cfg!(feature = "failpoints"));
+    let built = (!cfg!(feature = "failpoints")).then(|| env!("CARGO_BIN_EXE_pybox").into());
+    let Some(program) = shipped.or(built) else { return };
+    let names = rules::failpoints(&tree()).into_iter().chain(["PYBOX_FAILPOINT".to_owned()]);
+    assert!(!rules::found_in(&program, ["pybox".to_owned()]).is_empty(), "what is looked at is no pybox");
+    assert_kept("no release has failpoints (src/sys/failpoint.rs)", &rules::found_in(&program, names));
+}
+
+#[test]
 fn no_drawer_for_odds_and_ends() {
     assert_kept(
         "names are words of the domain; utils, common, helpers, misc and manager are none",

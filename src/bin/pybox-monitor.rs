@@ -7,9 +7,15 @@
 use std::process::ExitCode;
 
 use pybox::snapshot::fuse_overlay;
+#[cfg(feature = "failpoints")]
+use pybox::sys::failpoint;
 
 fn main() -> ExitCode {
     pybox::sys::startup::harden();
+    #[cfg(feature = "failpoints")]
+    if let Ok(Err(_)) = std::env::var(failpoint::VARIABLE).map(|text| failpoint::arm(&text)) {
+        return ExitCode::FAILURE;
+    }
     let mut words = std::env::args_os().skip(1);
     let persona = words.next();
     let number = words.next();

@@ -150,20 +150,19 @@ pub(super) enum Command {
     Check(check::Args),
     #[command(subcommand)]
     Volume(volume::Volume),
+    /// Remove unused images; and verbs about images by docker's grouped names
+    #[command(subcommand)]
+    Image(Image),
+    /// Remove stopped containers; and verbs about containers by docker's grouped names
+    #[command(subcommand)]
+    Container(Container),
+    /// Show what the disk holds, and remove what is not in use
+    #[command(subcommand)]
+    System(System),
     Info(info::Args),
     Version(version::Args),
     #[command(hide = true, long_flag = "install-completion")]
     InstallCompletion(install_completion::Args),
-
-    /// Docker's grouped names of the same verbs
-    #[command(hide = true, subcommand)]
-    Image(Image),
-    /// Docker's grouped names of the same verbs
-    #[command(hide = true, subcommand)]
-    Container(Container),
-    /// Docker's grouped names of the same verbs
-    #[command(hide = true, subcommand)]
-    System(System),
 }
 
 #[derive(Debug, Subcommand)]

@@ -203,8 +203,19 @@ impl From<Failure> for Problem {
             FailureKind::Interrupted => (Sort::User, Some(130)),
             FailureKind::Internal => (Sort::Internal, None),
         };
-        let hint = failure.hint.or_else(|| (sort == Sort::Internal).then(|| REPORT.to_owned()));
+        let hint = failure.hint.or_else(|| next_step(failure.kind).map(str::to_owned));
         Self { sort, message: failure.message, hint, code, missing: failure.kind == FailureKind::NotFound }
+    }
+}
+
+/// Where a failure brings no hint of its own: what is most likely to help, or to tell more.
+fn next_step(kind: FailureKind) -> Option<&'static str> {
+    match kind {
+        FailureKind::NoSpace => Some("free space where PYBOX_ROOT is: pybox rm CONTAINER, pybox system prune"),
+        FailureKind::Store | FailureKind::Corrupt => Some("see what is wrong with what is kept: pybox check"),
+        FailureKind::Host => Some("compare what this host has (pybox info) and allows (ulimit -a)"),
+        FailureKind::Internal => Some(REPORT),
+        _ => None,
     }
 }
 

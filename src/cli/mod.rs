@@ -57,7 +57,7 @@ pub fn main() -> ExitCode {
 /// What `words` mean; or the exit code, where they ask for help or are wrong, which has been said then.
 fn understand(words: Vec<OsString>) -> Result<Arguments, ExitCode> {
     let mut tree = Arguments::command();
-    let words = usage::settle_switches(&tree, words);
+    let words = usage::settle_switches(&tree, usage::ask_for_help(words));
     let parsed = tree.try_get_matches_from_mut(&words).and_then(|matches| Arguments::from_arg_matches(&matches));
     parsed.map_err(|error| {
         let answer = usage::answer(&error, &tree, &words);

@@ -75,6 +75,14 @@ pub(crate) fn progress_manner() -> Manner {
     if redraws { Manner::Bars } else { Manner::Lines }
 }
 
+/// How work on what is here already shows itself: it is short, so only a terminal is told of it.
+pub(crate) fn local_manner() -> Manner {
+    match progress_manner() {
+        Manner::Lines => Manner::Quiet,
+        other => other,
+    }
+}
+
 /// Whether standard error is painted.
 pub(crate) fn paint() -> Paint {
     match with_environment(|environment| environment.colour()) {

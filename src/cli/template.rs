@@ -2,7 +2,7 @@
 //!
 //! Fields (`.A.B`), variables, pipes, `if`, `range`, `with`, and the functions
 //! of [`functions`]. Values are JSON. What is left out: `define`, `template`,
-//! `block`, `break`, `continue`, and formatting verbs beyond `%s %v %d %q %%`.
+//! `block`, `break`, `continue`, `js` and `call`.
 //!
 //! A field that does not exist is an error where the object is one of ours
 //! (its keys begin with a capital), and `<no value>` in a map of labels.
@@ -11,6 +11,7 @@ mod evaluate;
 mod functions;
 mod lexer;
 mod parser;
+mod printf;
 
 use serde_json::Value;
 

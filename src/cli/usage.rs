@@ -111,7 +111,35 @@ fn sentence(text: &str) -> String {
     let paragraph = text.split("\n\n").next().unwrap_or(text);
     let lines: Vec<&str> = paragraph.lines().map(str::trim).collect();
     let joined = lines.join(" ");
-    joined.strip_prefix("error: ").unwrap_or(&joined).to_owned()
+    let said = joined.strip_prefix("error: ").unwrap_or(&joined);
+    in_our_words(said)
+}
+
+/// What the standard library says of a number that is none.
+fn in_our_words(said: &str) -> String {
+    let number = "expected a whole number";
+    let (negative, large) = ("expected a number that is not below zero", "the number is too large");
+    for (theirs, ours) in [
+        ("invalid digit found in string", number),
+        ("cannot parse integer from empty string", number),
+        ("number too large to fit in target type", large),
+        ("number too small to fit in target type", negative),
+    ] {
+        if let Some(rest) = said.strip_suffix(theirs) {
+            return format!("{rest}{ours}");
+        }
+    }
+    said.to_owned()
+}
+
+/// `pybox help run` is `pybox run --help`, for those who have it from docker.
+pub(crate) fn ask_for_help(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    if arguments.get(1).is_some_and(|word| word == "help") {
+        arguments.remove(1);
+        arguments.truncate(3);
+        arguments.push("--help".into());
+    }
+    arguments
 }
 
 /// The words of `arguments` that choose a verb, as `pybox image ls`.
@@ -169,6 +197,29 @@ mod tests {
         ] {
             assert_eq!(settled(line), meant, "{line}");
         }
+    }
+
+    #[test]
+    fn help_is_a_verb_too() {
+        let asked = |line: &str| {
+            let words = ask_for_help(line.split(' ').map(OsString::from).collect());
+            words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        };
+        for (line, meant) in [
+            ("pybox help", "pybox --help"),
+            ("pybox help run", "pybox run --help"),
+            ("pybox help volume ls", "pybox volume ls --help"),
+            ("pybox run help", "pybox run help"),
+            ("pybox", "pybox"),
+        ] {
+            assert_eq!(asked(line), meant);
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_told_in_our_words() {
+        let said = "error: invalid value 'abc' for '--last <N>': invalid digit found in string\n\nFor more";
+        assert_eq!(sentence(said), "invalid value 'abc' for '--last <N>': expected a whole number");
     }
 
     #[test]

@@ -193,6 +193,8 @@ pub struct Inspect {
     pub name: String,
     /// Which kind of object; containers come before images if none is given.
     pub kind: Option<ObjectKind>,
+    /// Whether containers are measured.
+    pub sizes: bool,
 }
 
 /// Lists containers.
@@ -272,7 +274,7 @@ pub enum ContainerScope {
 pub enum ContainerFilter {
     /// The id starts with this.
     Id(String),
-    /// The name contains this.
+    /// The name matches this regular expression somewhere.
     Name(String),
     /// The state's word, as [`crate::model::lifecycle::Lifecycle::word`] has it.
     Status(String),
@@ -289,8 +291,10 @@ pub enum ContainerFilter {
     Exited(i32),
     /// The word of its health: `starting`, `healthy`, `unhealthy`, or `none` for one without.
     Health(String),
-    /// It mounts this volume, or this path of the host.
+    /// It mounts this volume, or this path of the host, or something in this place.
     Volume(String),
+    /// It is in this network.
+    Network(String),
     /// It was made before this one: a name, an id or a prefix of one.
     Before(String),
     /// It was made after this one.

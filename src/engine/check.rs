@@ -6,18 +6,24 @@ use super::Engine;
 use super::api::{Check, ContainerScope, Event, Failure, Finding, ListContainers};
 use crate::model::id::ContainerId;
 use crate::store::check::{Depth, Remedy};
-use crate::store::{Access, Store, check};
+use crate::store::{Access, Layout, Store, check};
 
 /// The command that puts right what can be.
 const REPAIR: &str = "pybox check --repair";
 
 impl Engine {
     pub(super) fn check(&self, check: Check, events: &mut dyn FnMut(Event)) -> Result<Vec<Finding>, Failure> {
+        let mut findings = Vec::new();
+        if let Some(what) = Store::damage(&self.settings.root)? {
+            findings.push(self.check_database(&what, check)?);
+            if !check.repair {
+                return Ok(findings);
+            }
+        }
         // Whoever looks at containers folds in what their monitors have written; that is no finding.
         self.list_containers(&ListContainers { scope: ContainerScope::All, ..ListContainers::default() }, events)?;
         let store = self.store(if check.repair { Access::Write } else { Access::Read })?;
         let depth = if check.full { Depth::Full } else { Depth::Quick };
-        let mut findings = Vec::new();
         for found in store.check(depth)? {
             let repaired = check.repair && self.repair(&store, &found, events);
             let remedy = match &found.remedy {
@@ -29,6 +35,17 @@ impl Engine {
         findings.extend(mounts(store.layout().root()));
         findings.extend(orphans(&store)?);
         Ok(findings)
+    }
+
+    /// A damaged database is made again from what lies beside it.
+    fn check_database(&self, damage: &str, check: Check) -> Result<Finding, Failure> {
+        let subject = Layout::new(&self.settings.root).database().display().to_string();
+        let mut what = format!("is damaged ({})", damage.trim());
+        if check.repair {
+            let aside = Store::make_new_database(&self.settings.root)?;
+            what = format!("{what} and now {}; names of images that no container has are lost", aside.display());
+        }
+        Ok(Finding { subject, what, repaired: check.repair, remedy: REPAIR.to_owned() })
     }
 
     /// Puts it right, if that can be done here.

@@ -45,7 +45,8 @@ impl From<SeccompError> for Failure {
 impl From<WireError> for Failure {
     fn from(error: WireError) -> Self {
         let kind = if matches!(error, WireError::Unborn { .. }) { FailureKind::Host } else { FailureKind::Internal };
-        Self::new(kind, &error)
+        let hint = matches!(error, WireError::Deaf).then(|| "end it all the same: pybox rm -f CONTAINER".to_owned());
+        Self::new(kind, &error).hint(hint)
     }
 }
 

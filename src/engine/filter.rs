@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use regex_lite::Regex;
+
 use super::api::{ContainerFilter, ContainerScope, ContainerSummary, ListContainers};
 use crate::model::lifecycle::Lifecycle;
 use crate::model::reference::Reference;
@@ -33,8 +35,14 @@ impl ListContainers {
     }
 }
 
-/// When the containers were made that filters name.
-struct Known(BTreeMap<String, i64>);
+/// What is worked out once for all containers.
+struct Known {
+    /// When the containers were made that filters name.
+    times: BTreeMap<String, i64>,
+    /// The patterns of filters by name, as docker has them: regular expressions that match anywhere.
+    /// What is none is looked for as it stands.
+    patterns: BTreeMap<String, Regex>,
+}
 
 impl Known {
     fn of(filters: &[ContainerFilter], all: &[ContainerSummary]) -> Self {
@@ -47,7 +55,20 @@ impl Known {
             }
             _ => None,
         });
-        Self(times.collect())
+        let patterns = filters.iter().filter_map(|filter| match filter {
+            ContainerFilter::Name(text) => Some((text.clone(), Regex::new(text).ok()?)),
+            _ => None,
+        });
+        Self { times: times.collect(), patterns: patterns.collect() }
+    }
+
+    /// Docker compares with `/name` and with `name`, so that `^/name$` and `^name$` both find it.
+    fn names(&self, pattern: &str, name: &str) -> bool {
+        let slashed = format!("/{name}");
+        match self.patterns.get(pattern) {
+            Some(regex) => regex.is_match(name) || regex.is_match(&slashed),
+            None => slashed.contains(pattern),
+        }
     }
 }
 
@@ -58,7 +79,7 @@ fn same_kind(one: &ContainerFilter, other: &ContainerFilter) -> bool {
 fn matches(filter: &ContainerFilter, container: &ContainerSummary, known: &Known) -> bool {
     match filter {
         ContainerFilter::Id(prefix) => container.id.as_str().starts_with(prefix),
-        ContainerFilter::Name(part) => container.name.as_str().contains(part.trim_start_matches('/')),
+        ContainerFilter::Name(part) => known.names(part, container.name.as_str()),
         ContainerFilter::Status(word) => container.lifecycle.word() == word,
         ContainerFilter::Label { key, value } => {
             container.labels.get(key).is_some_and(|has| value.as_ref().is_none_or(|value| value == has))
@@ -68,9 +89,10 @@ fn matches(filter: &ContainerFilter, container: &ContainerSummary, known: &Known
             matches!(container.lifecycle, Lifecycle::Stopped { exit_code, .. } if exit_code == *code)
         }
         ContainerFilter::Health(word) => container.health.map_or("none", Health::word) == word,
-        ContainerFilter::Volume(name) => container.mounts.contains(name),
-        ContainerFilter::Before(text) => known.0.get(text).is_some_and(|time| container.created < *time),
-        ContainerFilter::Since(text) => known.0.get(text).is_some_and(|time| container.created > *time),
+        ContainerFilter::Volume(name) => container.mounts.contains(name) || container.targets.contains(name),
+        ContainerFilter::Network(name) => container.networks.contains(name),
+        ContainerFilter::Before(text) => known.times.get(text).is_some_and(|time| container.created < *time),
+        ContainerFilter::Since(text) => known.times.get(text).is_some_and(|time| container.created > *time),
     }
 }
 
@@ -102,7 +124,8 @@ mod tests {
             lifecycle,
             labels: [("tier".to_owned(), name.to_owned()), ("app".to_owned(), "x".to_owned())].into(),
             mounts: if name == "web" { vec!["data".into()] } else { vec![] },
-            networks: vec![],
+            targets: if name == "web" { vec!["/var/lib/data".into()] } else { vec![] },
+            networks: vec![if name == "web" { "host".into() } else { "none".into() }],
             health: (name == "web").then_some(Health::Healthy),
             size: None,
             image_size: 0,
@@ -129,9 +152,9 @@ mod tests {
 
     #[test]
     fn filters_of_one_kind_are_alternatives_and_kinds_add_up() {
-        use ContainerFilter::{Ancestor, Before, Exited, Health, Id, Label, Name, Since, Status, Volume};
+        use ContainerFilter::{Ancestor, Before, Exited, Health, Id, Label, Name, Network, Since, Status, Volume};
         let label = |key: &str, value: Option<&str>| Label { key: key.to_owned(), value: value.map(ToOwned::to_owned) };
-        let cases: [(&[ContainerFilter], &str); 18] = [
+        let cases: [(&[ContainerFilter], &str); 25] = [
             (&[Name("e".into())], "web cache new"),
             (&[Name("/web".into()), Name("new".into())], "web new"),
             (&[Name("e".into()), Status("exited".into())], "cache"),
@@ -145,7 +168,14 @@ mod tests {
             (&[Ancestor("debian".into())], ""),
             (&[Health("healthy".into())], "web"),
             (&[Health("none".into())], "cache new"),
+            (&[Name("^/web$".into())], "web"),
+            (&[Name("^e".into())], ""),
+            (&[Name("^(web|new)$".into())], "web new"),
+            (&[Name("w.b".into())], "web"),
+            (&[Name("[".into())], ""),
             (&[Volume("data".into())], "web"),
+            (&[Volume("/var/lib/data".into())], "web"),
+            (&[Network("none".into())], "cache new"),
             (&[Before("cache".into())], "web new"),
             (&[Since("/web".into())], "cache"),
             (&[Since("0303".into()), Before("cache".into())], ""),

@@ -94,7 +94,7 @@ impl Engine {
         if inspect.kind == Some(ObjectKind::Image) {
             return self.inspect_image(&inspect.name);
         }
-        match self.inspect_container(&self.store(Access::Read)?, &inspect.name) {
+        match self.inspect_container(&self.store(Access::Read)?, inspect) {
             Err(failure) if failure.kind == FailureKind::NotFound && inspect.kind.is_none() => {
                 self.inspect_image(&inspect.name).map_err(|failure| match failure.kind {
                     FailureKind::NotFound => {

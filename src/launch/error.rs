@@ -25,6 +25,8 @@ pub enum LaunchError {
         /// What the kernel said.
         #[source]
         source: std::io::Error,
+        /// What to do about it, where the step was at fault.
+        hint: Option<&'static str>,
     },
     /// The program is not there.
     #[error("execute {program:?}: no such file or directory in the container")]
@@ -112,6 +114,7 @@ impl LaunchError {
             Self::NotExecutable { .. } => Some(
                 "the file needs a mode with x, this machine's architecture or a #! line that names a program".into(),
             ),
+            Self::Step { hint, .. } => hint.map(ToOwned::to_owned),
             Self::Workdir { .. } => Some("choose another directory with -w, or make it first".into()),
             Self::Ended => Some("pybox ps -a".into()),
             Self::Map(MapError::Start(..)) => Some("install the helpers: sudo apt install uidmap".into()),

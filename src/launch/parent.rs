@@ -11,10 +11,11 @@ use rustix::io::Errno;
 use super::child::{self, Birth};
 use super::error::LaunchError;
 use super::plan::Plan;
+use super::step::{Mount, Source, Step};
 use super::wire::{self, Report};
 use crate::sys::clone::{Child, Namespaces, clone3};
 use crate::sys::idmap::{Helpers, write_directly};
-use crate::sys::message;
+use crate::sys::{failpoint, message};
 
 /// How the id maps of a new user namespace are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +91,7 @@ impl Forked {
             child::walk(plan, &Birth { wire: theirs.as_fd(), stdio, target: None }, fresh)
         });
         let child = child.map_err(|error| LaunchError::Namespaces(error.into()))?;
+        failpoint::reach!("launch.cloned");
         Ok(Self { child: Held { child: Some(child), wire: ours, user: None } })
     }
 
@@ -109,7 +111,9 @@ impl Forked {
                 }
             }
         }
+        failpoint::reach!("launch.mapped");
         message::send(self.child.wire.as_fd(), &[wire::MAPPED], &[]).map_err(wire_error)?;
+        failpoint::reach!("launch.held");
         Ok(self.child)
     }
 }
@@ -153,6 +157,7 @@ impl Held {
                 Some(Report::Born { .. }) | None => break,
             }
         }
+        failpoint::reach!("launch.executed");
         let child = self.child.take().ok_or(LaunchError::Died(255))?;
         if ready {
             return Ok(Running { child, terminal, program });
@@ -178,11 +183,23 @@ pub(super) fn explain(plan: &Plan, step: u16, errno: i32) -> LaunchError {
     match (step, Errno::from_raw_os_error(errno)) {
         (wire::EXEC, Errno::NOENT | Errno::NOTDIR) => LaunchError::NotFound { program },
         (wire::EXEC, _) => LaunchError::NotExecutable { program, source },
-        (step, _) => {
-            let operation =
-                plan.steps.get(usize::from(step)).map_or_else(|| format!("step {step}"), ToString::to_string);
-            LaunchError::Step { operation, source }
+        (step, errno) => {
+            let failed = plan.steps.get(usize::from(step));
+            let operation = failed.map_or_else(|| format!("step {step}"), ToString::to_string);
+            LaunchError::Step { operation, source, hint: failed.and_then(|step| advice(step, errno)) }
         }
+    }
+}
+
+/// What to do about a step that failed for what it was asked to do.
+fn advice(step: &Step, errno: Errno) -> Option<&'static str> {
+    match step {
+        Step::Mount(Mount { source: Source::Host { .. }, .. }) if errno == Errno::NOENT => {
+            Some("make it again where `pybox inspect CONTAINER` says it is mounted from")
+        }
+        Step::OpenWorkdir(_) | Step::FindWorkdir(_) | Step::EnterWorkdir => Some("choose another directory with -w"),
+        Step::Sysctl(_) => Some("`pybox run --rm IMAGE ls /proc/sys/net` shows which settings a container has"),
+        _ => None,
     }
 }
 

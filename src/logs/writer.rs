@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::format::{Channel, HEAD, Head, MOST, TAIL, length_of_tail};
+use super::journal::Journal;
 use super::{CURRENT, rotated};
 use crate::model::supervision::LogRequest;
 
@@ -23,6 +24,7 @@ pub struct Writer {
     size: u64,
     most: Option<u64>,
     files: u32,
+    journal: Option<Journal>,
 }
 
 impl Writer {
@@ -33,7 +35,13 @@ impl Writer {
     pub fn new(directory: BorrowedFd<'_>, request: &LogRequest) -> Result<Self, Errno> {
         let directory = rustix::io::fcntl_dupfd_cloexec(directory, 3)?;
         let most = request.max_size.map(|most| most.max(SMALLEST));
-        Ok(Self { directory, file: None, size: 0, most, files: request.max_file.unwrap_or(1).max(1) })
+        Ok(Self { directory, file: None, size: 0, most, files: request.max_file.unwrap_or(1).max(1), journal: None })
+    }
+
+    /// The same, with the journal told of what is written.
+    #[must_use]
+    pub fn telling(self, journal: Option<Journal>) -> Self {
+        Self { journal, ..self }
     }
 
     /// Appends the beginning of `output`: as much as goes into one record. How many bytes that were.
@@ -63,6 +71,9 @@ impl Writer {
             (_, Err(error)) => Err(error),
             (_, Ok(())) => {
                 self.size += head.record();
+                if let Some(journal) = &mut self.journal {
+                    journal.tell(channel, output);
+                }
                 Ok(output.len())
             }
         }

@@ -22,7 +22,7 @@ pub enum InvalidId {
     #[error("invalid container id {0:?}: expected 64 hexadecimal digits")]
     Id(String),
     /// Not a name.
-    #[error("invalid container name {0:?}: use letters, digits, '_', '.' and '-', starting with a letter or digit")]
+    #[error("invalid name {0:?}: use up to 128 letters, digits, '_', '.' and '-', starting with a letter or digit")]
     Name(String),
 }
 

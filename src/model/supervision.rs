@@ -126,7 +126,7 @@ pub enum LogDriver {
     /// In files of the bundle.
     #[default]
     File,
-    /// In the journal of systemd.
+    /// There, and in the journal of systemd.
     Journald,
     /// Nowhere.
     None,

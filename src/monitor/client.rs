@@ -8,8 +8,8 @@ use rustix::io::Errno;
 use super::program::program;
 use super::protocol::{self, Cargo, Control, Event, Start, WireError};
 use crate::sys::exec::CStringArray;
-use crate::sys::message;
 use crate::sys::spawn::{Sealed, Spawned, Stage};
+use crate::sys::{failpoint, message};
 
 /// Why no monitor could be started.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,7 @@ impl Idle {
         // The number in the argument is the number in the new process.
         let words = ["pybox".to_owned(), "__monitor".to_owned(), theirs.as_raw_fd().to_string()];
         let array = |words: Vec<String>| CStringArray::new(words).map_err(|_| Errno::INVAL);
-        let (argv, envp) = (array(words.into())?, array(Vec::new())?);
+        let (argv, envp) = (array(words.into())?, array(failpoint::environment())?);
         let open = || rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let null = if attached { None } else { Some(open()?) };
         let streams = null.as_ref().map(AsFd::as_fd);
@@ -74,6 +74,7 @@ impl Session {
         match message::connect(bundle, protocol::SOCKET) {
             Ok(control) => Ok(Self { control, process: None }),
             Err(Errno::NOENT | Errno::CONNREFUSED) => Err(WireError::Closed),
+            Err(Errno::AGAIN) => Err(WireError::Deaf),
             Err(error) => Err(WireError::Socket(error.into())),
         }
     }

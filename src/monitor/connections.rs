@@ -1,12 +1,22 @@
 //! Those who have connected: what each of them waits to hear.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
 
 use super::protocol::{self, Event, WireError};
+use super::timers::is_due;
 use crate::sys::message;
 
 /// More than anybody needs at once; whoever comes after waits in the kernel's queue.
 const MOST: usize = 512;
+
+/// Who has said nothing for so long gives way when there are too many.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// How long the door stays shut when nobody can be let in.
+const SHUT: Duration = Duration::from_millis(200);
 
 /// Names a connection for as long as the monitor lives.
 pub type Id = u64;
@@ -20,6 +30,8 @@ pub struct Connection {
     /// Its name.
     pub id: Id,
     socket: OwnedFd,
+    /// Since when it has said nothing at all.
+    silent: Option<Instant>,
     /// Hears of the next end.
     pub waits_for_end: bool,
     /// Hears of the last end.
@@ -28,6 +40,8 @@ pub struct Connection {
     pub waits_for_start: bool,
     /// Its streams are connected.
     pub attached: bool,
+    /// All is frozen for as long as it lasts.
+    pub holds: bool,
 }
 
 /// All of them.
@@ -36,12 +50,14 @@ pub struct Connections {
     listener: OwnedFd,
     all: Vec<Connection>,
     next: Id,
+    /// Until when nobody is let in.
+    shut: Option<Instant>,
 }
 
 impl Connections {
     /// Those who come to `listener`. The first that is added has the id [`BORN`].
     pub fn new(listener: OwnedFd) -> Self {
-        Self { listener, all: Vec::new(), next: BORN }
+        Self { listener, all: Vec::new(), next: BORN, shut: None }
     }
 
     /// One more.
@@ -49,17 +65,41 @@ impl Connections {
         self.all.push(Connection {
             id: self.next,
             socket,
+            // Whoever made us has said all there is.
+            silent: (self.next != BORN).then(Instant::now),
             waits_for_end: false,
             waits_for_last_end: false,
             waits_for_start: false,
             attached: false,
+            holds: false,
         });
         self.next += 1;
     }
 
     /// Where to look for new ones; none while there are too many.
     pub fn door(&self) -> Option<BorrowedFd<'_>> {
-        (self.all.len() < MOST).then(|| self.listener.as_fd())
+        self.shut.is_none().then(|| self.listener.as_fd())
+    }
+
+    /// When the door is to be opened again.
+    pub fn clock(&self) -> Option<Instant> {
+        self.shut
+    }
+
+    /// Opens the door again if it is time, and makes room behind it.
+    pub fn by_the_clock(&mut self) {
+        if is_due(self.shut) {
+            self.shut = None;
+            self.all.retain(|connection| connection.silent.is_none_or(|since| since.elapsed() < SILENCE));
+            if self.all.len() >= MOST {
+                self.shut();
+            }
+        }
+    }
+
+    /// Nobody can be let in for a while: looking at the door again at once would be all that we did.
+    fn shut(&mut self) {
+        self.shut = Some(Instant::now() + SHUT);
     }
 
     /// Where to look for words.
@@ -69,10 +109,17 @@ impl Connections {
 
     /// Lets in who waits at the door.
     pub fn accept(&mut self) {
-        while let Ok(socket) = message::accept(self.listener.as_fd()) {
-            self.add(socket);
+        loop {
             if self.all.len() >= MOST {
-                return;
+                return self.shut();
+            }
+            match message::accept(self.listener.as_fd()) {
+                Ok(socket) => self.add(socket),
+                // Too many open files, or no memory: who waits there is still there later.
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => return self.shut(),
+                // Of somebody else, or gone again.
+                Err(Errno::PERM | Errno::CONNABORTED | Errno::INTR) => {}
+                Err(_) => return,
             }
         }
     }
@@ -87,17 +134,14 @@ impl Connections {
         self.all.iter().any(|connection| connection.id == id)
     }
 
-    /// Whether one of them is so.
-    pub fn any(&self, is_so: impl Fn(&Connection) -> bool) -> bool {
-        self.all.iter().any(is_so)
-    }
-
     /// What the connection has to say.
     ///
     /// # Errors
     /// [`WireError::Closed`] if it has gone.
     pub fn hear(&mut self, id: Id) -> Result<(protocol::Control, protocol::Cargo), WireError> {
-        self.get(id).ok_or(WireError::Closed).and_then(|connection| protocol::receive(&connection.socket))
+        let connection = self.get(id).ok_or(WireError::Closed)?;
+        connection.silent = None;
+        protocol::receive(&connection.socket)
     }
 
     /// Forgets a connection.
@@ -119,5 +163,35 @@ impl Connections {
                 let _ = protocol::send(connection.socket.as_fd(), event, &[]);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_says_nothing_gives_way_to_others() {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = std::fs::File::open(place.path()).expect("open");
+        let mut connections = Connections::new(message::listen(directory.as_fd(), "control").expect("listen"));
+        let (born, _ours) = message::pair().expect("a pair");
+        connections.add(born);
+        let connect = || message::connect(directory.as_fd(), "control").expect("connect");
+        let mut silent = Vec::new();
+        while connections.door().is_some() {
+            silent.push(connect());
+            connections.accept();
+        }
+        assert!(silent.len() == MOST - 1 && connections.clock().is_some());
+        let waits = connect();
+        std::thread::sleep(SILENCE);
+        protocol::send(silent[7].as_fd(), &protocol::Control::Wait, &[]).expect("send");
+        connections.hear(8).expect("a word");
+        connections.by_the_clock();
+        connections.accept();
+        let left: Vec<Id> = connections.sockets().map(|(id, _)| id).collect();
+        assert_eq!(left, [BORN, 8, MOST as Id]);
+        drop(waits);
     }
 }

@@ -61,6 +61,15 @@ impl MonitorError {
     pub fn event(&self) -> Event {
         let hint = match self {
             Self::Launch(launch) => launch.hint(),
+            Self::Bundle(_) | Self::Document(_) => {
+                Some("remove the container and create it again: pybox rm -f CONTAINER".to_owned())
+            }
+            Self::System(_, error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                Some("free space where PYBOX_ROOT is: pybox rm CONTAINER, pybox system prune".to_owned())
+            }
+            Self::System(_, error) if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+                Some("more files have to be open at once: ulimit -n 1024".to_owned())
+            }
             Self::Between => Some("try again when it runs: pybox ps -a".to_owned()),
             _ => None,
         };

@@ -17,6 +17,7 @@ use super::stream::{Sink, Stream, Turn};
 use crate::launch::document::Process;
 use crate::launch::parent::Running;
 use crate::launch::{Extras, JoinFacts, Joining, LaunchError, Plan};
+use crate::sys::failpoint;
 
 /// The container that is joined.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +136,7 @@ impl<O: Copy + PartialEq> Execs<O> {
         let plan = Plan::compile_exec(&order.process, place.facts, extras).map_err(LaunchError::from)?;
         let stdio = order.stdio.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd));
         let joining = Joining::start(&plan, place.target, stdio, None)?;
+        failpoint::reach!("monitor.exec_joining");
         let stage = Stage::Joining { plan: Box::new(plan), joining, code: None };
         self.all.push(Exec { owner: Some(owner), bond: order.bond, stage, drain: None });
         Ok(())
@@ -239,6 +241,7 @@ impl<O: Copy> Exec<O> {
                 let copy = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3).ok();
                 let terminal = running.terminal.as_ref().filter(|_| self.bond == Bond::Owned).and_then(copy);
                 tell(Event::Executed { pid: running.child.pid }, terminal);
+                failpoint::reach!("monitor.exec_running");
                 if let Some(exit_code) = code {
                     tell(Event::Exited { exit_code }, None);
                     return false;

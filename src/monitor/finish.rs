@@ -10,6 +10,7 @@ pub fn run(words: &[PathBuf]) {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().current_dir("/").process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    crate::sys::failpoint::hand_on(&mut command);
     // If it cannot be started, the next command that looks removes the container.
     drop(command.spawn());
 }

@@ -11,11 +11,13 @@ use super::protocol::{Mapping, Start};
 use super::pump::Pump;
 use super::server::Server;
 use crate::launch::document::Document;
-use crate::launch::parent::{self, Running, Stdio};
+use crate::launch::parent::{self, Held, Running, Stdio};
 use crate::launch::plan::ROOTFS_ANNOTATION;
 use crate::launch::{self, Extras, JoinFacts, LaunchError, Plan};
+use crate::logs::journal::{Journal, Subject};
 use crate::logs::writer::Writer;
 use crate::model::supervision::LogDriver;
+use crate::sys::failpoint;
 use crate::sys::idmap::Helpers;
 
 /// A container that runs.
@@ -34,14 +36,20 @@ pub struct Incarnation {
 }
 
 impl Incarnation {
-    /// Launches the container of the bundle that is the working directory.
+    /// Launches the container of the bundle that is the working directory. `held` is told the pid of the first
+    /// process before that executes anything: it ends if we do until then, and has to be found by others after.
     ///
     /// # Errors
-    /// With what is wrong with the bundle, or the step that failed.
-    pub fn launch(start: &Start, filter: Option<&OwnedFd>, bundle: &OwnedFd) -> Result<Self, MonitorError> {
+    /// With what is wrong with the bundle, the step that failed, or what `held` says.
+    pub fn launch(
+        start: &Start,
+        filter: Option<&OwnedFd>,
+        bundle: &OwnedFd,
+        held: impl FnOnce(u32) -> Result<(), MonitorError>,
+    ) -> Result<Self, MonitorError> {
         let system = MonitorError::system;
-        let log = (start.log.driver == LogDriver::File).then(|| Writer::new(bundle.as_fd(), &start.log));
-        let log = log.transpose().map_err(system("open the bundle once more"))?;
+        let log = (start.log.driver != LogDriver::None).then(|| Writer::new(bundle.as_fd(), &start.log));
+        let log = log.transpose().map_err(system("open the bundle once more"))?.map(|log| log.telling(journal(start)));
         let (plan, facts, recipe) = compile(filter, start)?;
         let mapping = match &start.mapping {
             Mapping::Direct { deny_setgroups } => launch::Mapping::Direct { deny_setgroups: *deny_setgroups },
@@ -50,13 +58,21 @@ impl Incarnation {
             }
         };
         let server = recipe.map(|recipe| Server::start(&recipe)).transpose()?;
+        failpoint::reach!("monitor.compiled");
+        let begin = |stdio: Stdio<'_>| -> Result<Running, MonitorError> {
+            let child = parent::start(&plan, &mapping, stdio, None)?;
+            held(child.pid())?;
+            failpoint::reach!("monitor.recorded");
+            Ok(run(child, &plan, server.as_ref())?)
+        };
         if plan.terminal {
-            return with_terminal((&plan, facts), (&mapping, server), start, log);
+            let running = begin(None)?;
+            return with_terminal((running, server, facts), start, log);
         }
         let pipes = Pipes::new(start.interactive).map_err(system("make pipes"))?;
         let [input, output, error] = &pipes.program;
         let stdio = Some([input.as_fd(), output.as_fd(), error.as_fd()]);
-        let running = run(&plan, &mapping, stdio, server.as_ref())?;
+        let running = begin(stdio)?;
         let (feed, output, error) = pipes.ours();
         // What the caller of `run` has to say ends with it; a detached container can be typed to later.
         let input = Input::new(feed, start.attached);
@@ -64,31 +80,30 @@ impl Incarnation {
     }
 }
 
-/// Makes the first process, and hands the device of its root file system to the server.
-fn run(
-    plan: &Plan,
-    mapping: &launch::Mapping,
-    stdio: Stdio<'_>,
-    server: Option<&Server>,
-) -> Result<Running, LaunchError> {
+/// Goes on with the first process, and hands the device of its root file system to the server.
+fn run(child: Held, plan: &Plan, server: Option<&Server>) -> Result<Running, LaunchError> {
     let mut serve = |device: BorrowedFd<'_>, user: Option<BorrowedFd<'_>>| {
         server.map_or(Err(Errno::NOTCONN), |server| server.take(device, user))
     };
-    let running = parent::start(plan, mapping, stdio, None)?.run(plan, &mut serve);
-    running.map_err(|error| match server {
+    child.run(plan, &mut serve).map_err(|error| match server {
         Some(server) => server.blame(error),
         None => error,
     })
 }
 
+/// The journal, if it is to be told. Without a socket there is still the file.
+fn journal(start: &Start) -> Option<Journal> {
+    let of = &start.subject;
+    let subject = Subject { id: &of.id, name: &of.name, image: &of.image };
+    (start.log.driver == LogDriver::Journald).then(|| Journal::new(subject).ok()).flatten()
+}
+
 fn with_terminal(
-    (plan, facts): (&Plan, JoinFacts),
-    (mapping, server): (&launch::Mapping, Option<Server>),
+    (running, server, facts): (Running, Option<Server>, JoinFacts),
     start: &Start,
     log: Option<Writer>,
 ) -> Result<Incarnation, MonitorError> {
     let system = MonitorError::system;
-    let running = run(plan, mapping, None, server.as_ref())?;
     let control = running.terminal.as_ref().ok_or(LaunchError::Died(125))?;
     let quiet = || -> Result<OwnedFd, Errno> {
         rustix::fs::fcntl_setfl(control, rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::RDWR)?;

@@ -22,10 +22,13 @@ use super::server::Server;
 use super::timers::{self, Backoff};
 use super::{happenings, timers::is_due};
 use crate::model::lifecycle::ProcessIdentity;
-use crate::sys::{identity, startup};
+use crate::sys::{failpoint, identity, startup};
 
 /// How long output that nobody takes is waited for when the program has ended.
 const DRAIN: u64 = 10_000;
+
+/// How long a log that cannot be written is waited for then: nobody else waits for longer.
+const LOG: Duration = Duration::from_secs(4);
 
 /// After so long without anything to do, there will be nothing to do for long.
 const QUIET: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
@@ -58,6 +61,8 @@ pub struct Life {
     pub(super) start_at: Option<Instant>,
     /// Whether the user wants it to be over.
     pub(super) by_user: bool,
+    /// Whether the user wants it to begin anew then, whatever becomes of who asked.
+    pub(super) again: bool,
     /// Why it ended, if that was our doing.
     reason: Option<String>,
     backoff: Backoff,
@@ -96,13 +101,17 @@ impl Life {
         (signals, listener): (SignalFd, OwnedFd),
         caller: Option<Caller>,
     ) -> Result<Self, MonitorError> {
-        let launched = Incarnation::launch(&start, filter.as_ref(), &bundle);
+        let monitor = name(std::process::id())?;
+        let mut run = Run { init: None, monitor, since: record::now(), paused: false, restarts: 0, last: None };
+        record::make_room(bundle.as_fd(), record::EXIT);
+        let launched = Incarnation::launch(&start, filter.as_ref(), &bundle, |pid| note_held(&mut run, &bundle, pid));
         if launched.is_err() {
-            let _ = rustix::fs::unlinkat(&bundle, SOCKET, rustix::fs::AtFlags::empty());
+            // Nothing runs, and nothing is to say that something does.
+            for name in [SOCKET, record::RUN] {
+                let _ = rustix::fs::unlinkat(&bundle, name, rustix::fs::AtFlags::empty());
+            }
         }
         let now = launched?;
-        let monitor = name(std::process::id())?;
-        let run = Run { init: None, monitor, since: record::now(), paused: false, restarts: 0, last: None };
         let mut life = Self {
             timeout_at: start.timeout.and_then(timers::after),
             health: start.health.clone().map(Watch::new),
@@ -121,12 +130,13 @@ impl Life {
             kill_at: None,
             start_at: None,
             by_user: false,
+            again: false,
             reason: None,
             backoff: Backoff::new(),
             rests: Cell::new(false),
             over: None,
         };
-        life.is_up(now)?;
+        life.is_up(now);
         if let Some(caller) = caller {
             let keys = life.start.detach_keys.clone();
             life.attach(BORN, caller, life.start.interactive, &keys)
@@ -146,6 +156,7 @@ impl Life {
         }
         let started = self.started();
         self.connections.tell(BORN, &started, &[]);
+        failpoint::reach!("monitor.started_told");
         // What launching took is not needed for waiting.
         startup::forget_code();
         loop {
@@ -180,8 +191,8 @@ impl Life {
         fds.extend(streams.iter().map(|(fd, flags)| PollFd::new(fd, *flags)));
         fds.extend(door.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
         let clock = [self.health.as_ref().and_then(Watch::clock), self.now.as_ref().and_then(|now| now.output.clock())];
-        let clock =
-            timers::until([self.kill_at, self.timeout_at, self.start_at, self.drained_by].into_iter().chain(clock));
+        let ours = [self.kill_at, self.timeout_at, self.start_at, self.drained_by, self.connections.clock()];
+        let clock = timers::until(ours.into_iter().chain(clock));
         self.sleep(&mut fds, clock)?;
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         Ok(Ready {
@@ -201,13 +212,17 @@ impl Life {
     /// expected, and what is not needed for it is let go of.
     fn sleep(&self, fds: &mut [PollFd<'_>], clock: Option<Timespec>) -> Result<(), MonitorError> {
         let is_longer = clock.is_none_or(|clock| clock.tv_sec >= QUIET.tv_sec);
-        let naps = !self.rests.get() && is_longer;
-        match rustix::event::poll(fds, if naps { Some(&QUIET) } else { clock.as_ref() }) {
-            Ok(0) if naps => {
-                self.rests.set(true);
-                startup::rest();
-                Ok(())
-            }
+        let mut woken = match (is_longer, self.rests.get()) {
+            (false, _) => rustix::event::poll(fds, clock.as_ref()),
+            (true, false) => rustix::event::poll(fds, Some(&QUIET)),
+            (true, true) => startup::sleep(fds, clock.as_ref()),
+        };
+        if is_longer && !self.rests.get() && woken == Ok(0) {
+            self.rests.set(true);
+            let rest = clock.map(|clock| Timespec { tv_sec: clock.tv_sec - QUIET.tv_sec, ..clock });
+            woken = startup::sleep(fds, rest.as_ref());
+        }
+        match woken {
             Ok(count) => {
                 self.rests.set(self.rests.get() && count == 0);
                 Ok(())
@@ -244,6 +259,7 @@ impl Life {
             }
             let first = self.now.as_ref().map(|now| now.running.child.pid);
             if first == Some(pid.as_raw_pid().unsigned_abs()) {
+                failpoint::reach!("monitor.exit_reaped");
                 self.exit_code = Some(code);
                 self.drained_by = timers::after(DRAIN);
                 if let Some(now) = &mut self.now {
@@ -267,6 +283,7 @@ impl Life {
         }
         let Some(now) = &mut self.now else { return };
         let mut leaving = now.output.turn(is_ready);
+        failpoint::reach!("monitor.output_copied");
         leaving.extend(now.input.turn(is_ready).by_keys);
         if self.exit_code.is_some() {
             // As long as somebody takes it, it is waited for.
@@ -304,6 +321,7 @@ impl Life {
             now.output.retry();
         }
         self.check_health();
+        self.connections.by_the_clock();
     }
 
     /// Kills the first process, and with it all in its pid namespace.
@@ -317,10 +335,11 @@ impl Life {
     fn settle(&mut self) {
         let Some(exit_code) = self.exit_code else { return };
         let drained = self.now.as_ref().is_none_or(|now| now.output.is_drained());
-        if !drained && !is_due(self.drained_by) {
+        let held_back = self.now.as_ref().map_or(0, |now| now.output.held_back());
+        let sooner = if held_back > 0 { Duration::from_millis(DRAIN) - LOG } else { Duration::ZERO };
+        if !drained && !is_due(self.drained_by.and_then(|by| by.checked_sub(sooner))) {
             return;
         }
-        let held_back = self.now.as_ref().map_or(0, |now| now.output.held_back());
         if held_back > 0 {
             self.reason = Some(format!("its log could not be written, {held_back} bytes of output are lost"));
         }
@@ -335,8 +354,7 @@ impl Life {
         self.end_checks();
         (self.exit_code, self.drained_by, self.kill_at, self.timeout_at) = (None, None, None, None);
         self.tell_happening("die", &[("exitCode", exit_code.to_string())]);
-        let again = self.connections.any(|connection| connection.waits_for_start);
-        if again {
+        if std::mem::take(&mut self.again) {
             self.between(exit);
             self.start_again(true);
         } else if !self.by_user && self.start.restart.restarts(exit_code, self.run.restarts) {
@@ -369,10 +387,13 @@ impl Life {
         self.start.attached = false;
         super::incarnation::make_mountable(&self.bundle);
         self.run.restarts = if by_wish { 0 } else { self.run.restarts + 1 };
-        let launched = Incarnation::launch(&self.start, self.filter.as_ref(), &self.bundle);
+        let (run, bundle) = (&mut self.run, &self.bundle);
+        let launched =
+            Incarnation::launch(&self.start, self.filter.as_ref(), bundle, |pid| note_held(run, bundle, pid));
         startup::forget_code();
-        match launched.and_then(|now| self.is_up(now)) {
-            Ok(()) => {
+        match launched {
+            Ok(now) => {
+                self.is_up(now);
                 let started = self.started();
                 self.connections.tell_all(&started, |connection| std::mem::take(&mut connection.waits_for_start));
                 self.tell_happening("restart", &[]);
@@ -394,25 +415,13 @@ impl Life {
         }
     }
 
-    /// Notes that it runs.
-    fn is_up(&mut self, now: Incarnation) -> Result<(), MonitorError> {
-        // A process that has ended already has no start any more; nothing can be mistaken for it then.
-        let pid = now.running.child.pid;
-        let started_ticks = identity::started_ticks(pid).unwrap_or(0);
-        let boot_id = self.run.monitor.boot_id.clone();
-        self.run.init = Some(ProcessIdentity { pid, started_ticks, boot_id });
-        self.run.since = record::now();
-        self.run.paused = false;
+    /// It runs.
+    fn is_up(&mut self, now: Incarnation) {
         self.up_since = Instant::now();
-        if let Err(error) = self.write_run() {
-            now.running.child.kill();
-            return Err(MonitorError::System("write run.json of the container", error));
-        }
         self.now = Some(now);
         self.timeout_at = self.start.timeout.and_then(timers::after);
         self.tell_happening("start", &[]);
         self.begin_checks();
-        Ok(())
     }
 
     fn started(&self) -> Event {
@@ -421,7 +430,7 @@ impl Life {
     }
 
     pub(super) fn write_run(&self) -> std::io::Result<()> {
-        record::write(self.bundle.as_fd(), record::RUN, &self.run)
+        write_run(&self.bundle, &self.run)
     }
 
     /// What happens to it is told; who cannot be told has missed it.
@@ -445,7 +454,9 @@ impl Life {
     /// Writes down the end, lets go of the bundle, and tells everybody, in this order: who hears of the end can
     /// start it again at once.
     fn finish(mut self, exit: &Exit) -> Result<(), MonitorError> {
+        failpoint::reach!("monitor.over");
         let mut written = record::write(self.bundle.as_fd(), record::EXIT, exit);
+        failpoint::reach!("monitor.exit_written");
         for _ in 0..50 {
             if written.is_ok() {
                 break;
@@ -460,6 +471,7 @@ impl Life {
         let _ = rustix::fs::unlinkat(&self.bundle, SOCKET, rustix::fs::AtFlags::empty());
         let removed_by_engine = self.start.attached && self.connections.has(BORN);
         let _ = rustix::fs::flock(&self.bundle, rustix::fs::FlockOperation::Unlock);
+        failpoint::reach!("monitor.unlocked");
         let event = Event::Exited { exit_code: exit.exit_code };
         self.connections.tell_all(&event, |connection| {
             connection.id == BORN
@@ -468,11 +480,28 @@ impl Life {
                 || connection.waits_for_start
                 || connection.attached
         });
+        failpoint::reach!("monitor.end_told");
         if !removed_by_engine {
             super::finish::run(&self.start.finish);
         }
         written.map_err(|error| MonitorError::System("write exit.json of the container", error))
     }
+}
+
+/// Writes down whose process it is before it executes anything: if we are killed from then on, it is found by this.
+fn note_held(run: &mut Run, bundle: &OwnedFd, pid: u32) -> Result<(), MonitorError> {
+    // A process that has ended already has no start any more; nothing can be mistaken for it then.
+    let started_ticks = identity::started_ticks(pid).unwrap_or(0);
+    run.init = Some(ProcessIdentity { pid, started_ticks, boot_id: run.monitor.boot_id.clone() });
+    (run.since, run.paused) = (record::now(), false);
+    write_run(bundle, run).map_err(|error| MonitorError::System("write run.json of the container", error))
+}
+
+/// Writes run.json, and takes the room for the next time.
+fn write_run(bundle: &OwnedFd, run: &Run) -> std::io::Result<()> {
+    let written = record::write(bundle.as_fd(), record::RUN, run);
+    record::make_room(bundle.as_fd(), record::RUN);
+    written
 }
 
 /// The identity of a process that lives.

@@ -132,6 +132,8 @@ pub enum Control {
     Restart(StopWish),
     /// Freeze all its processes. Answered by [`Event::Done`] or [`Event::Failed`].
     Pause,
+    /// The same for as long as this connection lasts: whoever asks may be killed. Answered in the same way.
+    Hold,
     /// Let them go on. Answered by [`Event::Done`] or [`Event::Failed`].
     Unpause,
     /// Run one more process inside. On board: a file with `process` of the OCI
@@ -210,6 +212,9 @@ pub enum WireError {
         #[source]
         source: std::io::Error,
     },
+    /// The other side is there, and lets nobody in.
+    #[error("the container's monitor does not answer")]
+    Deaf,
     /// The content.
     #[error("understand the container's monitor")]
     Content(#[source] serde_json::Error),

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -57,6 +57,8 @@ struct Outlet {
     pending: Vec<u8>,
     /// How much of that is written.
     written: usize,
+    /// Why it could not be written, while nobody was told.
+    refused: Option<Errno>,
 }
 
 #[derive(Debug)]
@@ -79,7 +81,7 @@ impl Pump {
 
     /// Connects a caller.
     pub fn attach(&mut self, id: Id, output: Sink, error: Sink) {
-        let outlets = [output, error].map(|sink| Outlet { sink: Some(sink), pending: Vec::new(), written: 0 });
+        let outlets = [output, error].map(Outlet::new);
         self.callers.push(Caller { id, outlets });
     }
 
@@ -182,6 +184,7 @@ impl Pump {
 
     /// Sees to callers who do not read any more.
     fn gone(&mut self) -> Vec<Id> {
+        self.callers.iter_mut().for_each(Caller::tell);
         let bound = self.bound;
         for caller in self.callers.iter().filter(|caller| bound && caller.id == BORN) {
             // Our end closes, and the program learns of it by SIGPIPE.
@@ -204,6 +207,14 @@ impl Source {
 }
 
 impl Caller {
+    /// Says on standard error that standard output is lost: a full disk must not pass for success.
+    fn tell(&mut self) {
+        let [output, error] = &mut self.outlets;
+        if let Some(why) = output.refused.take() {
+            error.take(format!("pybox: write standard output: {why}\n").as_bytes());
+        }
+    }
+
     fn outlet(&self, channel: Channel) -> &Outlet {
         let [output, error] = &self.outlets;
         match channel {
@@ -222,6 +233,10 @@ impl Caller {
 }
 
 impl Outlet {
+    fn new(sink: Sink) -> Self {
+        Self { sink: Some(sink), pending: Vec::new(), written: 0, refused: None }
+    }
+
     /// Writes these bytes, or keeps them until there is room.
     fn take(&mut self, bytes: &[u8]) {
         let Some(sink) = &self.sink else { return };
@@ -231,7 +246,7 @@ impl Outlet {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
-                Err(_) => return self.close(),
+                Err(error) => return self.close(error),
             }
         }
         self.pending.extend_from_slice(rest);
@@ -245,12 +260,14 @@ impl Outlet {
             Ok(count) if self.written + count >= self.pending.len() => (self.pending, self.written) = (Vec::new(), 0),
             Ok(count) => self.written += count,
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.close(),
+            Err(error) => self.close(error),
         }
     }
 
-    fn close(&mut self) {
+    fn close(&mut self, why: Errno) {
         (self.sink, self.pending, self.written) = (None, Vec::new(), 0);
+        // Who has left needs no telling.
+        self.refused = (why != Errno::PIPE).then_some(why);
     }
 }
 
@@ -270,8 +287,7 @@ fn write(log: &mut Writer, channel: Channel, time: i64, output: &[u8]) -> usize 
 
 /// Nanoseconds since the epoch.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    i64::try_from(crate::sys::clock::since_epoch().as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -354,6 +370,23 @@ mod tests {
         assert!(!pump.is_drained());
         drop(program);
         turns(&mut pump);
+        assert!(pump.is_drained());
+    }
+
+    #[test]
+    fn output_that_is_lost_is_told() {
+        let ((source, program), (told, error)) = (pipe(), pipe());
+        let mut pump = Pump::new(source, None, None, true);
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("open /dev/full");
+        pump.attach(BORN, Sink::own(full.into()), Sink::own(error));
+        rustix::io::write(&program, b"x").expect("write");
+        drop(program);
+        turns(&mut pump);
+        let mut buffer = [0; 256];
+        let count = rustix::io::read(&told, &mut buffer).expect("a sentence");
+        let told = String::from_utf8_lossy(&buffer[..count]).into_owned();
+        assert!(told.starts_with("pybox: write standard output: No space left on device"), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
         assert!(pump.is_drained());
     }
 

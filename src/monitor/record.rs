@@ -109,16 +109,37 @@ pub const EXIT: &str = "exit.json";
 /// Name of [`HealthState`] in the bundle.
 pub const HEALTH: &str = "health.json";
 
+/// More than a [`Run`] or an [`Exit`] takes.
+const ROOM: u64 = 4096;
+
+/// Takes the room that the record `name` will need: a disk that is full by then must not cost the exit code, or keep a
+/// container from being stopped, frozen or started again.
+pub fn make_room(bundle: BorrowedFd<'_>, name: &str) {
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    if let Ok(file) = rustix::fs::openat(bundle, temporary(name).as_str(), flags, Mode::RUSR | Mode::WUSR) {
+        // Where the file system cannot keep room, the record is written as well as may be.
+        let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, ROOM);
+    }
+}
+
+fn temporary(name: &str) -> String {
+    format!(".{name}")
+}
+
 /// Writes `record` as `name` in `bundle`: whole, or not at all.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn write<T: Serialize>(bundle: BorrowedFd<'_>, name: &str, record: &T) -> std::io::Result<()> {
-    let temporary = format!(".{name}");
-    let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let temporary = temporary(name);
+    crate::sys::failpoint::fails!("record.write")?;
+    // What room it has it keeps: it is cut when all is written.
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mode = Mode::RUSR | Mode::WUSR;
     let mut file = std::fs::File::from(rustix::fs::openat(bundle, temporary.as_str(), flags, mode)?);
-    file.write_all(&serde_json::to_vec(record)?)?;
+    let text = serde_json::to_vec(record)?;
+    file.write_all(&text)?;
+    file.set_len(text.len() as u64)?;
     rustix::fs::renameat(bundle, temporary.as_str(), bundle, name)?;
     Ok(())
 }
@@ -141,8 +162,7 @@ pub fn read<T: DeserializeOwned>(bundle: BorrowedFd<'_>, name: &str) -> std::io:
 
 /// Now, in milliseconds since the epoch.
 pub fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    i64::try_from(crate::sys::clock::since_epoch().as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -155,6 +175,11 @@ mod tests {
         let bundle = std::fs::File::open(dir.path()).expect("open");
         assert_eq!(read::<Exit>(bundle.as_fd(), EXIT).expect("read"), None);
         let exit = Exit { exit_code: 137, at: now(), since: now(), reason: None, by_user: false };
+        write(bundle.as_fd(), EXIT, &exit).expect("write");
+        assert_eq!(read(bundle.as_fd(), EXIT).expect("read"), Some(exit));
+        make_room(bundle.as_fd(), EXIT);
+        assert_eq!(std::fs::metadata(dir.path().join(".exit.json")).expect("room").len(), ROOM);
+        let exit = Exit { exit_code: 0, at: 1, since: 1, reason: None, by_user: true };
         write(bundle.as_fd(), EXIT, &exit).expect("write");
         assert_eq!(read(bundle.as_fd(), EXIT).expect("read"), Some(exit));
         std::fs::write(dir.path().join(EXIT), "{").expect("damage");

@@ -10,7 +10,7 @@ use super::attached::Caller;
 use super::error::MonitorError;
 use super::life::Life;
 use super::protocol::{self, Start, WireError};
-use crate::sys::{exec, message};
+use crate::sys::{exec, failpoint, message};
 
 /// The persona `__monitor NUMBER`: NUMBER is the inherited socket to the engine.
 /// Returns the exit code of the process.
@@ -48,12 +48,14 @@ fn serve(control: &OwnedFd) -> Result<Life, MonitorError> {
     let caller = Caller::take_standard().map_err(system("take the standard streams"))?;
 
     let (start, fds) = protocol::receive::<Start>(control)?;
+    failpoint::reach!("monitor.told");
     let [bundle, filter, ..] = fds;
     let bundle = bundle.ok_or(WireError::Closed)?;
     rustix::process::fchdir(&bundle).map_err(system("enter the bundle"))?;
     // We hold the bundle's lock: a socket that is there belongs to nobody.
     let _ = rustix::fs::unlinkat(&bundle, protocol::SOCKET, rustix::fs::AtFlags::empty());
     let listener = message::listen(bundle.as_fd(), protocol::SOCKET).map_err(system("listen in the bundle"))?;
+    failpoint::reach!("monitor.listening");
     let caller = start.attached.then_some(caller);
     Life::begin(start, bundle, filter, (signals, listener), caller)
 }

@@ -44,6 +44,11 @@ impl Life {
                 self.restart(wish);
             }
             Control::Pause => self.freeze(id, true),
+            Control::Hold => {
+                self.freeze(id, true);
+                let holds = self.run.paused;
+                self.note(id, |connection| connection.holds = holds);
+            }
             Control::Unpause => self.freeze(id, false),
             Control::Exec { unfiltered, detached } => {
                 let confinement = if unfiltered { Confinement::Unfiltered } else { Confinement::Filtered };
@@ -79,6 +84,10 @@ impl Life {
     /// A connection has gone: killed, or satisfied.
     fn left(&mut self, id: Id) {
         let attached = self.connections.get(id).is_some_and(|connection| connection.attached);
+        let holds = self.connections.get(id).is_some_and(|connection| connection.holds);
+        if holds && self.run.paused && self.set_frozen(false).is_ok() {
+            self.tell_happening("unpause", &[]);
+        }
         if let Some((_, caller)) = self.callers.iter().find(|(caller, _)| *caller == id) {
             caller.restore_terminal();
         }
@@ -123,6 +132,7 @@ impl Life {
 
     fn restart(&mut self, wish: StopWish) {
         if self.now.is_some() {
+            self.again = true;
             self.stop(wish);
         } else {
             self.start_again(true);
@@ -219,7 +229,12 @@ impl Life {
             first.signal(CONT);
         }
         self.run.paused = freeze;
-        self.write_run().map_err(|error| MonitorError::System("write run.json of the container", error))
+        let written = self.write_run();
+        if freeze && written.is_err() {
+            // Nobody would know that it is frozen.
+            let _ = self.set_frozen(false);
+        }
+        written.map_err(|error| MonitorError::System("write run.json of the container", error))
     }
 
     /// Begins an exec; what comes of it is told later.

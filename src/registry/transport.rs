@@ -123,8 +123,13 @@ impl Transport {
     ) -> Result<Response, NoResponse> {
         let client = self.client(registry, request.url(), reach, trust).map_err(NoResponse::Refused)?;
         let unreachable = |source: Cause| RegistryError::Unreachable { registry: registry.to_owned(), source };
+        // Without its query, which may bear a signature.
+        let (host, path) = (authority(request.url()), request.url().path().to_owned());
         match tokio::time::timeout(self.timing.stall, client.execute(request)).await {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => {
+                tracing::debug!("GET {host}{path}: {}", response.status());
+                Ok(response)
+            }
             Ok(Err(error)) => {
                 // Its address may bear the signature that a redirect gave us: keep it out of messages.
                 let error = error.without_url();

@@ -13,13 +13,13 @@ use crate::sys::idmap::MapError;
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Failure {
     /// The bytes are no well-formed archive or compressed stream.
-    #[error("layer is damaged: {reason}")]
+    #[error("the archive is damaged: {reason}")]
     Corrupt {
         /// What is wrong, and where.
         reason: String,
     },
     /// The archive is well-formed, and an entry asks for what no layer may do.
-    #[error("layer entry {entry:?} is refused: {reason}")]
+    #[error("archive entry {entry:?} is refused: {reason}")]
     Unsafe {
         /// The entry's name; bytes that are not UTF-8 replaced, shortened.
         entry: String,
@@ -35,13 +35,13 @@ pub enum Failure {
         found: Digest,
     },
     /// One of [`super::worker::Limits`] is passed.
-    #[error("layer is too large: {reason}")]
+    #[error("the archive is too large: {reason}")]
     TooLarge {
         /// Which limit.
         reason: String,
     },
     /// The file system is full, or would be.
-    #[error("no space left for the layer: {reason}")]
+    #[error("no space left: {reason}")]
     NoSpace {
         /// What is there and what must stay free.
         reason: String,

@@ -17,6 +17,9 @@ pub enum SpecError {
     /// Neither the request nor the image says what to run.
     #[error("no command to run: the image names none")]
     NoCommand,
+    /// A command whose program is the empty word.
+    #[error("no command to run: its first word is empty")]
+    EmptyCommand,
     /// An `exec` without a command.
     #[error("no command to execute")]
     NothingToExecute,
@@ -58,7 +61,7 @@ pub enum SpecError {
         reason: String,
     },
     /// A resource limit above what this process may give.
-    #[error("set ulimit {name} to {asked}: your own hard limit is {limit}")]
+    #[error("set ulimit {} to {}: your own hard limit is {limit}", short(name), number(*asked))]
     Ulimit {
         /// As in `RLIMIT_NOFILE`.
         name: String,
@@ -70,6 +73,12 @@ pub enum SpecError {
     /// A seccomp profile that cannot be read.
     #[error("read the seccomp profile: {0}")]
     Profile(String),
+    /// `host-gateway` where there is no way to the host.
+    #[error("--add-host {alias}:host-gateway: a container without a network has no way to the host")]
+    NoGateway {
+        /// The name that it was to have.
+        alias: String,
+    },
     /// A part of the request that this host cannot keep.
     #[error("{what}: {reason}")]
     Unsupported {
@@ -87,7 +96,9 @@ impl SpecError {
     /// Who can do something about it.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Unsupported { .. } | Self::Ulimit { .. } | Self::Unmapped { .. } => Kind::Unsupported,
+            Self::Unsupported { .. } | Self::Ulimit { .. } | Self::Unmapped { .. } | Self::NoGateway { .. } => {
+                Kind::Unsupported
+            }
             _ => Kind::User,
         }
     }
@@ -101,11 +112,14 @@ impl SpecError {
                 Some(format!("use a number instead of {name:?}, or add the account to the image"))
             }
             Self::Unmapped { what, .. } => Some(format!(
-                "use a smaller {what}, or give your user more ids: sudo usermod --add-subuids 100000-165535 \
-                 --add-subgids 100000-165535 $USER"
+                "use a smaller {what}, or add a second range of your user's: sudoedit /etc/subuid /etc/subgid   \
+                 (`pybox info` shows those there are)"
             )),
+            Self::EmptyCommand => Some("leave the empty word out, or name a program: pybox run IMAGE -- sh".into()),
+            Self::Profile(_) => Some("--security-opt seccomp=FILE takes a profile in docker's JSON format".into()),
+            Self::NoGateway { .. } => Some("--network host has one".into()),
             Self::Ulimit { name, .. } => {
-                let short = name.strip_prefix("RLIMIT_").unwrap_or(name).to_ascii_lowercase();
+                let short = short(name);
                 Some(format!(
                     "ask for no more than that, or have the limit raised: a line \"$USER hard {short} VALUE\" in \
                      /etc/security/limits.conf holds from the next login"
@@ -114,6 +128,15 @@ impl SpecError {
             _ => None,
         }
     }
+}
+
+/// A limit as `--ulimit` names it.
+fn short(name: &str) -> String {
+    name.strip_prefix("RLIMIT_").unwrap_or(name).to_ascii_lowercase()
+}
+
+fn number(limit: u64) -> String {
+    if limit == u64::MAX { "unlimited".to_owned() } else { limit.to_string() }
 }
 
 /// The error of a document that does not hold together.

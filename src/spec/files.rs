@@ -44,10 +44,7 @@ pub fn hosts(request: &ContainerRequest, host: &HostFacts, name: &str) -> Result
         let address = match (address.as_str(), &request.network) {
             ("host-gateway", NetworkMode::Host) => "127.0.0.1",
             ("host-gateway", NetworkMode::None) => {
-                return Err(SpecError::Unsupported {
-                    what: format!("--add-host {alias}:host-gateway"),
-                    reason: "a container without a network has no way to the host".into(),
-                });
+                return Err(SpecError::NoGateway { alias: alias.clone() });
             }
             (address, _) => address,
         };
@@ -115,7 +112,7 @@ mod tests {
         request.add_hosts = vec![("up".into(), "host-gateway".into())];
         assert_eq!(hosts(&request, &host, "big"), Ok(format!("{same}127.0.0.1\tup\n")));
         request.network = NetworkMode::None;
-        assert!(matches!(hosts(&request, &host, "big"), Err(SpecError::Unsupported { .. })));
+        assert!(matches!(hosts(&request, &host, "big"), Err(SpecError::NoGateway { .. })));
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn arguments(request: &ContainerRequest, config: Option<&Config>) -> Result<Vec<
     words.extend(rest);
     match words.first() {
         None => Err(SpecError::NoCommand),
-        Some(program) if program.is_empty() => Err(SpecError::NoCommand),
+        Some(program) if program.is_empty() => Err(SpecError::EmptyCommand),
         Some(_) if words.len() > MOST_WORDS => Err(SpecError::Document("there are more than 65536 arguments".into())),
         Some(_) => Ok(words),
     }

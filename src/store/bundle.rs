@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::containers::Container;
@@ -162,4 +162,11 @@ impl Store {
             Err(_) => Ok(trash::discard(&self.layout, &path)?.into_iter().collect()),
         }
     }
+}
+
+/// Whether nobody holds the lock of the directory.
+pub(super) fn is_free(path: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(directory) = rustix::fs::open(path, flags, Mode::empty()) else { return false };
+    rustix::fs::flock(directory, FlockOperation::NonBlockingLockShared).is_ok()
 }

@@ -14,9 +14,10 @@ use std::time::Duration;
 use rustix::fs::{Advice, OFlags};
 
 use super::error::StoreError;
-use super::lock::{Lock, Wait};
+use super::lock::{self, Lock, Wait};
 use super::{Durability, Store, atomic};
 use crate::model::digest::{Algorithm, Digest, Hasher};
+use crate::sys::failpoint;
 
 /// After so many bytes the kernel is asked to start writing them out: the sync
 /// at the end then has little left to wait for.
@@ -106,9 +107,9 @@ impl Store {
         let wait = Wait::Until(Duration::from_secs(30));
         let _lock = Lock::acquire(&self.layout.ingest_lock(digest), &format!("blob {digest}"), wait)?;
         remove_siblings(&place);
-        let temporary = atomic::sibling(&place);
-        let committed = atomic::create(&temporary, bytes, 0o600)
-            .and_then(|file| commit(&file, &temporary, &self.layout.blob(digest)));
+        let (file, temporary) = create_locked(&place)?;
+        let written = (&file).write_all(bytes).map_err(StoreError::io("write", &temporary));
+        let committed = written.and_then(|()| commit(&file, &temporary, &self.layout.blob(digest)));
         if committed.is_err() {
             let _ = std::fs::remove_file(&temporary);
         }
@@ -151,8 +152,7 @@ impl Store {
     /// # Errors
     /// What the file system says.
     pub fn spool(&self) -> Result<Spool, StoreError> {
-        let path = atomic::sibling(&self.layout.ingests().join("spool"));
-        let file = atomic::create(&path, b"", 0o600)?;
+        let (file, path) = create_locked(&self.layout.ingests().join("spool"))?;
         let blobs = self.layout.blobs(Algorithm::Sha256);
         Ok(Spool { file, path, blobs, length: 0, hasher: Hasher::new(Algorithm::Sha256) })
     }
@@ -179,6 +179,7 @@ impl Ingest {
     /// # Errors
     /// [`StoreError::NoSpace`], or what write(2) says.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        failpoint::fails!("blob.write").map_err(StoreError::errno("write", &self.path))?;
         self.file.write_all(bytes).map_err(StoreError::io("write", &self.path))?;
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
@@ -278,12 +279,26 @@ impl Drop for Spool {
     }
 }
 
+/// A new file beside `place`, locked as long as it is open: nobody takes it for abandoned.
+fn create_locked(place: &Path) -> Result<(File, PathBuf), StoreError> {
+    loop {
+        let path = atomic::sibling(place);
+        let file = atomic::create(&path, b"", 0o600)?;
+        if lock::claim(&file) {
+            return Ok((file, path));
+        }
+    }
+}
+
 fn commit(file: &File, from: &Path, to: &Path) -> Result<(), StoreError> {
+    failpoint::fails!("blob.sync").map_err(StoreError::errno("sync", from))?;
     file.sync_data().map_err(StoreError::io("sync", from))?;
+    failpoint::reach!("blob.synced");
     if !atomic::rename_new(from, to)? {
         // Somebody else has brought the same bytes.
         std::fs::remove_file(from).map_err(StoreError::io("remove", from))?;
     }
+    failpoint::reach!("blob.named");
     Ok(())
 }
 

@@ -6,11 +6,10 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
 use sha2::Digest as _;
 
-use super::lock::{Attempt, Lock};
-use super::{Durability, Store, StoreError, gc, trash};
+use super::lock::{Attempt, Lock, is_abandoned};
+use super::{Durability, Store, StoreError, bundle, gc, trash};
 use crate::model::digest::{Algorithm, Digest};
 use crate::model::id::ContainerId;
 use crate::store::image::CONFIG_LIMIT;
@@ -52,12 +51,12 @@ pub enum Remedy {
 }
 
 impl Store {
-    /// Looks at everything.
+    /// Looks at everything but the database itself, see [`Store::damage`].
     ///
     /// # Errors
     /// If it cannot be looked at: that is no finding.
     pub fn check(&self, depth: Depth) -> Result<Vec<Finding>, StoreError> {
-        let mut findings = self.check_database()?;
+        let mut findings = Vec::new();
         self.check_images(&mut findings)?;
         self.check_names_of_blobs(depth, &mut findings)?;
         self.check_layers(&mut findings)?;
@@ -89,9 +88,9 @@ impl Store {
         }
     }
 
-    /// I1: the database holds together.
-    fn check_database(&self) -> Result<Vec<Finding>, StoreError> {
-        let lines = self.db.read(|db| {
+    /// I1: what is wrong with the database, line by line.
+    pub(super) fn check_database(&self) -> Result<Vec<String>, StoreError> {
+        self.db.read(|db| {
             let mut check = db.prepare("PRAGMA integrity_check")?;
             let mut lines: Vec<String> = check.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
             lines.retain(|line| line != "ok");
@@ -101,11 +100,7 @@ impl Store {
                 lines.push(format!("a row of table {} refers to nothing", table?));
             }
             Ok(lines)
-        })?;
-        let subject = self.layout.database().display().to_string();
-        let command = "keep a copy of it, then remove it: images can be pulled again".to_owned();
-        let finding = |what| Finding { subject: subject.clone(), what, remedy: Remedy::Command(command.clone()) };
-        Ok(lines.into_iter().map(finding).collect())
+        })
     }
 
     /// I3: what an image refers to is here.
@@ -200,7 +195,10 @@ impl Store {
                 continue;
             };
             // A bundle is locked before there is a row.
-            if rows.iter().all(|row| row.id != id) && is_free(&path) && self.find_container(id.as_str()).is_err() {
+            if rows.iter().all(|row| row.id != id)
+                && bundle::is_free(&path)
+                && self.find_container(id.as_str()).is_err()
+            {
                 let subject = path.display().to_string();
                 let what = "belongs to a container that does not exist".to_owned();
                 findings.push(Finding { subject, what, remedy: Remedy::DiscardBundle(id) });
@@ -213,10 +211,12 @@ impl Store {
     fn check_temporary(&self, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
         let ingests = self.layout.ingests();
         for name in gc::names(&ingests)?.into_iter().filter(|name| name.contains(".partial-")) {
-            if let Attempt::Held(_lock) = Lock::attempt(&ingests.join(&name))? {
+            if is_abandoned(&ingests.join(&name)) {
                 findings.push(discard(ingests.join(&name), "was left by a download that was interrupted"));
             }
         }
+        let locks = gc::locks(&self.layout)?.into_iter().filter(|lock| is_abandoned(lock));
+        findings.extend(locks.map(|lock| discard(lock, "is a lock that nobody holds")));
         for name in gc::names(&self.layout.trash())? {
             findings.push(discard(self.layout.trash().join(name), "waits to be deleted"));
         }
@@ -240,13 +240,6 @@ impl Store {
 
 fn discard(path: PathBuf, what: &str) -> Finding {
     Finding { subject: path.display().to_string(), what: what.to_owned(), remedy: Remedy::Discard(path) }
-}
-
-/// Whether nobody holds the lock of the directory.
-fn is_free(path: &Path) -> bool {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(directory) = rustix::fs::open(path, flags, Mode::empty()) else { return false };
-    rustix::fs::flock(directory, FlockOperation::NonBlockingLockShared).is_ok()
 }
 
 fn is_whole(path: &Path, digest: &Digest) -> Result<bool, StoreError> {
@@ -311,7 +304,7 @@ mod tests {
         let store = Store::open(&dir.path().join("root"), Access::Write).expect("a store");
         let id = ContainerId::from_random(&[7; 32]);
         let bundle = store.create_bundle(&id).expect("a bundle");
-        rustix::fs::flock(&bundle, FlockOperation::LockExclusive).expect("lock");
+        rustix::fs::flock(&bundle, rustix::fs::FlockOperation::LockExclusive).expect("lock");
         assert_eq!(store.check(Depth::Quick).expect("checked"), []);
         drop(bundle);
         let findings = store.check(Depth::Quick).expect("checked");

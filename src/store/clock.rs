@@ -1,11 +1,10 @@
 //! What time it is, for ages and leases.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use crate::sys::clock;
 
 /// Milliseconds since the epoch.
 pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(clock::since_epoch().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Seconds since the machine was started, sleep included: a clock that nobody can set.

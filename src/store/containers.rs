@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bundle::BundleFile;
 use super::db;
 use super::{Durability, Store, StoreError};
 use crate::model::container::ContainerRequest;
@@ -155,12 +156,15 @@ impl Store {
         })
     }
 
-    /// Removes the row of a container and says what it was; one that is gone already is fine. The bundle goes by
+    /// Removes the row of a container, its copy before it, and says what it was; one that is gone already is fine. The
+    /// bundle goes by
     /// [`Store::remove_bundle`], afterwards: a bundle without row is garbage, a row without bundle is a riddle.
     ///
     /// # Errors
     /// What the database says.
     pub fn remove_container(&self, id: &ContainerId, durability: Durability) -> Result<Option<Gone>, StoreError> {
+        // A bundle with a copy has lost its row, and gets it back.
+        let _ = std::fs::remove_file(self.layout.container(id).join(BundleFile::Row.name()));
         self.with_reserve(|| self.db.write(durability, |db| Ok(db::containers::delete(db, id)?)))
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::model::digest::Digest;
 use crate::model::id::{ContainerId, ContainerName};
 
@@ -49,6 +51,14 @@ pub enum StoreError {
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// The path of the root is one that no container can be mounted from.
+    #[error("the store {} cannot hold containers: {}", path.display(), unfit(*found))]
+    UnfitRoot {
+        /// The root.
+        path: PathBuf,
+        /// The character in it; none if it is not UTF-8.
+        found: Option<char>,
     },
     /// The root cannot be written, and the request has to write.
     #[error("the store {} is read-only", path.display())]
@@ -185,6 +195,10 @@ pub enum StoreError {
     },
 }
 
+fn unfit(found: Option<char>) -> String {
+    found.map_or_else(|| "its path is not UTF-8".to_owned(), |c| format!("its path has {c:?} in it"))
+}
+
 fn room(needed: Option<u64>, available: Option<u64>) -> String {
     match (needed, available) {
         (Some(needed), Some(available)) => format!(" (needs {needed} bytes, {available} are free)"),
@@ -248,6 +262,9 @@ impl StoreError {
                  sudo chown -R {ours} {}",
                 path.display()
             ),
+            Self::UnfitRoot { .. } => {
+                "choose another directory with --root or PYBOX_ROOT, as in: export PYBOX_ROOT=$HOME/pybox".to_owned()
+            }
             Self::Io { operation: "open the store" | "create the store", .. } => {
                 "choose a directory that is or can be yours with --root or PYBOX_ROOT".to_owned()
             }
@@ -256,11 +273,7 @@ impl StoreError {
             Self::NewerSchema { .. } => {
                 "use the newer pybox that wrote it, or another directory with --root or PYBOX_ROOT".to_owned()
             }
-            Self::Damaged { path, .. } => format!(
-                "move it away (mv {0} {0}.damaged); images can then be pulled again, and containers' files stay in \
-                 the containers directory beside it",
-                path.display()
-            ),
+            Self::Damaged { .. } => "make it anew from what lies beside it: pybox check --repair".to_owned(),
             Self::NoSpace { .. } => {
                 "free space on that file system; `pybox rmi IMAGE` and `pybox rm CONTAINER` do".to_owned()
             }
@@ -273,6 +286,22 @@ impl StoreError {
             Self::NameInUse { name, .. } => format!("pybox rm {name}, or choose another --name"),
             Self::DamagedBlob(_) | Self::MissingBlob(_) | Self::MissingLayer(_) => {
                 "pull or load the image again".to_owned()
+            }
+            Self::AmbiguousContainer { .. } => "give more of the id: pybox ps --all --no-trunc".to_owned(),
+            Self::AmbiguousImage { .. } => "give more of the id: pybox images --no-trunc".to_owned(),
+            Self::Io { source, .. } if source.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => {
+                "more files have to be open at once: ulimit -n 1024".to_owned()
+            }
+            Self::Io { source, .. } if source.raw_os_error() == Some(Errno::NOLCK.raw_os_error()) => {
+                "choose a directory on a local file system with --root or PYBOX_ROOT".to_owned()
+            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "choose a directory that is yours, all of it, with --root or PYBOX_ROOT".to_owned()
+            }
+            Self::Io { .. } => "see what else is wrong: pybox check".to_owned(),
+            Self::Database { .. } => {
+                "see whether it and its directory can be read and written, and `ulimit -n` is no less than 64"
+                    .to_owned()
             }
             _ => return None,
         })

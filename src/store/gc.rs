@@ -7,13 +7,15 @@
 //! happens afterwards, without lock.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use super::bundle::{self, BundleFile};
 use super::db::{self, Abort};
-use super::lock::{Attempt, Lock};
-use super::{Durability, Store, StoreError, clock, trash};
+use super::lock::{Attempt, Lock, is_abandoned};
+use super::{Durability, Layout, Store, StoreError, trash};
 use crate::model::digest::{Algorithm, Digest};
 use crate::model::id::ContainerId;
+use crate::sys::clock::time_of_day;
 
 /// Objects a transaction: others wait for so many renames at most.
 const BATCH: usize = 128;
@@ -37,7 +39,7 @@ impl Age {
     fn accepts(self, path: &Path, least: Duration) -> bool {
         let old = || {
             let modified = std::fs::symlink_metadata(path).and_then(|file| file.modified()).ok()?;
-            Some(SystemTime::now().duration_since(modified).unwrap_or_default() >= least)
+            Some(time_of_day().duration_since(modified).unwrap_or_default() >= least)
         };
         self == Self::Any || old().unwrap_or(false)
     }
@@ -63,9 +65,7 @@ impl Store {
     /// # Errors
     /// What the file system or the database says; all that went is gone.
     pub fn collect_garbage(&self, age: Age) -> Result<Collected, StoreError> {
-        self.db.write(Durability::Throwaway, |db| {
-            Ok(db::leases::delete_ended(db, &clock::boot_id(), clock::since_boot())?)
-        })?;
+        self.end_leases()?;
         let mut objects = self.named_objects()?;
         objects.sort();
         let mut collected = self.sweep_objects(objects.into_iter(), age)?;
@@ -76,9 +76,7 @@ impl Store {
         collected.leftovers = trash::delete(waiting.chain(discarded));
         collected.leftovers.sort();
         collected.leftovers.dedup();
-        if !self.layout.reserve().exists() {
-            db::open::keep_reserve(&self.layout);
-        }
+        self.renew_reserve();
         Ok(collected)
     }
 
@@ -197,13 +195,17 @@ impl Store {
         let ingests = self.layout.ingests();
         for name in names(&ingests)?.into_iter().filter(|name| !name.ends_with(".lock")) {
             let path = ingests.join(&name);
-            // A document written in one go has no lock and a name of its own; it takes no hour either.
-            let (lock, age) =
-                if name.contains(".partial-") { (name.clone(), Age::Hour) } else { (format!("{name}.lock"), age) };
+            if name.contains(".partial-") {
+                // Whoever writes it has it locked.
+                if is_abandoned(&path) {
+                    discarded.extend(trash::discard(&self.layout, &path)?);
+                }
+                continue;
+            }
             if !age.accepts(&path, PARTIAL) {
                 continue;
             }
-            match Lock::attempt(&ingests.join(lock))? {
+            match Lock::attempt(&ingests.join(format!("{name}.lock")))? {
                 Attempt::Held(_lock) => {
                     bytes += std::fs::symlink_metadata(&path).map_or(0, |file| file.len());
                     discarded.extend(trash::discard(&self.layout, &path)?);
@@ -211,14 +213,21 @@ impl Store {
                 Attempt::Busy { .. } => {}
             }
         }
+        for lock in locks(&self.layout)?.into_iter().filter(|lock| is_abandoned(lock)) {
+            discarded.extend(trash::discard(&self.layout, &lock)?);
+        }
         Ok((discarded, bytes))
     }
 
-    /// Moves away bundles of containers that have no row. A young one may be getting its row just now.
+    /// Moves away bundles of containers that have no row, and never had one. One that is getting its row just now is
+    /// locked, whatever the clock says.
     fn discard_orphans(&self) -> Result<Vec<PathBuf>, StoreError> {
         let containers = self.layout.containers();
-        let old = |name: &String| Age::Hour.accepts(&containers.join(name), YOUNG);
-        let mut candidates: Vec<String> = names(&containers)?.into_iter().filter(old).collect();
+        let free = |name: &String| {
+            let path = containers.join(name);
+            Age::Hour.accepts(&path, YOUNG) && bundle::is_free(&path) && !path.join(BundleFile::Row.name()).exists()
+        };
+        let mut candidates: Vec<String> = names(&containers)?.into_iter().filter(free).collect();
         if candidates.is_empty() {
             return Ok(Vec::new());
         }
@@ -227,6 +236,14 @@ impl Store {
         let discard = |name: &String| trash::discard(&self.layout, &containers.join(name)).transpose();
         candidates.iter().filter_map(discard).collect()
     }
+}
+
+/// All lock files; whoever uses one has it locked, and removes it when it is not needed any more.
+pub(super) fn locks(layout: &Layout) -> Result<Vec<PathBuf>, StoreError> {
+    let (locks, ingests) = (layout.locks(), layout.ingests());
+    let of_objects = names(&locks)?.into_iter().map(|name| locks.join(name));
+    let of_blobs = names(&ingests)?.into_iter().filter(|name| name.ends_with(".lock")).map(|name| ingests.join(name));
+    Ok(of_objects.chain(of_blobs).collect())
 }
 
 /// The names in a directory; a directory that is gone has none.

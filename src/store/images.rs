@@ -7,8 +7,8 @@ use super::db::images::ImageRow;
 use super::db::manifests::ManifestRow;
 use super::db::tags::TagRow;
 use super::db::{self, Abort};
-use super::image::{Image, ImageNames, ImageSummary, NewImage, TagName};
-use super::{Durability, Force, Store, StoreError, clock};
+use super::image::{Image, ImageLayer, ImageNames, ImageSummary, NewImage, TagName};
+use super::{Durability, Force, Layout, Store, StoreError, clock, layers};
 use crate::model::digest::Digest;
 use crate::model::reference::Reference;
 
@@ -37,30 +37,7 @@ impl Store {
         self.sync_blob_names()?;
         self.db.write(Durability::Durable, |db| {
             // Inside the transaction: garbage collection moves files under the same lock.
-            self.check_blobs(new)?;
-            let mut size = 0;
-            for layer in &new.layers {
-                let (stats, boot) =
-                    self.marker_of(&layer.diff_id).ok_or_else(|| StoreError::MissingLayer(layer.diff_id.clone()))?;
-                db::layers::put(db, &layer.diff_id, &stats, boot.as_deref())?;
-                size += stats.bytes;
-            }
-            let added = clock::now();
-            db::images::insert(
-                db,
-                &ImageRow {
-                    id: new.id.clone(),
-                    platform: new.platform.clone(),
-                    created: new.created,
-                    size,
-                    labels: new.labels.clone(),
-                    added,
-                },
-            )?;
-            let (digest, image, media_type) = (new.manifest.clone(), new.id.clone(), new.manifest_type.clone());
-            if db::manifests::insert(db, &ManifestRow { digest, image, media_type, added })? {
-                db::image_layers::insert(db, &new.manifest, &new.layers)?;
-            }
+            insert(db, &self.layout, new)?;
             let moved = put_names(db, new, names)?;
             db::manifests::delete_unnamed(db, &new.id, &new.manifest)?;
             Ok(moved)
@@ -164,23 +141,43 @@ impl Store {
     pub fn tag_owner(&self, reference: &Reference) -> Result<Option<Digest>, StoreError> {
         self.db.read(|db| Ok(db::tags::resolve(db, reference)?.map(|(_, image)| image)))
     }
+}
 
-    fn check_blobs(&self, new: &NewImage) -> Result<(), StoreError> {
-        for blob in [&new.manifest, &new.id] {
-            if !self.has_blob(blob) {
-                return Err(StoreError::MissingBlob(blob.clone()));
-            }
-        }
-        for layer in &new.layers {
-            let size = std::fs::metadata(self.layout.blob(&layer.blob)).map(|file| file.len());
-            match size {
-                Ok(size) if size == layer.size => {}
-                Ok(_) => return Err(StoreError::DamagedBlob(layer.blob.clone())),
-                Err(_) => return Err(StoreError::MissingBlob(layer.blob.clone())),
-            }
-        }
-        Ok(())
+/// Adds the rows of an image whose blobs and layers are here.
+pub(super) fn insert(db: &rusqlite::Connection, layout: &Layout, new: &NewImage) -> Result<(), Abort> {
+    check_blobs(layout, new)?;
+    let missing = |layer: &ImageLayer| StoreError::MissingLayer(layer.diff_id.clone());
+    let marker = |layer: &ImageLayer| layers::marker_in(layout, &layer.diff_id).ok_or_else(|| missing(layer));
+    let markers = new.layers.iter().map(marker).collect::<Result<Vec<_>, _>>()?;
+    for (layer, (stats, boot)) in new.layers.iter().zip(&markers) {
+        db::layers::put(db, &layer.diff_id, stats, boot.as_deref())?;
     }
+    let size = markers.iter().map(|(stats, _)| stats.bytes).sum();
+    let (platform, created, labels) = (new.platform.clone(), new.created, new.labels.clone());
+    let added = clock::now();
+    db::images::insert(db, &ImageRow { id: new.id.clone(), platform, created, size, labels, added })?;
+    let (digest, image, media_type) = (new.manifest.clone(), new.id.clone(), new.manifest_type.clone());
+    if db::manifests::insert(db, &ManifestRow { digest, image, media_type, added })? {
+        db::image_layers::insert(db, &new.manifest, &new.layers)?;
+    }
+    Ok(())
+}
+
+fn check_blobs(layout: &Layout, new: &NewImage) -> Result<(), StoreError> {
+    for blob in [&new.manifest, &new.id] {
+        if !layout.blob(blob).exists() {
+            return Err(StoreError::MissingBlob(blob.clone()));
+        }
+    }
+    for layer in &new.layers {
+        let size = std::fs::metadata(layout.blob(&layer.blob)).map(|file| file.len());
+        match size {
+            Ok(size) if size == layer.size => {}
+            Ok(_) => return Err(StoreError::DamagedBlob(layer.blob.clone())),
+            Err(_) => return Err(StoreError::MissingBlob(layer.blob.clone())),
+        }
+    }
+    Ok(())
 }
 
 /// The error for a name that another image has.

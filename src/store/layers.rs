@@ -20,8 +20,9 @@ use serde::{Deserialize, Serialize};
 use super::error::StoreError;
 use super::image::Image;
 use super::lock::{Lock, Wait};
-use super::{Durability, Store, atomic, cas, clock, db, trash};
+use super::{Durability, Layout, Store, atomic, cas, clock, db, trash};
 use crate::model::digest::Digest;
+use crate::sys::failpoint;
 
 /// What the worker found out about a layer while unpacking it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +132,7 @@ impl Store {
             return Ok(None);
         }
         let lock = Lock::acquire(&self.layout.layer_lock(diff_id), &format!("layer {diff_id}"), wait)?;
-        if self.has_layer(diff_id) {
+        if self.has_layer(diff_id) || self.restore_marker(diff_id)? {
             return Ok(None);
         }
         let leftovers = self.clear_partial(diff_id)?;
@@ -144,6 +145,23 @@ impl Store {
             rustix::fs::chmod(path, mode).map_err(StoreError::errno("chmod", path))?;
         }
         Ok(Some(LayerIngest { diff_id: diff_id.clone(), staging, leftovers, _lock: lock }))
+    }
+
+    /// Writes the marker of a layer again, if the layer is in its place and the database knows that it was whole:
+    /// containers may run on it. Its lock is held.
+    fn restore_marker(&self, diff_id: &Digest) -> Result<bool, StoreError> {
+        if !self.layout.layer_diff(diff_id).is_dir() {
+            return Ok(false);
+        }
+        let known = self.db.read(|db| Ok(db::layers::stats(db, diff_id)?.zip(Some(db::layers::unsettled(db)?))))?;
+        let Some((stats, unsettled)) = known else { return Ok(false) };
+        let boot = unsettled.into_iter().find(|(unsettled, _)| unsettled == diff_id).map(|(_, boot)| boot);
+        if boot.as_ref().is_some_and(|boot| *boot != clock::boot_id()) {
+            return Ok(false);
+        }
+        let text = serde_json::to_vec(&Marker { stats, boot }).unwrap_or_default();
+        atomic::replace(&complete(&self.layout.layer(diff_id)), &text, 0o600, Durability::Durable)?;
+        Ok(true)
     }
 
     /// Gives an unpacked layer its place.
@@ -162,7 +180,9 @@ impl Store {
         };
         let marker = serde_json::to_vec(&Marker { stats: *stats, boot: boot.clone() }).unwrap_or_default();
         let durability = if settle == Settle::Now { Durability::Durable } else { Durability::Throwaway };
+        failpoint::reach!("layer.unpacked");
         cas::write_marker(&complete(&staging), &marker, durability)?;
+        failpoint::reach!("layer.marked");
         let place = self.layout.layer(&diff_id);
         if !atomic::rename_new(&staging, &place)? {
             // What stands there is not whole, or begin_layer would have said so.
@@ -170,6 +190,7 @@ impl Store {
             atomic::rename_new(&staging, &place)?;
             trash::delete(old.into_iter());
         }
+        failpoint::reach!("layer.named");
         if settle == Settle::Now {
             atomic::sync_directory(&self.layout.layers())?;
         }
@@ -229,16 +250,8 @@ impl Store {
         Ok(uses)
     }
 
-    /// What the marker on disk says, if the layer is whole.
-    pub(super) fn marker_of(&self, diff_id: &Digest) -> Option<(LayerStats, Option<String>)> {
-        self.marker(diff_id).map(|marker| (marker.stats, marker.boot))
-    }
-
     fn marker(&self, diff_id: &Digest) -> Option<Marker> {
-        let text = std::fs::read(complete(&self.layout.layer(diff_id))).ok()?;
-        let marker: Marker = serde_json::from_slice(&text).ok()?;
-        let certain = marker.boot.as_ref().is_none_or(|boot| *boot == clock::boot_id());
-        certain.then_some(marker)
+        marker(&self.layout, diff_id)
     }
 
     /// Removes what killed processes left of a layer whose lock we hold.
@@ -261,6 +274,18 @@ impl Store {
         let directory = std::fs::File::open(&layers).map_err(StoreError::io("open", &layers))?;
         rustix::fs::syncfs(directory).map_err(StoreError::errno("sync", &layers))
     }
+}
+
+/// What the marker on disk says, if the layer is whole.
+pub(super) fn marker_in(layout: &Layout, diff_id: &Digest) -> Option<(LayerStats, Option<String>)> {
+    marker(layout, diff_id).map(|marker| (marker.stats, marker.boot))
+}
+
+fn marker(layout: &Layout, diff_id: &Digest) -> Option<Marker> {
+    let text = std::fs::read(complete(&layout.layer(diff_id))).ok()?;
+    let marker: Marker = serde_json::from_slice(&text).ok()?;
+    let certain = marker.boot.as_ref().is_none_or(|boot| *boot == clock::boot_id());
+    certain.then_some(marker)
 }
 
 /// The marker of the layer in `directory`, written last.

@@ -84,7 +84,9 @@ impl Lock {
                 .custom_flags(OFlagsBits::NOFOLLOW)
                 .open(path)
                 .map_err(StoreError::io("open", path))?;
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            let locked = crate::sys::failpoint::fails!("lock.flock")
+                .and_then(|()| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive));
+            match locked {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => return Ok(Attempt::Busy { holder: read_holder(&mut file) }),
                 Err(Errno::INTR) => continue,
@@ -103,6 +105,27 @@ impl Lock {
             }
         }
     }
+}
+
+/// Whether the file `path`, which whoever uses it keeps locked, belongs to nobody. It is looked at and left alone.
+pub(super) fn is_abandoned(path: &Path) -> bool {
+    let is_free = || {
+        let file = File::options().read(true).custom_flags(OFlagsBits::NOFOLLOW).open(path).ok()?;
+        Some(rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
+    };
+    if is_free() != Some(true) {
+        return false;
+    }
+    // Between making a file and locking it lies a moment.
+    std::thread::sleep(Duration::from_millis(20));
+    is_free() == Some(true)
+}
+
+/// Locks a file that was made just now; false if somebody took it for abandoned meanwhile.
+pub(super) fn claim(file: &File) -> bool {
+    let locked = rustix::io::retry_on_intr(|| rustix::fs::flock(file, FlockOperation::LockExclusive));
+    // Where no file can be locked, nobody finds it free either.
+    locked.is_err() || file.metadata().is_ok_and(|facts| facts.nlink() > 0)
 }
 
 impl Drop for Lock {
@@ -140,6 +163,21 @@ mod tests {
         drop(lock);
         assert!(!path.exists());
         drop(Lock::acquire(&path, "the thing", Wait::No).expect("free again"));
+    }
+
+    #[test]
+    fn who_looks_leaves_all_as_it_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("spool.partial-1");
+        std::fs::write(&path, "bytes").expect("write");
+        let file = File::open(&path).expect("open");
+        assert!(claim(&file) && !is_abandoned(&path));
+        drop(file);
+        assert!(is_abandoned(&path));
+        assert_eq!(std::fs::read(&path).expect("read"), b"bytes");
+        let file = File::open(&path).expect("open");
+        std::fs::remove_file(&path).expect("remove");
+        assert!(!claim(&file) && !is_abandoned(&path));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod layers;
 mod layout;
 mod leases;
 mod lock;
+mod rebuild;
 mod remove;
 mod trash;
 pub mod volumes;
@@ -139,13 +140,17 @@ fn check_root(root: &Path, access: Access) -> Result<bool, StoreError> {
             if access == Access::Read {
                 return Ok(false);
             }
+            check_name(root)?;
             let mut builder = std::fs::DirBuilder::new();
-            builder.recursive(true).mode(0o700).create(root).map_err(StoreError::io("create", root))?;
+            builder.recursive(true).mode(0o700).create(root).map_err(StoreError::io("create the store", root))?;
             open()
         }
         other => other,
     }
     .map_err(StoreError::io("open the store", root))?;
+    if access == Access::Write {
+        check_name(root)?;
+    }
     let metadata = directory.metadata().map_err(StoreError::io("look at", root))?;
     let ours = rustix::process::geteuid().as_raw();
     if metadata.uid() != ours {
@@ -163,6 +168,16 @@ fn check_root(root: &Path, access: Access) -> Result<bool, StoreError> {
         return Ok(true);
     }
     Err(StoreError::WideRoot { path: root.into(), mode })
+}
+
+/// Overlays take their directories in a list with these between them, and config.json no line breaks.
+fn check_name(root: &Path) -> Result<(), StoreError> {
+    let unfit = |c: char| matches!(c, ',' | ':' | '\\') || c.is_control();
+    match root.to_str().map(|text| text.chars().find(|c| unfit(*c))) {
+        Some(None) => Ok(()),
+        Some(found) => Err(StoreError::UnfitRoot { path: root.into(), found }),
+        None => Err(StoreError::UnfitRoot { path: root.into(), found: None }),
+    }
 }
 
 trait OpenDirectory {

@@ -60,11 +60,21 @@ impl Store {
                 Ok((removed, freed))
             })
         })?;
+        // Without room on the disk they stay for now.
+        let _ = self.end_leases();
         // Users expect the room at once, so what this image alone needed is not left to age.
         let swept = self.sweep_objects(freed.into_iter(), Age::Any)?;
         removed.freed = swept.bytes;
         removed.leftovers = swept.leftovers;
+        self.renew_reserve();
         Ok(removed)
+    }
+
+    /// Takes the reserve again, once a removal that needed it has made room.
+    pub fn renew_reserve(&self) {
+        if !self.layout.reserve().exists() {
+            db::open::keep_reserve(&self.layout);
+        }
     }
 
     /// Runs a removal; if it finds the disk full, gives up the reserve and runs it once more.

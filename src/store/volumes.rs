@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, trash};
 use crate::model::id::ContainerName;
+use crate::sys::failpoint;
 
 /// Name of [`Record`] in a volume's directory.
 const RECORD: &str = "volume.json";
@@ -145,6 +146,7 @@ impl Store {
         let file = made.join(RECORD);
         let written = std::fs::File::create(&file).and_then(|mut to| to.write_all(&text).and_then(|()| to.sync_data()));
         written.map_err(StoreError::io("write", &file))?;
+        failpoint::reach!("volume.made");
         match rustix::fs::renameat_with(CWD, &made, CWD, &path, RenameFlags::NOREPLACE) {
             Ok(()) => {
                 let directory = std::fs::File::open(&volumes).and_then(|directory| directory.sync_all());

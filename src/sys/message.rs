@@ -4,8 +4,10 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketAddrUnix, SocketFlags, SocketType,
@@ -39,14 +41,21 @@ pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
+/// How long one waits to be let in.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A connection to who listens as `name` in `directory`.
 ///
 /// # Errors
-/// ENOENT if there is no such file, ECONNREFUSED if nobody listens, else those of connect(2).
+/// ENOENT if there is no such file, ECONNREFUSED if nobody listens, EAGAIN if so many wait to be let in that one more
+/// would wait for too long, else those of connect(2).
 pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let address = address(directory, name)?;
+    let limit = |limit| set_socket_timeout(&socket, Timeout::Send, limit);
+    limit(Some(PATIENCE))?;
     rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))?;
+    limit(None)?;
     Ok(socket)
 }
 

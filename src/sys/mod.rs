@@ -6,9 +6,11 @@
 #![allow(unsafe_code, reason = "the one room where unsafe code may stand; each block says why it is sound")]
 
 pub mod call_filter;
+pub mod clock;
 pub mod clone;
 pub mod confine;
 pub mod exec;
+pub mod failpoint;
 pub mod identity;
 pub mod idmap;
 pub mod message;

@@ -1,4 +1,8 @@
-//! The first thing a process does: it trusts nothing that it was given.
+//! The first thing a process does: it trusts nothing that it was given. And what it can do
+//! without while it waits.
+
+use rustix::event::{PollFd, Timespec};
+use rustix::io::Errno;
 
 /// Makes files private to the user from now on, and keeps descriptors that the
 /// caller left open from reaching any program we start.
@@ -16,19 +20,28 @@ pub fn harden() {
     }
 }
 
-/// Lets go of what a long sleep does not need: our own code, and memory that was freed.
-pub fn rest() {
+/// Waits as poll(2) does, and holds on to as little as it can meanwhile: memory that was freed is
+/// given back, and our own code but for the few pages that are needed to wait.
+///
+/// # Errors
+/// Those of poll(2).
+#[inline(never)]
+pub fn sleep(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize, Errno> {
     #[cfg(target_env = "gnu")]
     // SAFETY: gives pages back that no allocation has; malloc_trim(3) may be called at any time.
     unsafe {
         libc::malloc_trim(0);
     }
+    // Both calls are inlined here: the kernel maps sixteen pages around each one that is needed,
+    // so code in other places would cost 64 KiB a place.
     forget_code();
+    rustix::event::poll(fds, timeout)
 }
 
 /// Lets go of the pages of our own program that are mapped: they come back, one
 /// by one, where they are needed. For a point where most of what ran before
 /// will not run again, as before a long wait.
+#[inline(always)]
 pub fn forget_code() {
     unsafe extern "C" {
         /// Set by the linker: the first byte of the program, and the first one after its code.

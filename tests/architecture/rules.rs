@@ -126,3 +126,36 @@ pub(crate) fn drawers(tree: &Tree) -> Vec<String> {
     };
     tree.files.iter().filter(named).map(|file| format!("src/{}", file.path.display())).collect()
 }
+
+/// The names of all failpoints, sorted.
+pub(crate) fn failpoints(tree: &Tree) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    for file in &tree.files {
+        for macro_of in ["failpoint::reach!(\"", "failpoint::fails!(\""] {
+            let found = file
+                .text
+                .match_indices(macro_of)
+                .filter_map(|(at, _)| file.text[at + macro_of.len()..].split('"').next());
+            names.extend(found.map(str::to_owned));
+        }
+    }
+    names.into_iter().collect()
+}
+
+/// What stands in the files of a directory.
+pub(crate) fn text_of(directory: &std::path::Path) -> String {
+    let entries = std::fs::read_dir(directory).expect("read a directory of tests").flatten();
+    entries.map(|entry| std::fs::read_to_string(entry.path()).expect("read a test")).collect()
+}
+
+/// Which of `texts` stand in a file, however large; grep is quicker than a debug build.
+pub(crate) fn found_in(file: impl AsRef<std::ffi::OsStr>, texts: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut grep = std::process::Command::new("grep");
+    grep.args(["--text", "--only-matching", "--fixed-strings"]).env("LC_ALL", "C");
+    for text in texts {
+        grep.args(["-e", &text]);
+    }
+    let output = grep.arg("--").arg(file).output().expect("grep");
+    let found: BTreeSet<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    found.into_iter().collect()
+}

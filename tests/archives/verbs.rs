@@ -22,7 +22,7 @@ fn images_are_listed_named_inspected_and_removed() {
     assert_eq!(image.labels.get("tier").map(String::as_str), Some("web"));
 
     let kind = Some(ObjectKind::Image);
-    let document = bench.call(Inspect { name: "app".into(), kind }).expect("a document");
+    let document = bench.call(Inspect { name: "app".into(), kind, sizes: false }).expect("a document");
     for (pointer, value) in [
         ("/Id", serde_json::json!(id)),
         ("/RepoTags", serde_json::json!(["127.0.0.1:5000/app:1", "app:latest"])),

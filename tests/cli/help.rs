@@ -4,9 +4,46 @@ use crate::harness::{TestEnvironment, assert_shows};
 
 /// Verb by verb, in the order of the first page.
 const VERBS: &[&str] = &[
-    "run", "create", "start", "stop", "restart", "kill", "pause", "unpause", "wait", "attach", "exec", "logs", "cp",
-    "diff", "commit", "export", "pull", "images", "rmi", "import", "load", "save", "tag", "history", "inspect", "ps",
-    "rm", "rename", "update", "port", "top", "stats", "events", "check", "volume", "info", "version",
+    "run",
+    "create",
+    "start",
+    "stop",
+    "restart",
+    "kill",
+    "pause",
+    "unpause",
+    "wait",
+    "attach",
+    "exec",
+    "logs",
+    "cp",
+    "diff",
+    "commit",
+    "export",
+    "pull",
+    "images",
+    "rmi",
+    "import",
+    "load",
+    "save",
+    "tag",
+    "history",
+    "inspect",
+    "ps",
+    "rm",
+    "rename",
+    "update",
+    "port",
+    "top",
+    "stats",
+    "events",
+    "check",
+    "volume",
+    "image",
+    "container",
+    "system",
+    "info",
+    "version",
 ];
 
 #[test]
@@ -17,43 +54,46 @@ Run containers as yourself: no daemon, no root
 Usage: pybox [OPTIONS] COMMAND
 
 Commands:
-  run      Run a command in a new container
-  create   Make a container without starting it
-  start    Start containers that have been created, or have ended
-  stop     Stop containers: a signal, and SIGKILL when that does not help
-  restart  Stop containers and start them again
-  kill     Send a signal to containers, SIGKILL by default
-  pause    Freeze all processes of containers
-  unpause  Let paused containers go on
-  wait     Wait until containers have ended, and print their exit codes
-  attach   Connect the terminal to a running container
-  exec     Run a command in a running container
-  logs     Show what a container has written
-  cp       Copy files between a container and the host
-  diff     Show what a container has changed of its image
-  commit   Make an image of a container
-  export   Write a container's files to an archive
-  pull     Download an image from a registry
-  images   List images
-  rmi      Remove images
-  import   Make an image of a root file system
-  load     Load images from an archive
-  save     Save images to an archive
-  tag      Give an image another name
-  history  Show how an image was made
-  inspect  Show all that is known of containers and images
-  ps       List containers
-  rm       Remove containers
-  rename   Give a container another name
-  update   Change settings of containers, running or not
-  port     Show which ports of a container are published
-  top      Show the processes of a container
-  stats    Show what containers use, second by second
-  events   Show what happens to containers, images and volumes
-  check    See whether everything that is kept is whole
-  volume   Make and remove volumes
-  info     Show what this host can do for containers
-  version  Show the version
+  run        Run a command in a new container
+  create     Make a container without starting it
+  start      Start containers that have been created, or have ended
+  stop       Stop containers: a signal, and SIGKILL when that does not help
+  restart    Stop containers and start them again
+  kill       Send a signal to containers, SIGKILL by default
+  pause      Freeze all processes of containers
+  unpause    Let paused containers go on
+  wait       Wait until containers have ended, and print their exit codes
+  attach     Connect the terminal to a running container
+  exec       Run a command in a running container
+  logs       Show what a container has written
+  cp         Copy files between a container and the host
+  diff       Show what a container has changed of its image
+  commit     Make an image of a container
+  export     Write a container's files to an archive
+  pull       Download an image from a registry
+  images     List images
+  rmi        Remove images
+  import     Make an image of a root file system
+  load       Load images from an archive
+  save       Save images to an archive
+  tag        Give an image another name
+  history    Show how an image was made
+  inspect    Show all that is known of containers and images
+  ps         List containers
+  rm         Remove containers
+  rename     Give a container another name
+  update     Change settings of containers, running or not
+  port       Show which ports of a container are published
+  top        Show the processes of a container
+  stats      Show what containers use, second by second
+  events     Show what happens to containers, images and volumes
+  check      See whether everything that is kept is whole
+  volume     Make and remove volumes
+  image      Remove unused images; and verbs about images by docker's grouped names
+  container  Remove stopped containers; and verbs about containers by docker's grouped names
+  system     Show what the disk holds, and remove what is not in use
+  info       Show what this host can do for containers
+  version    Show the version
 
 Options:
   -v, --version  Print the version and exit
@@ -73,7 +113,7 @@ Examples:
   pybox run --rm --image alpine -- cat /etc/os-release
   pybox images
 ";
-    assert_shows(&TestEnvironment::new(), &[("--help", page), ("-h", page), ("", page)]);
+    assert_shows(&TestEnvironment::new(), &[("--help", page), ("-h", page), ("", page), ("help", page)]);
 }
 
 #[test]

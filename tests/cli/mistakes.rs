@@ -16,7 +16,7 @@ fn mistakes_on_the_command_line() {
         ("rm", "pybox rm --help", 125, "the following required arguments were not provided: <CONTAINER>..."),
         ("save", "pybox save --help", 125, "the following required arguments were not provided: <IMAGE>..."),
         ("ps -n", "pybox ps --help", 125, "a value is required for '--last <N>' but none was supplied"),
-        ("ps -n x", "pybox ps --help", 125, "invalid value 'x' for '--last <N>': invalid digit found in string"),
+        ("ps -n x", "pybox ps --help", 125, "invalid value 'x' for '--last <N>': expected a whole number"),
         (
             "--log-level loud ps",
             "pybox --help",
@@ -43,7 +43,7 @@ fn mistakes_on_the_command_line() {
             "pybox ps --help",
             1,
             "invalid value \"colour=red\" for --filter: expected id=, name=, status=, health=, label=, \
-             ancestor=, exited=, volume=, before= or since=",
+             ancestor=, exited=, volume=, network=, before= or since=",
         ),
         (
             "ps --filter status=dead",
@@ -56,7 +56,7 @@ fn mistakes_on_the_command_line() {
             "images --filter size=1",
             "pybox images --help",
             1,
-            "invalid value \"size=1\" for --filter: expected dangling=true, dangling=false, reference=PATTERN or label=KEY[=VALUE]",
+            "invalid value \"size=1\" for --filter: expected dangling=true, dangling=false, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE or until=TIME",
         ),
         (
             "pull Debian",

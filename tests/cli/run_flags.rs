@@ -147,7 +147,7 @@ fn mistakes_with_a_hint_of_their_own() {
             ("run --image= x", "! pybox: no image is given\n! hint: pybox run --rm -it debian:12 bash\nexit 125\n"),
             (
                 "run --name a/b debian",
-                "! pybox: invalid container name \"a/b\": use letters, digits, '_', '.' and '-', starting with a letter or digit\n! hint: pybox run --name web-1 …\nexit 125\n",
+                "! pybox: invalid name \"a/b\": use up to 128 letters, digits, '_', '.' and '-', starting with a letter or digit\n! hint: pybox run --name web-1 IMAGE, or leave --name out for one that is made up\nexit 125\n",
             ),
             (
                 "run --env-file none debian",

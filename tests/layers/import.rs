@@ -173,7 +173,7 @@ fn what_is_no_root_file_system_leaves_nothing() {
         ("empty", Vec::new(), FailureKind::Invalid, "is empty"),
         ("xz", b"\xfd7zXZ\0\0\x04rest".to_vec(), FailureKind::Invalid, "compressed with xz"),
         ("bzip2", b"BZh91AY".to_vec(), FailureKind::Invalid, "compressed with bzip2"),
-        ("text", b"#!/bin/sh\necho no archive\n".repeat(100), FailureKind::Corrupt, "layer is damaged"),
+        ("text", b"#!/bin/sh\necho no archive\n".repeat(100), FailureKind::Corrupt, "archive is damaged"),
         ("truncated", truncated[..truncated.len() - 5].to_vec(), FailureKind::Corrupt, "ends early"),
         ("climbing", Tar::new().file("../x", "").end(), FailureKind::Corrupt, "`..`"),
         ("linking", Tar::new().hardlink("a", "/etc/passwd").end(), FailureKind::Corrupt, "is a hard link"),

@@ -281,3 +281,36 @@ fn words_that_are_no_verbs() {
     let absent = live.pybox(["rmi", "nosuchimage"]).run();
     is_refusal(&absent, "nosuchimage");
 }
+
+#[test]
+fn a_root_that_no_overlay_can_use_is_refused_at_once() {
+    let Some(live) = Live::new() else { return };
+    for name in ["co:lon", "com,ma", "back\\slash", "new\nline"] {
+        let root = live.directory(name);
+        let run = live.pybox(["pull", "-q", &live.image("busybox")]).env("PYBOX_ROOT", &root).run();
+        run.refuses(1, "cannot hold containers");
+        assert_eq!(std::fs::read_dir(&root).expect("list").count(), 0, "{name}");
+    }
+}
+
+#[test]
+fn names_that_are_no_images_are_told_so() {
+    let Some(live) = Live::new() else { return };
+    for name in [":", "UPPER", "a/b:tag@sha256:00"] {
+        live.pybox(["run", "--rm", name, "true"]).run().refuses(125, "invalid image reference");
+    }
+    live.pybox(["run", "--rm", "--pull", "never", &live.image("busybox"), ""]).run().refuses(125, "no such image");
+    live.pybox(["run", "--rm", &live.image("busybox"), ""]).run().refuses(125, "first word is empty");
+}
+
+#[test]
+fn steps_that_fail_for_what_was_asked_have_a_hint() {
+    let Some(live) = Live::new() else { return };
+    let refuses = |flags: &[&str], words: &str| {
+        live.sh(flags, "true").run().refuses(125, words);
+    };
+    refuses(&["-w", "/etc/passwd"], "open the working directory /etc/passwd");
+    refuses(&["--sysctl", "net.ipv4.no_such_thing=1"], "set net.ipv4.no_such_thing");
+    refuses(&["-v", "/proc/nothing:/x"], "make the bind source");
+    refuses(&["--add-host", "up:host-gateway"], "no way to the host");
+}

@@ -144,3 +144,32 @@ fn inspect_tells_where_things_are() {
     let missing = live.pybox(["inspect", "nosuch"]).run();
     assert_ne!(missing.code, Some(0), "{missing}");
 }
+
+#[test]
+fn what_a_container_has_of_its_image_is_shown() {
+    let Some(live) = Live::new() else { return };
+    live.pybox(["run", "--name", "own", &live.image("configured")]).ok();
+    let command = live.pybox(["ps", "-a", "--no-trunc", "--format", "{{.Command}}"]).ok();
+    assert!(command.starts_with("\"/bin/sh -c echo entry") && command.ends_with(" zero one\""), "{command}");
+    let look = |template: &str| live.pybox(["inspect", "--format", template, "own"]).ok();
+    assert_eq!(look("{{index .Config.Labels \"org.example.kind\"}} {{.Config.User}}"), "test app");
+    assert_eq!(look("{{.Config.StopSignal}} {{json .Config.Cmd}}"), "SIGUSR1 [\"zero\",\"one\"]");
+    // What scripts for docker look up, in one go.
+    let script = "{{.State.Status}} {{.State.ExitCode}} {{.State.Running}} {{.State.Pid}}|{{.HostConfig.Binds}}|\
+        {{.HostConfig.PortBindings}}|{{.NetworkSettings.IPAddress}}|{{.HostConfig.NetworkMode}}|{{.RestartCount}}|\
+        {{range .Mounts}}{{.Type}} {{.Destination}} {{.Driver}}{{end}}|{{.GraphDriver.Name}}|{{.Path}}";
+    assert_eq!(look(script), "exited 0 false 0|[]|map[]||none|0|volume /data local|overlay|/bin/sh");
+    let size = live.pybox(["inspect", "--size", "--format", "{{gt .SizeRootFs .SizeRw}}", "own"]).ok();
+    assert_eq!(size, "true");
+    for (filter, found) in [
+        ("name=^/own$", "own"),
+        ("name=^ow$", ""),
+        ("name=^(own|other)$", "own"),
+        ("volume=/data", "own"),
+        ("network=none", "own"),
+        ("network=host", ""),
+        ("label=org.example.kind=test", "own"),
+    ] {
+        assert_eq!(names(&live, &["-a", "--filter", filter]).join(" "), found, "{filter}");
+    }
+}

@@ -219,6 +219,8 @@ fn a_running_container_is_paused_while_it_is_kept() {
     assert!(told.windows(2).any(|pair| pair == ["pause", "unpause"]), "{told:?}");
     assert_eq!(live.pybox(["inspect", "--format", "{{.State.Status}}", "guest"]).ok(), "running");
     assert_eq!(live.pybox(["run", "--rm", "kept:1", "cat", "/kept"]).ok(), "kept");
+    live.pybox(["commit", "--change", "COLOUR red", "guest", "kept:2"]).run().refuses(1, "COLOUR red");
+    assert_eq!(live.pybox(["inspect", "--format", "{{.State.Status}}", "guest"]).ok(), "running", "after a mistake");
     drop(guest);
     live.pybox(["rmi", "kept:1"]).ok();
 }

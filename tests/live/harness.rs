@@ -17,11 +17,18 @@ use crate::fixture::cache::{at, lock, reachable};
 use crate::fixture::user::User;
 use crate::fixture::{Result, debian, registry, skip};
 
+/// Whether the numbers of SECURITY.md are wanted in full, which takes long.
+pub(crate) fn long() -> bool {
+    std::env::var_os("PYBOX_TEST_LONG").is_some_and(|value| value == "1")
+}
+
 /// The world of one test; removed when dropped.
 pub(crate) struct Live {
     pub(crate) user: User,
     /// Of the test user, and not for others.
     pub(crate) dir: PathBuf,
+    /// `PYBOX_ROOT`, in that directory unless a test has it elsewhere.
+    pub(crate) store: PathBuf,
     registry: &'static str,
 }
 
@@ -36,15 +43,17 @@ impl Live {
         let registry = registry::address()?;
         let base = reachable()?;
         let dir = tempfile::Builder::new().prefix("t.").tempdir_in(&base).map_err(at(&base))?.keep();
-        let live = Self { user, dir, registry };
+        let store = dir.join("root");
+        let live = Self { user, dir, store, registry };
         for name in ["", "home", "run", "tmp"] {
             let path = live.dir.join(name);
             fs::create_dir_all(&path).map_err(at(&path))?;
             live.user.owns(&path, 0o700)?;
         }
         // A name of its own for the program: who runs it can then be found in /proc.
+        let built = std::env::var_os("PYBOX_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_pybox").into());
         let program = live.program();
-        fs::hard_link(copy_of_program(&base)?, &program).map_err(at(&program))?;
+        fs::hard_link(copied(Path::new(&built), &base.join("program"))?, &program).map_err(at(&program))?;
         Ok(live)
     }
 
@@ -55,7 +64,7 @@ impl Live {
 
     /// `PYBOX_ROOT`.
     pub(crate) fn root(&self) -> PathBuf {
-        self.dir.join("root")
+        self.store.clone()
     }
 
     /// `127.0.0.1:PORT/NAME`.
@@ -138,7 +147,7 @@ impl Live {
         // The program's last process may be about to end when the command returns.
         let started = Instant::now();
         loop {
-            let mut left: Vec<_> = processes_of(&self.dir).into_iter().map(|(_, what)| what).collect();
+            let mut left: Vec<_> = processes_of(&self.dir, &self.store).into_iter().map(|(_, what)| what).collect();
             left.extend(
                 fs::read_dir(self.root().join("containers"))
                     .into_iter()
@@ -161,7 +170,7 @@ impl Drop for Live {
             return;
         }
         // Detached containers of a test that has failed.
-        for (pid, _) in processes_of(&self.dir) {
+        for (pid, _) in processes_of(&self.dir, &self.store) {
             nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).ok();
         }
         if let Err(error) = self.user.removes(&self.dir) {
@@ -333,35 +342,39 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
     told
 }
 
-/// The program where the test user can reach it: the checkout may lie under /root.
-fn copy_of_program(base: &Path) -> Result<PathBuf> {
-    let built = std::env::var_os("PYBOX_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_pybox").into());
-    let built = PathBuf::from(built);
-    let facts = fs::metadata(&built).map_err(at(&built))?;
-    let changed = facts.modified().map_err(at(&built))?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+/// How old a copy of the program is that nobody is about to link to.
+const FORGOTTEN: Duration = Duration::from_secs(3600);
+
+/// A program, in `place`, where the test user can reach it: the checkout may lie under /root.
+pub(crate) fn copied(built: &Path, place: &Path) -> Result<PathBuf> {
+    let facts = fs::metadata(built).map_err(at(built))?;
+    let changed = facts.modified().map_err(at(built))?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let name = format!("{}-{}", facts.len(), changed.as_nanos());
-    let kept = base.join("program");
-    fs::create_dir_all(&kept).map_err(at(&kept))?;
-    let _held = lock(&base.join("program.lock"))?;
-    for entry in fs::read_dir(&kept).map_err(at(&kept))?.flatten() {
-        // Of an earlier build; tests that still run it have links of their own.
-        if !entry.file_name().to_string_lossy().starts_with(&name) {
-            fs::remove_file(entry.path()).map_err(at(&kept))?;
+    fs::create_dir_all(place).map_err(at(place))?;
+    let _held = lock(&place.with_extension("lock"))?;
+    for entry in fs::read_dir(place).map_err(at(place))?.flatten() {
+        // Of an earlier build; tests that still run it have links of their own. One that is young
+        // may be another checkout's, whose tests are about to make theirs.
+        let age = entry.metadata().ok().and_then(|facts| facts.modified().ok()?.elapsed().ok()).unwrap_or_default();
+        if age > FORGOTTEN && !entry.file_name().to_string_lossy().starts_with(&name) {
+            fs::remove_file(entry.path()).map_err(at(place))?;
         }
     }
-    let place = kept.join(&name);
-    if !place.exists() {
-        let partial = kept.join(format!("{name}.new"));
-        fs::copy(&built, &partial).map_err(at(&partial))?;
+    let copy = place.join(&name);
+    if !copy.exists() {
+        let partial = place.join(format!("{name}.new"));
+        fs::copy(built, &partial).map_err(at(&partial))?;
         fs::set_permissions(&partial, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(at(&partial))?;
-        fs::rename(&partial, &place).map_err(at(&place))?;
+        fs::rename(&partial, &copy).map_err(at(&copy))?;
     }
-    Ok(place)
+    Ok(copy)
 }
 
 /// Processes that run the test's program or have mounts of the test's directory.
-fn processes_of(dir: &Path) -> Vec<(u32, String)> {
+pub(crate) fn processes_of(dir: &Path, store: &Path) -> Vec<(u32, String)> {
     let marker = dir.to_string_lossy().into_owned();
+    // A store elsewhere may be mounted itself; a container is an overlay over it.
+    let upper = format!("upperdir={}", store.display());
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
@@ -369,7 +382,8 @@ fn processes_of(dir: &Path) -> Vec<(u32, String)> {
         let mounts = fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
         // A monitor is executed from memory; its working directory is the bundle.
         let place = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
-        if program.starts_with(dir) || place.starts_with(dir) || mounts.contains(&marker) {
+        let ours = program.starts_with(dir) || place.starts_with(dir) || place.starts_with(store);
+        if ours || mounts.contains(&marker) || mounts.contains(&upper) {
             found.push((pid, format!("process {pid} ({})", program.display())));
         }
     }

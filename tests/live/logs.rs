@@ -160,3 +160,62 @@ fn who_follows_until_a_time_is_let_go_of_at_that_time() {
     assert_eq!(end.text(), "begun");
     drop(guest);
 }
+
+/// A journal for as long as this lives: only root can be one, and only where there is none.
+struct FakeJournal(std::os::unix::net::UnixDatagram);
+
+impl FakeJournal {
+    const SOCKET: &str = "/run/systemd/journal/socket";
+
+    fn new() -> Option<Self> {
+        if std::path::Path::new(Self::SOCKET).exists() {
+            return None;
+        }
+        std::fs::create_dir_all("/run/systemd/journal").ok()?;
+        let socket = std::os::unix::net::UnixDatagram::bind(Self::SOCKET).ok()?;
+        std::os::unix::fs::chown(Self::SOCKET, None, None).ok()?;
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        std::fs::set_permissions(Self::SOCKET, open).ok()?;
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).ok()?;
+        Some(Self(socket))
+    }
+
+    fn next(&self) -> String {
+        let mut buffer = vec![0; 64 << 10];
+        let count = self.0.recv(&mut buffer).expect("an entry");
+        String::from_utf8_lossy(&buffer[..count]).into_owned()
+    }
+}
+
+impl Drop for FakeJournal {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(Self::SOCKET);
+    }
+}
+
+#[test]
+fn the_journal_is_told_and_the_file_has_it_too() {
+    let Some(live) = Live::new() else { return };
+    let image = live.image("busybox");
+    let words = ["run", "--name", "told", "--log-driver", "journald", &image, "sh", "-c", "echo one; echo two >&2"];
+    if !nix::unistd::geteuid().is_root() {
+        return println!("SKIPPED: only root can be a journal");
+    }
+    let Some(journal) = FakeJournal::new() else {
+        return println!("SKIPPED: a journal listens here already, and must not be written to by tests");
+    };
+    live.pybox(words).ok();
+    let entries = [journal.next(), journal.next()];
+    for (line, priority) in
+        [("one", "PRIORITY\n\u{1}\0\0\0\0\0\0\u{0}6\n"), ("two", "PRIORITY\n\u{1}\0\0\0\0\0\0\u{0}3\n")]
+    {
+        let entry = entries.iter().find(|entry| entry.ends_with(&format!("{line}\n"))).expect("an entry for the line");
+        assert!(entry.contains("CONTAINER_NAME\n") && entry.contains("told\n"), "{entry:?}");
+        assert!(entry.contains(priority), "{entry:?}");
+    }
+    let mut lines: Vec<String> = live.pybox(["logs", "told"]).run().text().lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["one"]);
+    drop(journal);
+    live.pybox(["run", "--rm", "--log-driver", "journald", &image, "true"]).run().refuses(125, "no journal listens");
+}

@@ -4,8 +4,10 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "all of this is test code")]
 
 mod fixture;
+mod guest;
 mod harness;
 mod health;
+mod person;
 
 mod admin;
 mod bad_input;

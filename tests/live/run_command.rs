@@ -212,3 +212,32 @@ fn labels_and_names_are_kept() {
     assert_eq!(shown[0]["Config"]["Labels"]["empty"], "");
     assert_eq!(shown[0]["State"]["ExitCode"], 0);
 }
+
+#[test]
+fn debug_tells_the_way_of_a_container() {
+    let Some(live) = Live::new() else { return };
+    let run = live.pybox(["--debug", "run", "--rm", &live.image("busybox"), "true"]).run().exits(0);
+    for words in
+        ["GET 127.0.0.1", "clone3 with", "mount the overlay", "mount proc on /proc", "pivot", "execute \"true\""]
+    {
+        assert!(run.stderr.contains(words), "no {words:?} in {run}");
+    }
+    assert_eq!(run.text(), "");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_told() {
+    let Some(live) = Live::new() else { return };
+    let image = live.image("busybox");
+    live.pybox(["pull", "-q", &image]).ok();
+    let script = |line: &str| {
+        let program = live.program().display().to_string();
+        let mut command = live.command("sh");
+        command.args(["-c", &line.replace("pybox", &program)]);
+        crate::harness::Run::of(command).run()
+    };
+    script(&format!("pybox run --name full {image} echo lost > /dev/full"))
+        .says("write standard output: no space left");
+    script("pybox logs full > /dev/full").exits(1).says("write standard output: no space left");
+    assert_eq!(live.pybox(["logs", "full"]).ok(), "lost");
+}

@@ -25,6 +25,35 @@ fn of_fifty_that_want_a_name_one_gets_it() {
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
 
+/// T19 of SECURITY.md.
+#[test]
+fn eight_hundred_sixteen_at_a_time_leave_nothing() {
+    let Some(live) = Live::new() else { return };
+    let image = live.image("busybox");
+    live.pybox(["pull", &image]).ok();
+    let most = if crate::harness::long() { 800 } else { 200 };
+    let (next, times) = (std::sync::atomic::AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while next.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < most {
+                    let begun = std::time::Instant::now();
+                    let end = live.pybox(["run", "--rm", &image, "true"]).within(60).run();
+                    assert!(end.code == Some(0) && end.stderr.is_empty(), "{end}");
+                    times.lock().expect("no other has failed").push(begun.elapsed());
+                }
+            });
+        }
+    });
+    let mut times = times.into_inner().expect("none has failed");
+    times.sort();
+    let (half, most_of_all) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+    assert!(most_of_all < half * 10 + Duration::from_secs(2), "half within {half:?}, 99 % within {most_of_all:?}");
+    assert_eq!(live.pybox(["ps", "-aq"]).ok(), "");
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+    live.pybox(["check", "--full"]).run().exits(0);
+}
+
 #[test]
 fn a_hundred_at_once_leave_nothing() {
     let Some(live) = Live::new() else { return };

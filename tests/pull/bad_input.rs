@@ -62,9 +62,9 @@ fn archives_that_are_none_or_reach_out_are_refused() {
         (Layer::of("gzip", &[("../../outside", b"x")]), "outside"),
         (Layer::of("gzip", &[("a/../../outside", b"x")]), "outside"),
         (other_id, "has the digest"),
-        (trailing, "layer is damaged"),
-        (Layer { media_type: GZIP, ..Layer::packed("tar", &[b'x'; 5000]) }, "layer is damaged"),
-        (Layer::packed("gzip", &[b'x'; 5000]), "layer is damaged"),
+        (trailing, "archive is damaged"),
+        (Layer { media_type: GZIP, ..Layer::packed("tar", &[b'x'; 5000]) }, "archive is damaged"),
+        (Layer::packed("gzip", &[b'x'; 5000]), "archive is damaged"),
     ] {
         let (failure, home) = failure(&LayeredImage::new(&here(), vec![layer.clone()]), honest);
         assert_eq!(failure.kind, FailureKind::Corrupt, "{}", failure.message);

@@ -2,7 +2,8 @@
 
 use super::{DONE, SHOW_CONTAINERS, reference};
 use crate::cli::error::Problem;
-use crate::cli::session::{Session, progress_manner};
+use crate::cli::render::progress::Manner;
+use crate::cli::session::{Session, local_manner};
 use crate::engine::api::Commit;
 
 /// Make an image of a container
@@ -52,7 +53,7 @@ impl Args {
             changes: self.changes,
             pause: self.pause,
         };
-        let manner = if self.quiet { crate::cli::render::progress::Manner::Quiet } else { progress_manner() };
+        let manner = if self.quiet { Manner::Quiet } else { local_manner() };
         let made = session.call_with(commit, manner).map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?;
         writeln!(session.output(), "{}", made.id)?;
         Ok(DONE)

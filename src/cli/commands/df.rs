@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::DONE;
+use super::{DONE, ps};
 use crate::cli::error::Problem;
 use crate::cli::render::human;
 use crate::cli::render::listing::{Format, Listing};
@@ -39,13 +39,14 @@ const IMAGES: [(&str, &str); 8] = [
     ("Containers", "CONTAINERS"),
 ];
 
-const CONTAINERS: [(&str, &str); 7] = [
+const CONTAINERS: [(&str, &str); 8] = [
     ("ID", "CONTAINER ID"),
     ("Image", "IMAGE"),
     ("Command", "COMMAND"),
     ("LocalVolumes", "LOCAL VOLUMES"),
     ("Size", "SIZE"),
-    ("State", "STATUS"),
+    ("RunningFor", "CREATED"),
+    ("Status", "STATUS"),
     ("Names", "NAMES"),
 ];
 
@@ -61,7 +62,7 @@ impl Args {
         }
         let now = human::now();
         let images = usage.images.iter().flat_map(|image| image_rows(image, now)).collect();
-        let containers = usage.containers.iter().map(container_row).collect();
+        let containers = usage.containers.iter().map(|container| container_row(container, now)).collect();
         let volumes = usage.volumes.iter().map(volume_row).collect();
         for (title, listing) in [
             ("Images space usage", list(&IMAGES, images)),
@@ -141,7 +142,7 @@ fn image_rows(room: &ImageRoom, now: i64) -> Vec<Value> {
     names.map(|name| row(name.familiar_name(), name.tag().map_or_else(none, ToOwned::to_owned))).collect()
 }
 
-fn container_row(container: &ContainerSummary) -> Value {
+fn container_row(container: &ContainerSummary, now: i64) -> Value {
     let volumes = container.mounts.iter().filter(|mount| !mount.starts_with('/')).count();
     json!({
         "ID": container.id.short(),
@@ -149,7 +150,8 @@ fn container_row(container: &ContainerSummary) -> Value {
         "Command": format!("{:?}", human::ellipsis(&container.command.join(" "), 20)),
         "LocalVolumes": volumes.to_string(),
         "Size": container.size.map_or_else(|| "N/A".to_owned(), human::size),
-        "State": container.lifecycle.word(),
+        "RunningFor": human::ago(Some(container.created), now),
+        "Status": ps::status(container, now),
         "Names": container.name,
     })
 }

@@ -93,7 +93,7 @@ fn show(happening: &Happening, format: &Format, session: &mut Session) -> Result
 /// Docker's line.
 fn line(happening: &Happening) -> String {
     let Happening { time, kind, action, id, attributes } = happening;
-    let mut line = format!("{} {} {action} {id}", timestamp(*time), kind.word());
+    let mut line = format!("{} {} {action} {id}", human::rfc3339(*time), kind.word());
     if !attributes.is_empty() {
         let attributes: Vec<_> = attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let _ = write!(line, " ({})", attributes.join(", "));
@@ -102,14 +102,6 @@ fn line(happening: &Happening) -> String {
     line = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     line.push('\n');
     line
-}
-
-/// RFC 3339 with nine digits, as docker has it, in UTC.
-fn timestamp(millis: i64) -> String {
-    let seconds = millis.div_euclid(1000);
-    let at = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
-    let (date, time) = (at.date(), at.time());
-    format!("{date}T{:02}:{:02}:{:02}.{:03}000000Z", time.hour(), time.minute(), time.second(), millis.rem_euclid(1000))
 }
 
 /// Docker's document, with its mixture of names.

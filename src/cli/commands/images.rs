@@ -9,6 +9,7 @@ use crate::cli::render::listing::{Format, Listing};
 use crate::cli::session::Session;
 use crate::engine::api::{ImageName, ImageSummary, ListImages};
 use crate::model::digest::Digest;
+use crate::model::flags::instant;
 
 /// List images
 #[derive(Debug, clap::Args)]
@@ -26,7 +27,7 @@ pub(crate) struct Args {
     #[arg(short, long, hide = true)]
     all: bool,
 
-    /// Only images with dangling=true|false, reference=PATTERN, label=KEY[=VALUE]
+    /// Only images with dangling=true|false, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=TIME
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 
@@ -69,11 +70,12 @@ const NONE: &str = "<none>";
 impl Args {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
         let format = Format::parse(self.format.as_deref())?;
-        let mut filters = self.filters.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let now = human::now();
+        let mut filters = self.filters.iter().map(|text| Filter::parse(text, now)).collect::<Result<Vec<_>, _>>()?;
         filters.extend(self.repository.clone().map(Filter::Reference));
         let mut images = session.call(ListImages {})?;
         images.sort_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
-        let now = human::now();
+        let filters = filters.into_iter().map(|filter| filter.dated(&images)).collect::<Result<Vec<_>, _>>()?;
         let mut rows = Vec::new();
         for image in &images {
             for name in names(image).filter(|name| filters.iter().all(|filter| filter.accepts(image, *name))) {
@@ -136,10 +138,16 @@ enum Filter {
     Dangling(bool),
     Reference(String),
     Label(String, Option<String>),
+    /// Made before or after the image of that name.
+    BeforeImage(String),
+    SinceImage(String),
+    /// Made before or after that time.
+    Before(i64),
+    Since(i64),
 }
 
 impl Filter {
-    fn parse(text: &str) -> Result<Self, Problem> {
+    fn parse(text: &str, now: i64) -> Result<Self, Problem> {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         match (key, value) {
             ("dangling", "true" | "1") => Ok(Self::Dangling(true)),
@@ -149,16 +157,39 @@ impl Filter {
                 Some((key, value)) => Self::Label(key.to_owned(), Some(value.to_owned())),
                 None => Self::Label(label.to_owned(), None),
             }),
+            ("before", image) if !image.is_empty() => Ok(Self::BeforeImage(image.to_owned())),
+            ("since", image) if !image.is_empty() => Ok(Self::SinceImage(image.to_owned())),
+            ("until", time) => instant::parse("--filter", time, now)
+                .map(Self::Before)
+                .map_err(|error| Problem::user(error.to_string()).hint("pybox images --help")),
             _ => Err(Problem::user(format!(
-                "invalid value {text:?} for --filter: expected dangling=true, dangling=false, reference=PATTERN or \
-                 label=KEY[=VALUE]"
+                "invalid value {text:?} for --filter: expected dangling=true, dangling=false, reference=PATTERN, \
+                 label=KEY[=VALUE], before=IMAGE, since=IMAGE or until=TIME"
             ))
             .hint("pybox images --help")),
         }
     }
 
+    /// With the time of the image that it names.
+    fn dated(self, images: &[ImageSummary]) -> Result<Self, Problem> {
+        let time = |text: &str| {
+            let found = images.iter().find(|image| is_called(image, text));
+            let missing = || Problem::user(format!("no such image: {text}")).hint(super::SHOW_IMAGES);
+            found.map(|image| image.created.unwrap_or_default()).ok_or_else(missing)
+        };
+        Ok(match &self {
+            Self::BeforeImage(image) => Self::Before(time(image)?),
+            Self::SinceImage(image) => Self::Since(time(image)?),
+            _ => self,
+        })
+    }
+
     fn accepts(&self, image: &ImageSummary, name: Option<&ImageName>) -> bool {
         match self {
+            Self::Before(time) => image.created.unwrap_or_default() < *time,
+            Self::Since(time) => image.created.unwrap_or_default() > *time,
+            // They have a time by now.
+            Self::BeforeImage(_) | Self::SinceImage(_) => false,
             Self::Dangling(wanted) => name.is_none() == *wanted,
             Self::Label(key, value) => {
                 image.labels.get(key).is_some_and(|has| value.as_ref().is_none_or(|value| value == has))
@@ -171,6 +202,14 @@ impl Filter {
             }),
         }
     }
+}
+
+/// Whether `text` is a name of the image, or its id or the beginning of that.
+fn is_called(image: &ImageSummary, text: &str) -> bool {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    let reference = text.parse().ok();
+    image.names.iter().any(|name| reference.as_ref() == Some(&name.reference))
+        || (hex.len() >= 2 && image.id.hex().starts_with(hex))
 }
 
 /// Whether `pattern` matches all of `text`: `*` any characters but `/`, `?` one of them.
@@ -267,7 +306,8 @@ mod tests {
     fn filters() {
         let image = image(&["127.0.0.1:5000/a/b:v1"]);
         let accepts = |text: &str| {
-            let filter = Filter::parse(text).map_err(|problem| problem.to_string())?;
+            let filter = Filter::parse(text, 1_000_000).and_then(|filter| filter.dated(std::slice::from_ref(&image)));
+            let filter = filter.map_err(|problem| problem.to_string())?;
             Ok::<_, String>(filter.accepts(&image, image.names.first()))
         };
         for (text, result) in [
@@ -279,10 +319,15 @@ mod tests {
             ("reference=127.0.0.1:5000/a/b", true),
             ("reference=127.0.0.1:5000/a/*:v1", true),
             ("reference=a/b", false),
+            ("before=abab", false),
+            ("since=127.0.0.1:5000/a/b:v1", false),
+            ("until=1s", true),
         ] {
             assert_eq!(accepts(text), Ok(result), "{text}");
         }
         assert!(accepts("size=3").is_err());
         assert!(accepts("dangling=maybe").is_err());
+        assert!(accepts("before=nobody").is_err());
+        assert!(accepts("until=soon").is_err());
     }
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::{DONE, platform, reference, source};
 use crate::cli::error::Problem;
-use crate::cli::session::{Session, progress_manner};
+use crate::cli::render::progress::Manner;
+use crate::cli::session::{Session, local_manner};
 use crate::engine::api::{Import, Source};
 
 /// Make an image of a root file system
@@ -34,6 +35,10 @@ pub(crate) struct Args {
     /// What the files were built for, as in linux/arm64
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
+
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 impl Args {
@@ -43,6 +48,7 @@ impl Args {
         if source == Source::Standard && std::io::stdin().is_terminal() {
             return Err(Problem::user("standard input is a terminal, not an archive").hint(HELP));
         }
+        let manner = if self.quiet { Manner::Quiet } else { local_manner() };
         let imported = session.call_with(
             Import {
                 source,
@@ -51,7 +57,7 @@ impl Args {
                 message: self.message,
                 changes: self.changes,
             },
-            progress_manner(),
+            manner,
         )?;
         writeln!(session.output(), "{}", imported.id)?;
         Ok(DONE)

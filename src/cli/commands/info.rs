@@ -55,6 +55,7 @@ fn facts(info: &Info) -> Vec<(&'static str, String)> {
         ("Images", info.images.to_string()),
         ("Root directory", info.root.display().to_string()),
         ("  File system", info.backing_filesystem.clone()),
+        ("  Used", human::size(info.disk.used)),
         ("  Available", human::size(info.disk.available)),
         ("Storage driver", info.driver.clone()),
         ("Networks", info.networks.join(", ")),

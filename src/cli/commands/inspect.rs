@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{SHOW_CONTAINERS, SHOW_IMAGES, for_each};
 use crate::cli::error::Problem;
-use crate::cli::render::listing::{Format, write_object};
+use crate::cli::render::listing::{Format, pretty, write_object};
 use crate::cli::session::Session;
 use crate::engine::api::{Inspect, ObjectKind};
 
@@ -26,6 +26,10 @@ pub(crate) struct Args {
     /// Print json, or a template as in '{{.Id}}'
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
+
+    /// Measure what containers have written, as .SizeRw and .SizeRootFs
+    #[arg(short, long)]
+    size: bool,
 
     /// Look for this kind of object only
     #[arg(long = "type", value_name = "TYPE")]
@@ -52,7 +56,7 @@ impl Args {
                 Some(ObjectKind::Image) => SHOW_IMAGES,
                 None => "pybox ps --all, or pybox images",
             };
-            let object = session.call(Inspect { name: name.to_owned(), kind });
+            let object = session.call(Inspect { name: name.to_owned(), kind, sizes: self.size });
             let object = object.map_err(|problem| problem.hint_if_missing(hint))?;
             match format {
                 Format::Own => found.push(object),
@@ -67,14 +71,4 @@ impl Args {
         }
         done
     }
-}
-
-/// JSON with docker's four blanks.
-fn pretty(value: &Value) -> Result<Vec<u8>, Problem> {
-    let mut text = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
-    serde::Serialize::serialize(value, &mut serializer).map_err(|error| Problem::internal(error.to_string()))?;
-    text.push(b'\n');
-    Ok(text)
 }

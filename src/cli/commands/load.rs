@@ -7,7 +7,7 @@ use super::{DONE, source};
 use crate::cli::error::Problem;
 use crate::cli::render::human::familiar;
 use crate::cli::render::progress::Manner;
-use crate::cli::session::{Session, progress_manner};
+use crate::cli::session::{Session, local_manner};
 use crate::engine::api::{Load, Source};
 
 /// Load images from an archive
@@ -36,7 +36,7 @@ impl Args {
         if source == Source::Standard && std::io::stdin().is_terminal() {
             return Err(Problem::user("standard input is a terminal, not an archive").hint("pybox load --input FILE"));
         }
-        let manner = if self.quiet { Manner::Quiet } else { progress_manner() };
+        let manner = if self.quiet { Manner::Quiet } else { local_manner() };
         for image in session.call_with(Load { source, force: self.force }, manner)? {
             for name in &image.references {
                 writeln!(session.output(), "Loaded image: {}", familiar(name))?;

@@ -24,7 +24,7 @@ pub(crate) struct Args {
 impl Args {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
         let port = self.port.as_deref().map(port).transpose()?;
-        let question = Inspect { name: self.container.clone(), kind: Some(ObjectKind::Container) };
+        let question = Inspect { name: self.container.clone(), kind: Some(ObjectKind::Container), sizes: false };
         let container = session.call(question).map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?;
         let published = published(&container);
         let Some(port) = port else {

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     all: bool,
 
     /// Only containers with id=, name=, status=, health=, label=KEY[=VALUE], ancestor=IMAGE, exited=CODE, volume=,
-    /// before=CONTAINER or since=CONTAINER
+    /// network=, before=CONTAINER or since=CONTAINER
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 
@@ -145,7 +145,7 @@ impl Args {
 }
 
 /// The state in docker's words.
-fn status(container: &ContainerSummary, now: i64) -> String {
+pub(super) fn status(container: &ContainerSummary, now: i64) -> String {
     let health = match container.health {
         None => "",
         Some(Health::Starting) => " (health: starting)",
@@ -187,9 +187,13 @@ fn filter(text: &str) -> Result<ContainerFilter, Problem> {
         "health" if ["starting", "healthy", "unhealthy", "none"].contains(&value) => Ok(ContainerFilter::Health(owned)),
         "health" => refuse("health= with starting, healthy, unhealthy or none"),
         "volume" => Ok(ContainerFilter::Volume(owned)),
+        "network" => Ok(ContainerFilter::Network(owned)),
         "before" => Ok(ContainerFilter::Before(owned)),
         "since" => Ok(ContainerFilter::Since(owned)),
-        _ => refuse("id=, name=, status=, health=, label=, ancestor=, exited=, volume=, before= or since="),
+        _ => refuse(
+            "id=, name=, status=, health=, label=, ancestor=, exited=, volume=, network=, \
+             before= or since=",
+        ),
     }
 }
 
@@ -208,6 +212,7 @@ mod tests {
             lifecycle,
             labels: [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into(),
             mounts: vec!["data".into(), "/a/rather/long/path/of/the/host".into()],
+            targets: vec![],
             networks: vec!["none".into()],
             health: None,
             size: None,

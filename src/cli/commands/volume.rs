@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{DONE, for_each, prune};
 use crate::cli::error::Problem;
 use crate::cli::render::human;
-use crate::cli::render::listing::{Format, Listing, write_object};
+use crate::cli::render::listing::{Format, Listing, pretty, write_object};
 use crate::cli::session::Session;
 use crate::engine::api::{CreateVolume, ListVolumes, RemoveVolume, VolumeSummary};
 use crate::model::flags::label;
@@ -179,9 +179,8 @@ impl Inspect {
                 }
             }
             _ => {
-                let text =
-                    serde_json::to_string_pretty(&documents).map_err(|error| Problem::user(error.to_string()))?;
-                writeln!(session.output(), "{text}")?;
+                let text = pretty(&Value::Array(documents))?;
+                session.output().write_all(&text)?;
             }
         }
         outcome
@@ -191,7 +190,7 @@ impl Inspect {
 /// Docker's document.
 fn document(volume: &VolumeSummary) -> Value {
     json!({
-        "CreatedAt": human::date(Some(volume.created)),
+        "CreatedAt": human::rfc3339(volume.created),
         "Driver": "local",
         "Labels": volume.labels,
         "Mountpoint": volume.mountpoint,

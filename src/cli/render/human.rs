@@ -94,9 +94,17 @@ pub(crate) fn date(millis: Option<i64>) -> String {
     )
 }
 
+/// RFC 3339 with nine digits, as docker has it, in UTC.
+pub(crate) fn rfc3339(millis: i64) -> String {
+    let seconds = millis.div_euclid(1000);
+    let at = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let (date, time) = (at.date(), at.time());
+    format!("{date}T{:02}:{:02}:{:02}.{:03}000000Z", time.hour(), time.minute(), time.second(), millis.rem_euclid(1000))
+}
+
 /// Milliseconds since the epoch, now.
 pub(crate) fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = crate::sys::clock::since_epoch();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -91,6 +91,16 @@ impl Listing {
     }
 }
 
+/// JSON with docker's four blanks.
+pub(crate) fn pretty(value: &Value) -> Result<Vec<u8>, Problem> {
+    let mut text = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
+    serde::Serialize::serialize(value, &mut serializer).map_err(|error| Problem::internal(error.to_string()))?;
+    text.push(b'\n');
+    Ok(text)
+}
+
 /// Writes one object; `own` is the verb's own way to show it.
 ///
 /// # Errors

@@ -102,7 +102,7 @@ fn word(progress: &LayerProgress) -> Option<String> {
         LayerProgress::Downloaded(_) => None,
         LayerProgress::Retrying { attempt, why } => Some(format!("attempt {attempt}: {why}")),
         LayerProgress::Unpacking => Some("unpacking".to_owned()),
-        LayerProgress::Done => Some("pulled".to_owned()),
+        LayerProgress::Done => Some("done".to_owned()),
     }
 }
 

@@ -4,13 +4,14 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
+use super::printf::printf;
 use super::{METHODS, Purpose, TemplateError};
 
 /// Calls the function `name`.
 pub(super) fn call(name: &str, arguments: Vec<Value>, purpose: Purpose) -> Result<Value, TemplateError> {
     // A column's title goes through as it is: `{{upper .ID}}` stands under CONTAINER ID.
     if purpose == Purpose::Header
-        && matches!(name, "json" | "upper" | "lower" | "title" | "split" | "join" | "truncate")
+        && matches!(name, "json" | "upper" | "lower" | "title" | "split" | "join" | "truncate" | "slice" | "pad")
     {
         let title = arguments.into_iter().find(Value::is_string);
         return Ok(title.unwrap_or_default());
@@ -23,6 +24,10 @@ pub(super) fn call(name: &str, arguments: Vec<Value>, purpose: Purpose) -> Resul
         ("join", [list, separator]) => join(list, text(separator)?),
         ("split", [value, separator]) => Ok(text(value)?.split(text(separator)?).collect::<Vec<_>>().into()),
         ("truncate", [value, length]) => Ok(truncate(text(value)?, integer(length)?).into()),
+        ("slice", [value, bounds @ ..]) if bounds.len() <= 2 => slice(value, bounds),
+        ("pad", [value, before, after]) => Ok(pad(text(value)?, (integer(before)?, integer(after)?)).into()),
+        ("html", [value]) => Ok(escape_html(&print(value)).into()),
+        ("urlquery", [value]) => Ok(escape_url(&print(value)).into()),
         ("println", values) => Ok(format!("{}\n", spaced(values)).into()),
         ("print", values) => Ok(values.iter().map(print).collect::<String>().into()),
         ("printf", [format, values @ ..]) => Ok(printf(text(format)?, values).into()),
@@ -40,13 +45,13 @@ pub(super) fn call(name: &str, arguments: Vec<Value>, purpose: Purpose) -> Resul
         ("le", [one, other]) => Ok(order(one, other).is_some_and(Ordering::is_le).into()),
         ("ge", [one, other]) => Ok(order(one, other).is_some_and(Ordering::is_ge).into()),
         (
-            "json" | "upper" | "lower" | "title" | "join" | "split" | "truncate" | "printf" | "len" | "index" | "not"
-            | "eq" | "ne" | "lt" | "gt" | "le" | "ge",
+            "json" | "upper" | "lower" | "title" | "join" | "split" | "truncate" | "slice" | "pad" | "html"
+            | "urlquery" | "printf" | "len" | "index" | "not" | "eq" | "ne" | "lt" | "gt" | "le" | "ge",
             arguments,
         ) => Err(TemplateError::new(format!("{name} does not take {} arguments", arguments.len()))),
         _ => Err(TemplateError::new(format!(
-            "there is no function {name}; there are json, upper, lower, title, join, split, truncate, len, index, \
-             print, println, printf, and, or, not, eq, ne, lt, le, gt, ge"
+            "there is no function {name}; there are json, upper, lower, title, join, split, truncate, pad, slice, \
+             len, index, html, urlquery, print, println, printf, and, or, not, eq, ne, lt, le, gt, ge"
         ))),
     }
 }
@@ -132,6 +137,51 @@ fn len(value: &Value) -> Result<Value, TemplateError> {
     }
 }
 
+/// `slice .ID 0 12`: of a string or a list, from the first bound to the second.
+fn slice(value: &Value, bounds: &[Value]) -> Result<Value, TemplateError> {
+    let whole = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.len(),
+        other => return Err(TemplateError::new(format!("{} cannot be sliced", print(other)))),
+    };
+    let from = bounds.first().map_or(Ok(0), integer)?;
+    let to = bounds.get(1).map_or(Ok(whole), integer)?;
+    let part = match value {
+        Value::String(text) => text.get(from..to).map(Value::from),
+        Value::Array(items) => items.get(from..to).map(|items| items.to_vec().into()),
+        _ => None,
+    };
+    part.ok_or_else(|| TemplateError::new(format!("there is no slice {from}:{to} of {whole}")))
+}
+
+/// Wider than any column; a template must not ask for all memory.
+const WIDEST: usize = 4096;
+
+fn pad(text: &str, (before, after): (usize, usize)) -> String {
+    format!("{}{text}{}", " ".repeat(before.min(WIDEST)), " ".repeat(after.min(WIDEST)))
+}
+
+fn escape_html(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '&' => "&amp;".to_owned(),
+        '<' => "&lt;".to_owned(),
+        '>' => "&gt;".to_owned(),
+        '"' => "&#34;".to_owned(),
+        '\'' => "&#39;".to_owned(),
+        c => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+fn escape_url(text: &str) -> String {
+    let escaped = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        b' ' => "+".to_owned(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(escaped).collect()
+}
+
 /// As Go's: a missing key of a map is empty, an index beyond a list is an error.
 fn index(value: &Value, key: &Value) -> Result<Value, TemplateError> {
     match (value, key) {
@@ -151,22 +201,4 @@ fn order(one: &Value, other: &Value) -> Option<Ordering> {
         (Value::String(one), Value::String(other)) => Some(one.cmp(other)),
         (one, other) => (one == other).then_some(Ordering::Equal),
     }
-}
-
-fn printf(format: &str, values: &[Value]) -> String {
-    let mut output = String::new();
-    let mut values = values.iter();
-    let mut characters = format.chars();
-    while let Some(c) = characters.next() {
-        if c != '%' {
-            output.push(c);
-            continue;
-        }
-        match characters.next() {
-            Some('%') | None => output.push('%'),
-            Some('q') => output.push_str(&values.next().map(|value| format!("{:?}", print(value))).unwrap_or_default()),
-            Some(_) => output.push_str(&values.next().map(print).unwrap_or_default()),
-        }
-    }
-    output
 }

@@ -57,6 +57,8 @@ fn renders_what_go_would() {
         ("{{/* nothing */}}x", "x"),
         ("{{`raw}}`}} {{\"}}\"}}", "raw}} }}"),
         ("{{truncate .ID 4}} {{title \"web\"}}", "4b82 Web"),
+        ("{{slice .ID 0 4}} {{slice .ID 4 8}} {{pad \"x\" 1 2}}|", "4b82 5dc6  x  |"),
+        ("{{printf \"%-4s|%4d\" \"ab\" 7}} {{html \"<a>\"}} {{urlquery \"a b&\"}}", "ab  |   7 &lt;a&gt; a+b%26"),
         ("{{split \"a,b\" \",\" | json}}", "[\"a\",\"b\"]"),
         (
             "{{eq .ID \"a\" \"4b825dc6\"}} {{ne 1 2}} {{le 2 2}} {{ge 1 2}} {{lt \"a\" \"b\"}}",

@@ -57,6 +57,8 @@ pub struct ContainerSummary {
     pub labels: BTreeMap<String, String>,
     /// Sources of its mounts: volume names and host paths.
     pub mounts: Vec<String>,
+    /// Their places in the container.
+    pub targets: Vec<String>,
     /// Its networks.
     pub networks: Vec<String>,
     /// How it fares by its health check, if it has one and runs.

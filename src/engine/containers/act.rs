@@ -19,6 +19,7 @@ use crate::monitor::protocol::{Control, Event, StopWish, WireError};
 use crate::store::bundle::Bundle;
 use crate::store::containers::Container;
 use crate::store::{Access, Store};
+use crate::sys::failpoint;
 
 /// How many containers are dealt with at the same time.
 const AT_ONCE: usize = 32;
@@ -70,6 +71,7 @@ impl Engine {
         let bundle = store.open_bundle(&container.id)?;
         let answer = Session::connect(bundle.as_fd()).and_then(|session| {
             session.control(&Control::Stop(wish))?;
+            failpoint::reach!("stop.asked");
             end(&session)
         });
         match answer {
@@ -78,6 +80,7 @@ impl Engine {
             Err(WireError::Closed) => without_words(&bundle, container)?,
             Err(error) => return Err(error.into()),
         }
+        failpoint::reach!("stop.end_seen");
         self.fold(store, container);
         Ok(())
     }
@@ -86,11 +89,13 @@ impl Engine {
         let bundle = store.open_bundle(&container.id)?;
         let session = Session::connect(bundle.as_fd())?;
         session.control(&Control::Restart(wish))?;
+        failpoint::reach!("restart.asked");
         loop {
             match session.next()? {
                 Event::Started { init, monitor } => {
                     let lifecycle = Lifecycle::Running { init, monitor, since: crate::monitor::record::now() };
-                    return super::start::note(store, container, lifecycle);
+                    let _ = super::start::note(store, container, lifecycle);
+                    return Ok(());
                 }
                 Event::Failed { message, hint, exit_code } => {
                     self.fold(store, container);
@@ -174,21 +179,43 @@ fn pause(store: &Store, container: &Container, freeze: bool) -> Result<(), Failu
     }
     let bundle = store.open_bundle(&container.id)?;
     let session = Session::connect(bundle.as_fd())?;
-    session.control(if freeze { &Control::Pause } else { &Control::Unpause })?;
-    loop {
-        match session.next()? {
-            Event::Done => break,
-            Event::Failed { message, hint, .. } => return Err(Failure { kind: FailureKind::Host, message, hint }),
-            Event::Exited { .. } => return Err(not_running(container)),
-            Event::Started { .. } | Event::Executed { .. } => {}
-        }
-    }
+    let control = if freeze { Control::Pause } else { Control::Unpause };
+    self::freeze(&session, container, &control)?;
     let lifecycle = match container.lifecycle.clone() {
         Lifecycle::Running { init, monitor, since } if freeze => Lifecycle::Paused { init, monitor, since },
         Lifecycle::Paused { init, monitor, since } if !freeze => Lifecycle::Running { init, monitor, since },
         other => other,
     };
-    super::start::note(store, container, lifecycle)
+    // It is so, whatever the row says: who looks reads what the monitor has written.
+    let _ = super::start::note(store, container, lifecycle);
+    Ok(())
+}
+
+/// Freezes a container for as long as the answer lives.
+///
+/// # Errors
+/// If it does not run, or cannot be frozen.
+pub(super) fn hold(store: &Store, container: &Container) -> Result<Session, Failure> {
+    let bundle = store.open_bundle(&container.id)?;
+    let session = Session::connect(bundle.as_fd())?;
+    freeze(&session, container, &Control::Hold)?;
+    Ok(session)
+}
+
+/// Has the monitor freeze the container, or let it go on.
+///
+/// # Errors
+/// If it does not run, or the monitor cannot.
+pub(super) fn freeze(session: &Session, container: &Container, control: &Control) -> Result<(), Failure> {
+    session.control(control)?;
+    loop {
+        match session.next()? {
+            Event::Done => return Ok(()),
+            Event::Failed { message, hint, .. } => return Err(Failure { kind: FailureKind::Host, message, hint }),
+            Event::Exited { .. } => return Err(not_running(container)),
+            Event::Started { .. } | Event::Executed { .. } => {}
+        }
+    }
 }
 
 /// Ends a container whose monitor has no socket any more: a signal to the monitor, and
@@ -248,12 +275,7 @@ pub(super) fn kill_for_good(bundle: &Bundle, container: &Container) -> Result<()
     if wait_until_free(bundle, Duration::from_millis(500)) {
         return Ok(());
     }
-    if let Some((init, monitor)) = reconcile::processes(bundle) {
-        reconcile::kill(&monitor);
-        if let Some(init) = init {
-            reconcile::kill(&init);
-        }
-    }
+    reconcile::kill_all(bundle, &container.lifecycle);
     if wait_until_free(bundle, Duration::from_secs(5)) {
         return Ok(());
     }

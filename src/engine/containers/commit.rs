@@ -3,16 +3,19 @@
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
 
+use super::act;
 use super::changes::open_upper;
 use super::copy::{finish, pipe};
 use super::made::Made;
 use super::view;
-use crate::engine::api::{Act, Action, Commit, Committed, Event, Failure, FailureKind};
+use crate::engine::api::{Commit, Committed, Event, Failure, FailureKind};
 use crate::engine::{Engine, happenings};
 use crate::model::lifecycle::Lifecycle;
+use crate::monitor::protocol::Control;
 use crate::snapshot::worker::view::{Stage, Task};
 use crate::store::containers::Container;
 use crate::store::{Access, Spool, Store};
+use crate::sys::failpoint;
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
@@ -26,26 +29,19 @@ impl Engine {
         let store = self.store(Access::Write)?;
         let container = self.find_container(&store, &commit.name)?;
         let paused = commit.pause && matches!(container.lifecycle, Lifecycle::Running { .. });
-        let name = container.id.to_string();
-        if paused {
-            self.act_once(&name, Action::Pause)?;
-        }
+        // Only while its files are read: whatever else goes wrong finds the container as it was. And it is frozen
+        // only as long as we are there: it goes on if we are killed.
         let fill = |spool: &mut Spool| {
+            let held = if paused { Some(act::hold(&store, &container)?) } else { None };
+            failpoint::reach!("commit.paused");
             let filled = self.fill(&store, &container, spool);
-            if paused {
-                // It goes on as soon as its files are read; that it cannot be is not to be passed over.
-                self.act_once(&name, Action::Unpause)?;
-            }
+            // That it cannot go on is not to be passed over.
+            held.as_ref().map_or(Ok(()), |session| act::freeze(session, &container, &Control::Unpause))?;
             filled
         };
         let id = self.commit_image(&store, (&container, commit), fill, events)?;
         happenings::of_container(&store, "commit", &container);
         Ok(Committed { id })
-    }
-
-    fn act_once(&self, name: &str, action: Action) -> Result<(), Failure> {
-        let outcome = self.act(&Act { names: vec![name.to_owned()], action }).into_iter().next();
-        outcome.unwrap_or_else(|| Err(Failure::say(FailureKind::Internal, "nothing was done"))).map(drop)
     }
 
     /// Writes what the container has changed as the archive of a layer.
@@ -62,7 +58,10 @@ impl Engine {
         loop {
             match reader.read(&mut buffer) {
                 Ok(0) => return finish(Ok(()), worker),
-                Ok(count) => spool.append(buffer.get(..count).unwrap_or_default())?,
+                Ok(count) => {
+                    spool.append(buffer.get(..count).unwrap_or_default())?;
+                    failpoint::reach!("commit.spooling");
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     return Err(Failure::say(FailureKind::Host, format!("read the container's changes: {error}")));

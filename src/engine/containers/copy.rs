@@ -22,7 +22,7 @@ use crate::engine::api::{Copied, CopyFiles, Failure, FailureKind, Place};
 use crate::engine::host;
 use crate::model::container::UserNamespace;
 use crate::model::host::{IdMap, IdRange};
-use crate::snapshot::failure::SnapshotError;
+use crate::snapshot::failure::{Failure as Job, SnapshotError};
 use crate::snapshot::pack::{self, Style};
 use crate::snapshot::worker::view::{FileKind, Owners, Stage, Task};
 use crate::snapshot::worker::{Ids, Worker, WorkerProgram};
@@ -111,7 +111,12 @@ impl Engine {
             return Err(Failure::say(FailureKind::Invalid, sentence).hint(format!("pybox exec {name} mkdir -p {path}")));
         }
         let task = Task::Extract { path: looked.path, owners: Owners::Archive, root: false };
-        view.start(task, &[rustix::stdio::stdin()])?.done().map(drop).map_err(|error| in_container(name, error))
+        let unpacked = view.start(task, &[rustix::stdio::stdin()])?.done();
+        unpacked.map(drop).map_err(|error| match error {
+            error @ SnapshotError::Job(Job::Corrupt { .. }) => Failure::new(FailureKind::Invalid, &error)
+                .hint(format!("it takes what tar writes, as in: tar c FILE | pybox cp - {name}:{path}")),
+            error => in_container(name, error),
+        })
     }
 
     fn pack_standard(&self, store: &Store, (name, path): (&str, &str), follow: bool) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use oci_spec::runtime::{BoxBuilder, Spec};
 
 use super::start::Ready;
 use super::volumes::{Origin, Volumes};
-use super::{filter, limits, supervision, volumes};
+use super::{filter, inherit, limits, supervision, volumes};
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::{happenings, host};
@@ -28,6 +28,7 @@ use crate::store::bundle::{Bundle, BundleFile};
 use crate::store::containers::Container;
 use crate::store::image::{CONFIG_LIMIT, Image};
 use crate::store::{Durability, Store};
+use crate::sys::failpoint;
 
 /// How much of a container has to survive a power cut.
 pub(super) fn durability(request: &ContainerRequest) -> Durability {
@@ -61,17 +62,23 @@ impl Engine {
         let facts = host::facts(&request)?;
         let id = new_id()?;
         let bundle = new_bundle(store, &id)?;
+        failpoint::reach!("create.bundle_locked");
         let held = self.volumes_of(store, (&request, &asked), (image, &bundle), &facts);
         let made = held.and_then(|held| {
+            failpoint::reach!("create.volumes_held");
             let layers = self.layers_for(store, (&request, &facts), store.layer_dirs(image)?)?;
             let made = (&bundle, &held, layers);
             let filter = fill(store, made, (&id, &request, image), (&config, &facts), events)?;
+            inherit::complete(&mut request, &config);
+            failpoint::reach!("create.filled");
             let container = row(&id, request, image);
             let start = self.start_of(store, &container, &facts, (&config, &text))?;
             if again {
                 supervision::keep(&bundle, &container, &start)?;
             }
+            failpoint::reach!("create.start_kept");
             let container = insert(store, container)?;
+            failpoint::reach!("create.row_inserted");
             Ok((filter, start, container))
         });
         match made {
@@ -79,6 +86,7 @@ impl Engine {
                 if let Err(error) = bundle.keep(&container) {
                     events(Event::Warning(Failure::from(error).to_string()));
                 }
+                failpoint::reach!("create.row_kept");
                 start.subject.name = container.name.to_string();
                 Ok(Ready { container, bundle, filter, start })
             }
@@ -112,6 +120,7 @@ impl Engine {
 fn new_bundle(store: &Store, id: &ContainerId) -> Result<Bundle, Failure> {
     loop {
         let bundle = store.create_bundle(id)?;
+        failpoint::reach!("create.bundle_made");
         rustix::fs::flock(&bundle, rustix::fs::FlockOperation::LockExclusive)
             .map_err(|error| Failure::say(FailureKind::Store, format!("lock {}: {error}", bundle.path().display())))?;
         if bundle.path().exists() {
@@ -186,10 +195,12 @@ fn fill(
 
     let durability = durability(request);
     let write = |file, text: &str| bundle.write(file, text.as_bytes(), durability);
+    failpoint::fails!("create.files").map_err(crate::store::StoreError::errno("write", bundle.path()))?;
     write(BundleFile::Hosts, &files::hosts(request, facts, &hostname)?)?;
     write(BundleFile::Hostname, &files::hostname(&hostname))?;
     write(BundleFile::ResolvConf, &files::resolv_conf(request, facts))?;
     write(BundleFile::Config, &document(&spec)?)?;
+    failpoint::reach!("create.config_written");
     filter::compiled(store, &spec, events)
 }
 

@@ -20,6 +20,7 @@ use crate::monitor::client::Session;
 use crate::monitor::protocol::{self, Control};
 use crate::store::Access;
 use crate::store::containers::Container;
+use crate::sys::failpoint;
 
 impl Engine {
     pub(in crate::engine) fn exec(&self, exec: &Exec, events: &mut dyn FnMut(Event)) -> Result<Executed, Failure> {
@@ -57,12 +58,14 @@ fn follow(session: &Session, process: &Process, exec: &Exec) -> Result<Executed,
     let order = Control::Exec { unfiltered: exec.privileged, detached: exec.detach };
     let fds = [document.as_fd()].into_iter().chain(ends.iter().flat_map(Ends::of_program));
     session.control_with_cargo(&order, &fds.collect::<Vec<_>>())?;
+    failpoint::reach!("exec.ordered");
     let (answer, [terminal, ..]) = session.next_with_cargo().map_err(lost)?;
     match answer {
         protocol::Event::Executed { .. } => {}
         protocol::Event::Failed { message, hint, exit_code } => return Err(failed(message, hint, exit_code)),
         other => return Err(Failure::say(FailureKind::Internal, format!("the monitor answered {other:?}"))),
     }
+    failpoint::reach!("exec.executed");
     if exec.detach {
         return Ok(Executed { code: None });
     }

@@ -16,6 +16,7 @@ pub const PERSONA: &str = "__expire";
 /// killed, the next command that looks does.
 pub fn main(mut words: impl Iterator<Item = OsString>) -> ExitCode {
     let (Some(root), Some(id)) = (words.next().map(PathBuf::from), words.next()) else { return ExitCode::FAILURE };
+    crate::sys::failpoint::reach!("expire.begun");
     let Ok(program) = std::env::current_exe() else { return ExitCode::FAILURE };
     let engine = Engine::new(Settings { root, program, ..Settings::default() });
     let looked = engine.store(Access::Write).map(|store| engine.find_container(&store, &id.to_string_lossy()));

@@ -1,7 +1,7 @@
 //! The image of a new container: here already, or pulled first.
 
 use crate::engine::Engine;
-use crate::engine::api::{Event, Failure, Pull};
+use crate::engine::api::{Event, Failure, FailureKind, Pull};
 use crate::model::container::{ContainerRequest, PullPolicy};
 use crate::model::reference::Reference;
 use crate::store::image::Image;
@@ -28,8 +28,12 @@ impl Engine {
             (Err(StoreError::NoSuchImage(_)), policy) => policy != PullPolicy::Never,
             _ => false,
         };
+        let parsed = request.image.parse::<Reference>();
+        if let (Err(StoreError::NoSuchImage(_)), Err(error)) = (&here, &parsed) {
+            return Err(Failure::new(FailureKind::Invalid, error).hint("pybox images".to_owned()));
+        }
         // An id, or the beginning of one, is nothing that a registry knows.
-        let Some(reference) = request.image.parse::<Reference>().ok().filter(|_| ask) else {
+        let Some(reference) = parsed.ok().filter(|_| ask) else {
             let image = here.map_err(|error| {
                 let hint = matches!(error, StoreError::NoSuchImage(_)).then(|| format!("pybox pull {}", request.image));
                 Failure::from(error).hint(hint)

@@ -1,34 +1,50 @@
-//! `inspect` of a container, in docker's words.
+//! `inspect` of a container, in docker's words: what scripts written for docker look up is
+//! there, empty where pybox has nothing of the kind.
+
+mod settings;
 
 use std::os::fd::AsFd as _;
 
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
+use super::supervision;
 use crate::engine::Engine;
-use crate::engine::api::Failure;
-use crate::model::container::{ContainerRequest, Mount, MountSource, NetworkMode, Seccomp, UserNamespace};
+use crate::engine::api::{Failure, Inspect};
+use crate::model::container::{Mount, MountSource};
 use crate::model::lifecycle::Lifecycle;
-use crate::model::supervision::RestartPolicy;
+use crate::monitor::protocol::Start;
 use crate::monitor::record::{self, Exit, HealthState, Run};
 use crate::store::Store;
 use crate::store::bundle::{Bundle, BundleFile};
 use crate::store::containers::Container;
 
 impl Engine {
-    /// All that is known of the container called `name`.
+    /// All that is known of a container.
     ///
     /// # Errors
-    /// If there is no such container.
-    pub(in crate::engine) fn inspect_container(&self, store: &Store, name: &str) -> Result<Value, Failure> {
-        let container = self.find_container(store, name)?;
+    /// If there is no such container, or it cannot be measured.
+    pub(in crate::engine) fn inspect_container(&self, store: &Store, inspect: &Inspect) -> Result<Value, Failure> {
+        let container = self.find_container(store, &inspect.name)?;
         let bundle = store.open_bundle(&container.id).ok();
         let spec = bundle.as_ref().and_then(read_spec);
         let records = bundle.as_ref().map(Records::read).unwrap_or_default();
         let mounts: Vec<Value> = container.request.mounts.iter().map(|one| mount(store, one)).collect();
-        Ok(document(&container, (bundle.as_ref(), &records), spec.as_ref(), &mounts))
+        let start = bundle.as_ref().and_then(|bundle| supervision::read(bundle, &container).ok());
+        let mut document = document(&container, (bundle.as_ref(), &records), (spec.as_ref(), start.as_ref()), &mounts);
+        if let (true, Some(document)) = (inspect.sizes, document.as_object_mut()) {
+            let written = self.measure(&store.layout().container(&container.id).join("upper"))?;
+            let image = store.list_images()?.into_iter().find(|image| image.id == container.image);
+            let whole = image.map_or(0, |image| image.size).saturating_add(written);
+            document.insert("SizeRw".to_owned(), json!(written));
+            document.insert("SizeRootFs".to_owned(), json!(whole));
+        }
+        Ok(document)
     }
 }
+
+/// The options of a mount that say what passes between it and the host.
+const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 /// What the monitor has written down.
 #[derive(Default)]
@@ -57,7 +73,7 @@ fn read_spec(bundle: &Bundle) -> Option<Spec> {
 fn document(
     container: &Container,
     (bundle, records): (Option<&Bundle>, &Records),
-    spec: Option<&Spec>,
+    (spec, start): (Option<&Spec>, Option<&Start>),
     mounts: &[Value],
 ) -> Value {
     let request = &container.request;
@@ -81,10 +97,13 @@ fn document(
         "HostnamePath": path(BundleFile::Hostname),
         "ResolvConfPath": path(BundleFile::ResolvConf),
         "OCIConfigPath": path(BundleFile::Config),
-        "Config": config(request, process, spec),
-        "HostConfig": host_config(request),
+        "GraphDriver": graph_driver(bundle),
+        "ExecIDs": null,
+        "AppArmorProfile": process.and_then(|process| process.apparmor_profile().clone()).unwrap_or_default(),
+        "Config": settings::config(request, (process, spec), start),
+        "HostConfig": settings::host_config(request, spec),
         "Mounts": mounts,
-        "NetworkSettings": { "Networks": { (network(request)): {} }, "Ports": {} },
+        "NetworkSettings": settings::network_settings(request),
     })
 }
 
@@ -138,96 +157,34 @@ fn health_of(health: &HealthState) -> Value {
     })
 }
 
-fn config(request: &ContainerRequest, process: Option<&Process>, spec: Option<&Spec>) -> Value {
-    json!({
-        "Hostname": spec.and_then(|spec| spec.hostname().clone()),
-        "User": request.user.clone().unwrap_or_default(),
-        "Tty": request.tty,
-        "OpenStdin": request.interactive,
-        "Env": process.and_then(|process| process.env().clone()),
-        "Cmd": request.command,
-        "Entrypoint": request.entrypoint,
-        "Image": request.image,
-        "WorkingDir": process.map(|process| process.cwd().clone()),
-        "Labels": request.labels,
-        "StopSignal": request.stop_signal,
-    })
-}
-
-fn host_config(request: &ContainerRequest) -> Value {
-    let nano_cpus = request.limits.cpus.map(|cpus| (cpus * 1e9) as u64);
-    json!({
-        "AutoRemove": request.remove,
-        "RestartPolicy": restart(request.restart),
-        "LogConfig": {
-            "Type": request.log.driver,
-            "MaxSize": request.log.max_size,
-            "MaxFile": request.log.max_file,
-        },
-        "NetworkMode": network(request),
-        "Privileged": request.privileged,
-        "ReadonlyRootfs": request.read_only,
-        "CapAdd": request.cap_add,
-        "CapDrop": request.cap_drop,
-        "SecurityOpt": security(request),
-        "Init": request.init,
-        "ShmSize": request.shm_size,
-        "Sysctls": request.sysctls.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-        "Dns": request.dns,
-        "ExtraHosts": request.add_hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect::<Vec<_>>(),
-        "GroupAdd": request.groups,
-        "UsernsMode": match request.userns {
-            UserNamespace::Default => "",
-            UserNamespace::KeepId { .. } => "keep-id",
-            UserNamespace::Host => "host",
-        },
-        "Memory": request.limits.memory.unwrap_or(0),
-        "NanoCpus": nano_cpus.unwrap_or(0),
-        "PidsLimit": request.limits.pids,
-    })
-}
-
-fn restart(policy: RestartPolicy) -> Value {
-    let (name, most) = match policy {
-        RestartPolicy::No => ("no", 0),
-        RestartPolicy::Always => ("always", 0),
-        RestartPolicy::UnlessStopped => ("unless-stopped", 0),
-        RestartPolicy::OnFailure { most } => ("on-failure", most.unwrap_or(0)),
-    };
-    json!({ "Name": name, "MaximumRetryCount": most })
-}
-
-fn security(request: &ContainerRequest) -> Vec<&'static str> {
-    let seccomp = match request.security.seccomp {
-        Seccomp::Default => None,
-        Seccomp::Unconfined => Some("seccomp=unconfined"),
-        Seccomp::Profile(_) => Some("seccomp=profile"),
-    };
-    request.security.no_new_privileges.then_some("no-new-privileges").into_iter().chain(seccomp).collect()
-}
-
-fn network(request: &ContainerRequest) -> &'static str {
-    match request.network {
-        NetworkMode::None => "none",
-        NetworkMode::Host => "host",
-    }
-}
-
 fn mount(store: &Store, mount: &Mount) -> Value {
     let volume = match &mount.source {
         MountSource::Volume(name) => name.parse().ok().map(|name| store.layout().volume(&name).display().to_string()),
         _ => None,
     };
     let (kind, name, source) = match &mount.source {
-        MountSource::Bind { path, .. } => ("bind", None, Some(path)),
-        MountSource::Volume(name) => ("volume", Some(name), volume.as_ref()),
-        MountSource::AnonymousVolume => ("volume", None, None),
-        MountSource::Tmpfs => ("tmpfs", None, None),
+        MountSource::Bind { path, .. } => ("bind", "", Some(path)),
+        MountSource::Volume(name) => ("volume", name.as_str(), volume.as_ref()),
+        MountSource::AnonymousVolume => ("volume", "", None),
+        MountSource::Tmpfs => ("tmpfs", "", None),
     };
+    let propagation = mount.options.iter().find(|option| PROPAGATIONS.contains(&option.as_str()));
     json!({
-        "Type": kind, "Name": name, "Source": source, "Destination": mount.target,
-        "Mode": mount.options.join(","), "RW": !mount.read_only,
+        "Type": kind,
+        "Name": name,
+        "Source": source.map_or("", String::as_str),
+        "Destination": mount.target,
+        "Driver": if kind == "volume" { "local" } else { "" },
+        "Mode": mount.options.join(","),
+        "RW": !mount.read_only,
+        "Propagation": propagation.map_or(if kind == "bind" { "rprivate" } else { "" }, String::as_str),
     })
+}
+
+/// Where the layers are; the container's root is mounted in its own mount namespace only.
+fn graph_driver(bundle: Option<&Bundle>) -> Value {
+    let data = bundle.map(|bundle| json!({ "UpperDir": bundle.upper(), "WorkDir": bundle.work() }));
+    json!({ "Name": "overlay", "Data": data })
 }
 
 /// RFC 3339 with milliseconds, in UTC.

@@ -6,18 +6,20 @@
 use std::fmt::Write as _;
 
 use crate::engine::api::{Failure, FailureKind};
+use crate::logs::journal;
 use crate::model::container::Limits;
 use crate::model::supervision::{LogDriver, LogRequest};
 
-/// Refuses the journal, which nothing here writes to yet.
+/// Refuses the journal where none listens.
 ///
 /// # Errors
-/// If the journal is wanted.
+/// If the journal is wanted and its socket is not there.
 pub(super) fn check_log(log: &LogRequest) -> Result<(), Failure> {
-    if log.driver != LogDriver::Journald {
+    if log.driver != LogDriver::Journald || std::path::Path::new(journal::SOCKET).exists() {
         return Ok(());
     }
-    let failure = Failure::say(FailureKind::Host, "--log-driver journald: pybox does not write to the journal yet");
+    let sentence = format!("--log-driver journald: no journal listens on this host, {} is missing", journal::SOCKET);
+    let failure = Failure::say(FailureKind::Host, sentence);
     Err(failure.hint("keep the output in a file: --log-driver file".to_owned()))
 }
 

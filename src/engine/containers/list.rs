@@ -40,7 +40,12 @@ impl Engine {
         }
         // Their locks are held until they are gone.
         let ownerless = ownerless(&store, &summaries);
-        over.extend(ownerless.iter().map(|(id, _)| id.clone()));
+        for (id, _) in &ownerless {
+            match self.adopted(id) {
+                Some(container) => summaries.push(summary(&store, container)),
+                None => over.push(id.clone()),
+            }
+        }
         self.discard_all(&over);
         let mut selected = list.select(summaries);
         if list.sizes {
@@ -65,6 +70,17 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// A container that has lost its row, and has it again.
+    fn adopted(&self, id: &ContainerId) -> Option<Container> {
+        let store = self.store(Access::Write).ok()?;
+        let adopted = store.adopt(id).is_ok_and(|adopted| adopted);
+        let container = adopted.then(|| store.find_container(id.as_str()).ok()).flatten()?;
+        match look(&store, container) {
+            Look::Here(container) => Some(container),
+            Look::Over(_) => None,
+        }
     }
 
     /// Removes what is over; a store that cannot be written keeps it until one can.
@@ -117,13 +133,14 @@ fn summary(store: &Store, container: Container) -> ContainerSummary {
         NetworkMode::Host => "host",
     };
     ContainerSummary {
+        targets: request.mounts.iter().map(|mount| mount.target.clone()).collect(),
         mounts: sources.collect(),
         networks: vec![network.to_owned()],
         id: container.id,
         name: container.name,
         image: request.image,
         image_id: container.image,
-        command: request.command,
+        command: request.entrypoint.into_iter().flatten().chain(request.command).collect(),
         created: container.created,
         lifecycle: container.lifecycle,
         labels: request.labels,

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
-use self::output::{Gone, Output};
+use self::output::Output;
 use crate::engine::Engine;
 use crate::engine::api::{Failure, FailureKind, LogShown, ShowLog};
 use crate::logs::reader::Reader;
@@ -48,13 +48,12 @@ impl Engine {
             // Before reading: what it wrote before it went is read.
             let gone = watch.as_ref().is_none_or(Watch::is_gone);
             while let Some(entry) = reader.read().map_err(failed)? {
-                match output.show(&entry) {
-                    Ok(()) => {}
-                    Err(Gone) => return Ok(LogShown {}),
+                if let Err(stopped) = output.show(&entry) {
+                    return stopped.answer();
                 }
             }
-            if output.flush().is_err() {
-                return Ok(LogShown {});
+            if let Err(stopped) = output.flush() {
+                return stopped.answer();
             }
             let left = show.until.map(|until| until.saturating_sub(output::now()));
             if gone || left.is_some_and(|left| left < 0) {

@@ -28,6 +28,10 @@ pub(super) enum Look {
 pub(super) fn look(store: &Store, mut container: Container) -> Look {
     let Ok(bundle) = store.open_bundle(&container.id) else {
         if container.lifecycle.is_alive() {
+            // Nobody will find its monitor any more, and what it writes goes nowhere.
+            for process in known(&container.lifecycle) {
+                kill(&process);
+            }
             container.lifecycle = stopped(137, Some("its bundle is gone"));
         }
         return Look::Here(container);
@@ -102,6 +106,25 @@ fn lost(run: &Run) -> Lifecycle {
 pub(super) fn processes(bundle: &Bundle) -> Option<(Option<ProcessIdentity>, ProcessIdentity)> {
     let run = record::read::<Run>(std::os::fd::AsFd::as_fd(bundle), record::RUN).ok().flatten()?;
     identity::boot_id().is_ok_and(|boot| boot == run.monitor.boot_id).then_some((run.init, run.monitor))
+}
+
+/// The first process and the monitor, as the row has them.
+fn known(lifecycle: &Lifecycle) -> Vec<ProcessIdentity> {
+    let all = match lifecycle {
+        Lifecycle::Running { init, monitor, .. } | Lifecycle::Paused { init, monitor, .. } => vec![monitor, init],
+        Lifecycle::Restarting { monitor, .. } => vec![monitor],
+        Lifecycle::Created | Lifecycle::Stopped { .. } => Vec::new(),
+    };
+    let boot = identity::boot_id().ok();
+    all.into_iter().filter(|process| boot.as_ref() == Some(&process.boot_id)).cloned().collect()
+}
+
+/// Kills the monitor and the first process, whichever of the bundle and the row still know them.
+pub(super) fn kill_all(bundle: &Bundle, lifecycle: &Lifecycle) {
+    let recorded = processes(bundle).map(|(init, monitor)| [Some(monitor), init].into_iter().flatten().collect());
+    for process in recorded.unwrap_or_else(|| known(lifecycle)) {
+        kill(&process);
+    }
 }
 
 /// The pidfd of exactly this process, whoever may have its number by now, if it is there.

@@ -8,6 +8,7 @@ use crate::engine::{Engine, happenings};
 use crate::model::id::ContainerId;
 use crate::store::containers::Container;
 use crate::store::{Access, Durability, Store};
+use crate::sys::failpoint;
 
 /// How long a monitor that has told its end may take to be gone.
 const SHORTLY: Duration = Duration::from_millis(500);
@@ -44,13 +45,18 @@ impl Engine {
         id: &ContainerId,
         durability: Durability,
     ) -> Result<(), Failure> {
+        failpoint::reach!("remove.begun");
         let mut gone_with = None;
         if let Some(gone) = store.remove_container(id, durability)? {
             happenings::destroyed(store, id, &gone);
             gone_with = Some(gone);
         }
+        failpoint::reach!("remove.row_gone");
         let foreign = store.remove_bundle(id)?;
+        failpoint::reach!("remove.bundle_gone");
         let removed = self.remove_foreign(&foreign);
+        store.renew_reserve();
+        failpoint::reach!("remove.files_gone");
         if let Some(gone) = gone_with.filter(|gone| gone.request.remove) {
             // As docker has it, --rm is -v too.
             self.discard_volumes(store, &gone.request);

@@ -12,7 +12,7 @@ use crate::engine::api::{AttachOptions, Create, Created, Event, Failure, Failure
 use crate::model::lifecycle::Lifecycle;
 use crate::monitor::record;
 use crate::store::{Access, Store};
-use crate::sys::startup;
+use crate::sys::{failpoint, startup};
 
 impl Engine {
     pub(in crate::engine) fn run(&self, run: &Run, events: &mut dyn FnMut(Event)) -> Result<Ran, Failure> {
@@ -23,20 +23,25 @@ impl Engine {
         let id_file = run.id_file.as_deref().map(IdFile::new).transpose()?;
         let store = self.store(Access::Write)?;
         let image = self.image_for(&store, request, events)?;
+        failpoint::reach!("run.image_found");
         // From here on signals are for the container; before, they end us as they always do.
         let signals = if run.detach { None } else { Some(Signals::block()?) };
         startup::forget_code();
         // It starts up while we compose; told nothing, it would go away.
         let monitor = start::spawn_monitor(!run.detach)?;
+        failpoint::reach!("run.monitor_spawned");
         let mut ready = self.create(&store, request.clone(), &image, !request.remove, events)?;
         if let Some(id_file) = id_file {
             id_file.write(&ready.container.id.to_string())?;
         }
+        failpoint::reach!("run.id_written");
         let options = AttachOptions { input: true, detach_keys: run.detach_keys.clone(), pass_signals: true };
         let attached = signals.as_ref().map(|signals| (&options, signals));
         let supervised = start::supervise(&store, &mut ready, monitor, attached);
-        let outcome = self.write_down(&store, &ready, supervised)?;
-        Ok(Ran { container: ready.container.id, code: outcome.code() })
+        failpoint::reach!("run.outcome_seen");
+        let outcome = self.write_down(&store, &ready, supervised);
+        failpoint::reach!("run.outcome_written");
+        Ok(Ran { container: ready.container.id, code: outcome?.code() })
     }
 
     pub(in crate::engine) fn create_container(

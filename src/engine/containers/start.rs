@@ -7,7 +7,7 @@ use oci_spec::runtime::Spec;
 use rustix::fs::FlockOperation;
 
 use super::attach::{self, Outcome, Signals};
-use super::{create, filter, supervision};
+use super::{create, filter, narrate, supervision};
 use crate::engine::Engine;
 use crate::engine::api::{AttachOptions, Failure, FailureKind, ListDue, Start, Started};
 use crate::model::id::ContainerId;
@@ -18,7 +18,7 @@ use crate::monitor::record;
 use crate::store::bundle::{Bundle, BundleFile};
 use crate::store::containers::Container;
 use crate::store::{Access, Store, StoreError};
-use crate::sys::startup;
+use crate::sys::{failpoint, startup};
 
 /// A container that can be started: its bundle is locked.
 pub(super) struct Ready {
@@ -126,18 +126,20 @@ fn ready(store: &Store, id: &ContainerId) -> Result<Option<Ready>, Failure> {
     }
     // Whoever had the lock before may have removed it, or started it and seen it end.
     let container = store.find_container(id.as_str())?;
+    failpoint::reach!("start.bundle_locked");
     let start = supervision::read(&bundle, &container)?;
     let filter = filter::compiled(store, &read_spec(&bundle, &container)?, &mut |_| {})?;
     for old in [record::RUN, record::EXIT, record::HEALTH] {
         remove(&bundle, old)?;
     }
+    failpoint::reach!("start.records_removed");
     Ok(Some(Ready { container, bundle, filter, start }))
 }
 
 fn remove(bundle: &Bundle, name: &str) -> Result<(), Failure> {
     match std::fs::remove_file(bundle.path().join(name)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Failure::say(FailureKind::Store, format!("remove {}/{name}: {error}", bundle.path().display())))
+            Err(StoreError::io("remove", &bundle.path().join(name))(error).into())
         }
         _ => Ok(()),
     }
@@ -193,14 +195,20 @@ pub(super) fn supervise(
 ) -> Result<Supervised, Failure> {
     ready.start.attached = attached.is_some();
     ready.start.detach_keys = attached.map(|(options, _)| options.detach_keys.clone()).unwrap_or_default();
+    narrate::launch(ready);
     let fds: Vec<_> = [ready.bundle.as_fd()].into_iter().chain(ready.filter.iter().map(|fd| fd.as_fd())).collect();
+    failpoint::reach!("start.before_told");
     let session = monitor.start(&ready.start, &fds)?;
+    failpoint::reach!("start.told");
     // All that is left is to wait: the code that parsed and composed need not stay in memory.
     startup::forget_code();
     match session.next()? {
         protocol::Event::Started { init, monitor } => {
+            failpoint::reach!("start.started_seen");
             let lifecycle = Lifecycle::Running { init, monitor, since: record::now() };
-            note(store, &ready.container, lifecycle)?;
+            // It runs, whatever the row says: who looks reads what its monitor has written.
+            let _ = note(store, &ready.container, lifecycle);
+            failpoint::reach!("start.row_running");
         }
         protocol::Event::Failed { message, hint, exit_code } => return Err(failed(message, hint, exit_code)),
         protocol::Event::Exited { exit_code } => {
@@ -211,7 +219,9 @@ pub(super) fn supervise(
     let Some((options, signals)) = attached else { return Ok(Supervised { outcome: Outcome::Left, monitor: session }) };
     let request = &ready.container.request;
     let raw = request.tty && request.interactive && options.input;
+    failpoint::reach!("start.attached");
     let outcome = attach::stay(&session, signals, raw, options.pass_signals)?;
+    failpoint::reach!("start.exit_seen");
     Ok(Supervised { outcome, monitor: session })
 }
 

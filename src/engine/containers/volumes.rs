@@ -22,6 +22,7 @@ use crate::snapshot::worker::view::{FileKind, Owners, Stage, Task};
 use crate::spec::{VolumePlace, mounts};
 use crate::store::Store;
 use crate::store::volumes::{Held, Record};
+use crate::sys::failpoint;
 
 /// Gives each volume without a name one, so that it can be found when the container is gone: all that is mounted in
 /// the container is in its request from now on.
@@ -168,6 +169,7 @@ fn fill(held: &Held, target: &str, origin: &Origin<'_>) -> Result<(), Failure> {
     let archive = origin.worker.view(stage, task, &[writer.as_fd()])?;
     drop(writer);
     finish(archive.done().map(drop), extract)?;
+    failpoint::reach!("volume.copied");
     Ok(filling.finish()?)
 }
 
@@ -195,6 +197,7 @@ fn check_source(path: &Path, create: bool) -> Result<(), Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && create => {
             std::fs::create_dir_all(path).map_err(|error| {
                 Failure::say(FailureKind::Invalid, format!("make the bind source {}: {error}", path.display()))
+                    .hint("name a directory that is there, or one that you may make".to_owned())
             })
         }
         Err(error) => {

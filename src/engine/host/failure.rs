@@ -18,6 +18,9 @@ pub enum HostError {
         /// Ids that nobody has yet.
         free: Subids,
     },
+    /// The user has no account: newuidmap serves nobody without one.
+    #[error("user id {0} has no account here, and newuidmap maps ids for accounts only")]
+    NoAccount(u32),
     /// The ranges of the user cannot be mapped.
     #[error("the subordinate ids of user {user} in {file} cannot be mapped")]
     BadSubids {
@@ -92,11 +95,15 @@ impl HostError {
                 free.count,
                 what.file()
             )),
+            Self::NoAccount(uid) => Some(format!(
+                "sudo useradd --uid {uid} --create-home user{uid}   (`pybox info` then tells whether it has a range of ids)"
+            )),
             Self::BadSubids { file, .. } => {
                 Some(format!("sudoedit {file}   (ranges of one user may not overlap, nor hold ids that are in use)"))
             }
             Self::NoHelpers { install } => Some(install.clone()),
-            Self::NeedsRoot | Self::Read(..) => None,
+            Self::NeedsRoot => Some("leave --userns out, or map your own id with --userns keep-id".to_owned()),
+            Self::Read(..) => None,
         }
     }
 }

@@ -88,6 +88,9 @@ pub(super) fn own_ranges() -> Result<Ranges, HostError> {
         (false, false) => None,
     };
     if let Some(what) = lacking {
+        if name.is_none() {
+            return Err(HostError::NoAccount(uid));
+        }
         let taken: Vec<Line> = uid_lines.into_iter().chain(gid_lines).collect();
         return Err(HostError::NoSubids { user, what, free: subid::first_free(&taken) });
     }

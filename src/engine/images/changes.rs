@@ -19,7 +19,10 @@ pub(super) fn config(changes: &[String]) -> Result<Value, Failure> {
         let rest = rest.trim();
         let applied =
             if rest.is_empty() { Err("it has no argument".to_owned()) } else { apply(&mut config, word, rest) };
-        applied.map_err(|why| Failure::say(FailureKind::Invalid, format!("invalid change {change:?}: {why}")))?;
+        applied.map_err(|why| {
+            let failure = Failure::say(FailureKind::Invalid, format!("invalid change {change:?}: {why}"));
+            failure.hint("give one instruction of a Dockerfile, as in --change 'CMD [\"serve\"]'".to_owned())
+        })?;
     }
     Ok(Value::Object(config))
 }

@@ -11,6 +11,7 @@ use crate::model::digest::Digest;
 use crate::store::containers::Container;
 use crate::store::image::{CONFIG_LIMIT, Image, ImageLayer, ImageNames, NewImage, TagName};
 use crate::store::{Lease, Spool, Store};
+use crate::sys::failpoint;
 
 impl Engine {
     /// Makes an image of `container`, whose changes `fill` writes as the archive of a layer.
@@ -29,6 +30,7 @@ impl Engine {
         let mut brought = Vec::new();
         let made = (|| {
             let layer = receive(store, &lease, &mut brought, fill)?;
+            failpoint::reach!("commit.blob_kept");
             self.finish_commit((store, &lease, &mut brought), (container, commit), (&changed, layer), events)
         })();
         store.release(lease)?;
@@ -66,12 +68,14 @@ impl Engine {
             brought.push(digest.clone());
             store.put_blob(digest, bytes)?;
         }
+        failpoint::reach!("commit.documents_put");
         let image = NewImage::describe(&name, &manifest, &config)?;
         let tags = commit.reference.iter().map(|reference| TagName { reference: reference.clone(), target: None });
         for (reference, before) in store.put_image(&image, &ImageNames { tags: tags.collect(), digests: vec![] })? {
             let sentence = format!("{reference} was the name of image {} until now", before.short());
             events(Event::Warning(sentence));
         }
+        failpoint::reach!("commit.row_put");
         store.settle_layers()?;
         Ok(id)
     }
@@ -89,6 +93,7 @@ fn receive(
     let (blob, size) = (spool.digest(), spool.length());
     store.extend_lease(lease, [&blob])?;
     brought.push(blob);
+    failpoint::fails!("commit.spooled").map_err(crate::store::StoreError::errno("write", store.layout().root()))?;
     let blob = spool.commit()?;
     // It is not compressed, so both digests are the same.
     Ok(ImageLayer { diff_id: blob.clone(), blob, size, media_type: media::OCI_LAYER.to_owned() })

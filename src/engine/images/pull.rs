@@ -35,6 +35,7 @@ use crate::registry::{self, Client, Options, Proxies, RegistryError, Resolved, T
 use crate::snapshot::worker::{Compression, WorkerProgram};
 use crate::store::image::{Image, ImageNames, NewImage, TagName};
 use crate::store::{Access, Store, StoreError};
+use crate::sys::failpoint;
 use interruption::Interruption;
 
 /// Layers that are under way at once. More would only wait for the disk and
@@ -109,8 +110,10 @@ impl Engine {
         let (resolved, config) = stop.or(found).await?;
         let new = NewImage::describe(&resolved.manifest_digest, &resolved.manifest, &config)?;
         let jobs = jobs(&resolved, &new);
+        failpoint::reach!("pull.resolved");
         tell(Event::Layers(sizes(&jobs)));
         let lease = store.lease(needed(&resolved, &new))?;
+        failpoint::reach!("pull.leased");
         let outcome = self
             .bring(store, &jobs, Remote { client, resolved: &resolved }, (tell, stop))
             .await
@@ -265,6 +268,7 @@ fn needed<'a>(resolved: &'a Resolved, new: &'a NewImage) -> impl Iterator<Item =
 /// Puts the documents down, and the row that makes them an image.
 fn put(store: &Store, resolved: &Resolved, new: &NewImage, config: &[u8], tell: &dyn Fn(Event)) -> Result<(), Failure> {
     tell(Event::Committing);
+    failpoint::reach!("pull.layers_here");
     store.put_blob(&resolved.config.digest, config)?;
     store.put_blob(&resolved.manifest_digest, &resolved.manifest)?;
     if let Some((digest, bytes)) = &resolved.index {
@@ -277,7 +281,9 @@ fn put(store: &Store, resolved: &Resolved, new: &NewImage, config: &[u8], tell: 
         tags: reference.digest().is_none().then(tag).into_iter().collect(),
         digests: vec![reference.with_digest(resolved.digest().clone())],
     };
+    failpoint::reach!("pull.documents_put");
     store.put_image(new, &names)?;
+    failpoint::reach!("pull.row_put");
     Ok(())
 }
 

@@ -191,10 +191,14 @@ fn temporary(path: &Path) -> io::Result<(File, PathBuf)> {
 fn failed(target: &str, error: &io::Error) -> Failure {
     let kind = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::NoSpace,
-        io::ErrorKind::NotFound => FailureKind::NotFound,
         _ => FailureKind::Invalid,
     };
-    Failure::say(kind, format!("write {target}: {error}"))
+    let parent = Path::new(target).parent().filter(|_| target.starts_with('/'));
+    let hint = parent.map(|parent| match error.kind() {
+        io::ErrorKind::NotFound => format!("mkdir -p {}", parent.display()),
+        _ => format!("ls -ld {} shows who may write there", parent.display()),
+    });
+    Failure::say(kind, format!("write {target}: {error}")).hint(hint)
 }
 
 /// A reader that hashes what comes through: what was damaged on disk is not passed on unnoticed.

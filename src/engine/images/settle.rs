@@ -56,5 +56,6 @@ fn command(program: &Path, root: &Path) -> Command {
     let mut command = Command::new(program);
     command.arg(PERSONA).arg(root).env_clear().current_dir("/").process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    crate::sys::failpoint::hand_on(&mut command);
     command
 }

@@ -18,7 +18,8 @@ const FLAG: &str = "--mount";
 /// If a key is unknown, doubled or of another type, or a value is not valid.
 pub fn parse(text: &str, cwd: &Path) -> Result<Mount, InvalidFlag> {
     let refuse = refuse(FLAG, text);
-    let fields = split(text);
+    let fields = fields(text).map_err(&refuse)?;
+    let fields: Vec<(&str, Option<&str>)> = fields.iter().map(|field| split(field)).collect();
     let kind = match fields.iter().find(|(key, _)| *key == "type").and_then(|(_, value)| *value) {
         Some("bind") => Kind::Bind,
         Some("volume") | None => Kind::Volume,
@@ -45,15 +46,24 @@ pub fn parse(text: &str, cwd: &Path) -> Result<Mount, InvalidFlag> {
     Ok(Mount { source, target, read_only, options: gathered.options.words })
 }
 
-fn split(text: &str) -> Vec<(&str, Option<&str>)> {
-    let field = |field: &'_ str| -> (usize, bool) { (field.find('=').unwrap_or(field.len()), field.contains('=')) };
-    text.split(',')
-        .map(|word| {
-            let (at, has_value) = field(word);
-            let (key, value) = word.split_at(at);
-            (key, has_value.then(|| value.strip_prefix('=').unwrap_or(value)))
-        })
-        .collect()
+/// Fields as CSV has them, which is what docker reads: one in quotes may have commas in it.
+fn fields(text: &str) -> Result<Vec<String>, String> {
+    let mut fields = vec![String::new()];
+    let (mut quoted, mut characters) = (false, text.chars().peekable());
+    while let Some(character) = characters.next() {
+        let Some(field) = fields.last_mut() else { continue };
+        match character {
+            '"' if quoted && characters.next_if_eq(&'"').is_some() => field.push('"'),
+            '"' if quoted || field.is_empty() => quoted = !quoted,
+            ',' if !quoted => fields.push(String::new()),
+            other => field.push(other),
+        }
+    }
+    if quoted { Err("a quote is not closed".to_owned()) } else { Ok(fields) }
+}
+
+fn split(field: &str) -> (&str, Option<&str>) {
+    field.split_once('=').map_or((field, None), |(key, value)| (key, Some(value)))
 }
 
 #[derive(Default)]

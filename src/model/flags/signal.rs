@@ -53,6 +53,12 @@ pub fn parse(flag: &'static str, text: &str) -> Result<i32, InvalidFlag> {
     })
 }
 
+/// A signal as users write it: `SIGTERM`, or the number of one without a name here.
+pub fn name(signal: i32) -> String {
+    let named = SIGNALS.iter().find(|(_, number)| *number == signal);
+    named.map_or_else(|| signal.to_string(), |(name, _)| format!("SIG{name}"))
+}
+
 /// The number of a signal by name or number, as an image's `StopSignal` gives it.
 pub fn number(text: &str) -> Option<i32> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {

@@ -233,5 +233,5 @@ impl<'a> Path<'a> {
 
 /// The failure of doing `what` with an entry.
 fn failed(what: &str, path: &EntryPath, error: Errno) -> Failure {
-    Failure::sys(format!("{what} {:?} of the layer", path.to_string()), error)
+    Failure::sys(format!("{what} {:?}", path.to_string()), error)
 }

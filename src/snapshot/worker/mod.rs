@@ -170,15 +170,11 @@ impl WorkerProgram {
         let (socket, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(|error| SnapshotError::Spawn(error.into()))?;
-        let child = Command::new(&self.exe)
-            .args([PERSONA, mode])
-            .env_clear()
-            .current_dir("/")
-            .stdin(theirs)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(SnapshotError::Spawn)?;
+        let mut command = Command::new(&self.exe);
+        command.args([PERSONA, mode]).env_clear().current_dir("/");
+        command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
+        crate::sys::failpoint::hand_on(&mut command);
+        let child = command.spawn().map_err(SnapshotError::Spawn)?;
         Ok(Worker { socket, child })
     }
 }

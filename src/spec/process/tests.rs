@@ -37,9 +37,14 @@ fn arguments_by_dockers_rules() {
 
 #[test]
 fn nothing_to_run_is_an_error() {
-    for config in ["{}", "null", r#"{"Cmd":[]}"#, r#"{"Cmd":[""]}"#] {
+    for (config, expected) in [
+        ("{}", SpecError::NoCommand),
+        ("null", SpecError::NoCommand),
+        (r#"{"Cmd":[]}"#, SpecError::NoCommand),
+        (r#"{"Cmd":[""]}"#, SpecError::EmptyCommand),
+    ] {
         let error = composed(&ContainerRequest::default(), config).unwrap_err();
-        assert_eq!(error, SpecError::NoCommand, "{config}");
+        assert_eq!(error, expected, "{config}");
         assert!(error.hint().is_some());
     }
     let cleared = ContainerRequest { entrypoint: Some(vec![]), ..ContainerRequest::default() };

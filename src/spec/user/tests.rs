@@ -93,7 +93,7 @@ fn ids_have_to_be_mapped() {
         let user = resolve(spec, AccountFiles::default(), &[]).unwrap();
         let error = user.groups_on(&host).unwrap_err();
         assert_eq!(error, SpecError::Unmapped { what, id, highest: 65536 });
-        assert!(error.hint().unwrap().contains("usermod --add-subuids"));
+        assert!(error.hint().unwrap().contains("sudoedit /etc/subuid"));
     }
     let user = resolve("1", AccountFiles::default(), &["70000".into()]).unwrap();
     assert!(matches!(user.groups_on(&host), Err(SpecError::Unmapped { id: 70000, .. })));

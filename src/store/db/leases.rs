@@ -31,3 +31,8 @@ pub(in crate::store) fn delete(db: &Connection, id: &str) -> Result<()> {
 pub(in crate::store) fn delete_ended(db: &Connection, boot: &str, now: i64) -> Result<()> {
     db.execute("DELETE FROM leases WHERE boot <> ? OR expires < ?", params![boot, now]).map(drop)
 }
+
+/// All of them.
+pub(in crate::store) fn ids(db: &Connection) -> Result<Vec<String>> {
+    db.prepare_cached("SELECT id FROM leases")?.query_map([], |row| row.get(0))?.collect()
+}

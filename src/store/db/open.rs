@@ -11,7 +11,8 @@ use super::super::atomic;
 use super::super::error::StoreError;
 use super::super::layout::Layout;
 use super::super::lock::{Lock, Wait};
-use super::{Db, schema};
+use super::super::rebuild;
+use super::{Abort, Db, schema};
 
 /// How long a writer waits for its turn.
 const BUSY: Duration = Duration::from_secs(30);
@@ -58,6 +59,10 @@ impl Db {
         if path.exists() {
             let db = Self::connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             if db.version()? != 0 {
+                // What somebody has removed is empty now, and no reason to fail.
+                for missing in layout.directories().iter().filter(|directory| !directory.exists()) {
+                    create_directory(missing)?;
+                }
                 return Ok(db);
             }
             // Its maker was killed before the first commit.
@@ -68,8 +73,17 @@ impl Db {
     /// Opens the database for reading; none stands for an empty one.
     pub(in crate::store) fn open_existing(layout: &Layout) -> Result<Self, StoreError> {
         let path = layout.database();
+        let nothing = || {
+            if !is_writable(layout) || !rebuild::is_needed(layout) {
+                return Self::empty(&path);
+            }
+            // It was lost; without it, containers would be taken for garbage.
+            let mut db = Self::open_or_create(layout)?;
+            db.writable = false;
+            Ok(db)
+        };
         if !path.exists() {
-            return Self::empty(&path);
+            return nothing();
         }
         let mut db = if is_writable(layout) {
             // Opened for writing, as reading a write-ahead log writes its index.
@@ -78,7 +92,7 @@ impl Db {
             Self::connect_read_only(&path)?
         };
         db.writable = false;
-        if db.version()? == 0 { Self::empty(&path) } else { Ok(db) }
+        if db.version()? == 0 { nothing() } else { Ok(db) }
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self, StoreError> {
@@ -146,6 +160,11 @@ impl Db {
         let transaction = db.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
         transaction.execute_batch(schema::CREATE).map_err(explain)?;
         transaction.pragma_update(None, "user_version", schema::VERSION).map_err(explain)?;
+        // Before anybody else can see it, and take for garbage what it does not know.
+        rebuild::fill(&transaction, layout).map_err(|abort| match abort {
+            Abort::Sql(error) => explain(error),
+            Abort::Store(error) => error,
+        })?;
         transaction.commit().map_err(explain)?;
         keep_reserve(layout);
         atomic::sync_directory(layout.root())?;
@@ -168,10 +187,12 @@ fn is_network_file_system(root: &Path) -> bool {
     NETWORK_FILE_SYSTEMS.contains(&(kind as u32))
 }
 
-/// Takes some room, to be given back when a removal finds none. A store without it works too.
+/// Takes some room, to be given back when a removal finds none. A store without it works too; on a disk with little
+/// left a smaller one does for a removal or two.
 pub(in crate::store) fn keep_reserve(layout: &Layout) {
     if let Ok(file) = std::fs::File::create(layout.reserve()) {
-        let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE);
+        let takes = |bytes| rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).is_ok();
+        let _ = [RESERVE, RESERVE / 4, RESERVE / 16].into_iter().any(takes);
     }
 }
 

@@ -108,9 +108,49 @@ fn a_damaged_database_is_an_error_and_no_other_store() {
         std::fs::write(&path, &bytes).expect("damage");
         let error = Store::open(&root, Access::Write).expect_err(what);
         assert!(matches!(error, StoreError::Damaged { .. }), "{what}: {error:?}");
-        assert!(error.hint().is_some_and(|hint| hint.contains("mv ")));
+        assert!(error.hint().is_some_and(|hint| hint.contains("check --repair")));
         assert_eq!(std::fs::read(&path).expect("the database"), bytes, "{what}: left as it is, of {length} bytes");
     }
+}
+
+#[test]
+fn a_lost_database_is_made_again_from_what_lies_beside_it() {
+    let (dir, store) = store();
+    let root = dir.path().join("root");
+    let image = put(&store, "kept");
+    let mut kept = container(&image, "one");
+    kept.request.image = "kept".to_owned();
+    store.create_bundle(&kept.id).expect("a bundle").keep(&kept).expect("a copy");
+    store.insert_container(&kept, Durability::Durable).expect("a row");
+    let database = store.layout().database();
+    drop(store);
+    // Whoever looks first, and whatever has become of it.
+    for (access, damage) in [
+        (Access::Read, None),
+        (Access::Write, None),
+        (Access::Read, Some(vec![])),
+        (Access::Write, Some(vec![9; 9000])),
+    ] {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(root.join(format!("pybox.db{suffix}")));
+        }
+        if let Some(bytes) = &damage {
+            std::fs::write(&database, bytes).expect("damage");
+        }
+        if Store::damage(&root).expect("looked").is_some() {
+            let aside = Store::make_new_database(&root).expect("made");
+            assert_eq!(std::fs::read(aside).ok(), damage);
+        }
+        let store = Store::open(&root, access).expect("a store");
+        assert_eq!(store.list_containers().expect("a list"), [kept.clone()]);
+        assert_eq!(store.find_image("kept").expect("its name").id, image.id);
+        assert_eq!(Store::damage(&root).expect("looked"), None);
+        assert_whole(&root);
+    }
+    // One that was removed does not come back.
+    let store = Store::open(&root, Access::Write).expect("a store");
+    store.remove_container(&kept.id, Durability::Durable).expect("removed");
+    assert!(!store.adopt(&kept.id).expect("looked"));
 }
 
 #[test]

@@ -60,8 +60,10 @@ fn each<T>(values: &[String], parse: impl Fn(&str) -> Result<T, InvalidFlag>) ->
 }
 
 fn name(text: &str) -> Result<ContainerName, Problem> {
-    let invalid =
-        |error: crate::model::id::InvalidId| Problem::user(error.to_string()).hint("pybox run --name web-1 …");
+    let invalid = |error: crate::model::id::InvalidId| {
+        Problem::user(error.to_string())
+            .hint("pybox run --name web-1 IMAGE, or leave --name out for one that is made up")
+    };
     text.parse().map_err(invalid)
 }
 

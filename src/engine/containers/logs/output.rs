@@ -2,21 +2,37 @@
 
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use crate::engine::api::ShowLog;
+use crate::engine::api::{Failure, FailureKind, LogShown, ShowLog};
 use crate::logs::format::Channel;
 use crate::logs::reader::Entry;
 
 /// Small records are collected up to this.
 const ENOUGH: usize = 64 << 10;
 
-/// Nobody reads any more.
+/// Why no more can be shown.
 #[derive(Debug)]
-pub(super) struct Gone;
+pub(super) enum Stopped {
+    /// Nobody reads any more.
+    Gone,
+    /// It cannot be written.
+    Refused(Channel, Errno),
+}
+
+impl Stopped {
+    /// A reader that has gone is no failure.
+    pub(super) fn answer(self) -> Result<LogShown, Failure> {
+        let (stream, error) = match self {
+            Self::Gone => return Ok(LogShown {}),
+            Self::Refused(Channel::Output, error) => ("output", error),
+            Self::Refused(Channel::Error, error) => ("error", error),
+        };
+        Err(Failure::say(FailureKind::Host, format!("write standard {stream}: {error}")))
+    }
+}
 
 /// Where it goes, and what of it.
 #[derive(Debug)]
@@ -46,7 +62,7 @@ impl Output {
     }
 
     /// Shows a record, or collects it.
-    pub(super) fn show(&mut self, entry: &Entry<'_>) -> Result<(), Gone> {
+    pub(super) fn show(&mut self, entry: &Entry<'_>) -> Result<(), Stopped> {
         if self.since.is_some_and(|since| entry.time < since) || self.until.is_some_and(|until| entry.time > until) {
             return Ok(());
         }
@@ -80,14 +96,14 @@ impl Output {
     }
 
     /// Writes what was collected.
-    pub(super) fn flush(&mut self) -> Result<(), Gone> {
+    pub(super) fn flush(&mut self) -> Result<(), Stopped> {
         let done = write(self.channel, &self.collected);
         self.collected.clear();
         done
     }
 }
 
-fn write(channel: Channel, mut bytes: &[u8]) -> Result<(), Gone> {
+fn write(channel: Channel, mut bytes: &[u8]) -> Result<(), Stopped> {
     let to = match channel {
         Channel::Output => rustix::stdio::stdout(),
         Channel::Error => rustix::stdio::stderr(),
@@ -101,7 +117,8 @@ fn write(channel: Channel, mut bytes: &[u8]) -> Result<(), Gone> {
                 let to = to.as_fd();
                 let _ = rustix::event::poll(&mut [PollFd::new(&to, PollFlags::OUT)], None);
             }
-            Err(_) => return Err(Gone),
+            Err(Errno::PIPE) => return Err(Stopped::Gone),
+            Err(error) => return Err(Stopped::Refused(channel, error)),
         }
     }
     Ok(())
@@ -117,8 +134,7 @@ fn timestamp(nanoseconds: i64) -> String {
 
 /// Milliseconds since the epoch.
 pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(crate::sys::clock::since_epoch().as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::snapshot::failure::{Failure as JobFailure, SnapshotError};
 use crate::snapshot::worker::{Compression, Limits, Unpack, Unpacked, Worker};
 use crate::store::layers::{LayerIngest, LayerStats, Settle};
 use crate::store::{Ingest, StoreError, Wait};
+use crate::sys::failpoint;
 
 /// Bytes that a pipe is asked to hold: few, large turns between two processes on few processors.
 const PIPE: usize = 1 << 20;
@@ -134,6 +135,7 @@ impl<'p> Puller<'p> {
             }
         };
         unpacked.warnings.iter().for_each(|warning| (self.tell)(Event::Warning(sentence(&job.blob, warning))));
+        failpoint::reach!("pull.unpacked");
         let stats = LayerStats { bytes: unpacked.bytes, entries: unpacked.entries };
         if let Some(ingest) = staging.ingest.take() {
             // The kernel writes the files in its own time: until then the blob, which is synced, vouches for them.
@@ -213,6 +215,7 @@ impl<'p> Puller<'p> {
             match step {
                 Step::Bytes(bytes) => {
                     ingest.append(&bytes).map_err(Stop::Store)?;
+                    failpoint::reach!("pull.bytes_appended");
                     if let Some(feed) = feed.as_deref_mut() {
                         feed.give(&bytes).await?;
                     }

@@ -184,3 +184,16 @@ fn devices() {
         assert!(device::parse(bad).is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn a_field_of_mount_in_quotes_may_have_commas() {
+    let read = |text: &str| mount::parse(text, Path::new("/here")).map_err(|error| error.to_string());
+    let expected = Mount {
+        source: MountSource::Bind { path: "/a,b".into(), create: false },
+        target: "/x\"y".into(),
+        read_only: true,
+        options: vec![],
+    };
+    assert_eq!(read(r#"type=bind,"src=/a,b","dst=/x""y",ro"#), Ok(expected));
+    assert!(read(r#"type=bind,"src=/a,dst=/x"#).is_err_and(|why| why.contains("quote")));
+}

@@ -121,7 +121,7 @@ fn variables_of_files_come_first() {
 fn mistakes_are_named() {
     for (line, part) in [
         (&["--name", "-x", "i"][..], "unexpected argument"),
-        (&["--name=a b", "i"], "invalid container name"),
+        (&["--name=a b", "i"], "invalid name"),
         (&["--memory", "1q", "i"], "--memory"),
         (&["--cpus", "-1", "i"], "--cpus"),
         (&["--network", "bridge", "i"], "--network"),
