@@ -24,6 +24,7 @@ impl Tree {
 
     /// And the size of the file, if that cannot change.
     fn sized_reader(&mut self, ino: u64) -> Result<(Arc<OwnedFd>, Option<u64>), Errno> {
+        self.eagerness.used();
         let place = self.place(ino)?;
         match place.kind {
             kind::REGULAR => {}
