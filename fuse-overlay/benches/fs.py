@@ -45,8 +45,8 @@ def setup(top):
 
 def server():
     pid = os.environ.get("OVERLAY_SERVER_PID")
-    if not pid:
-        found = subprocess.run(["pgrep", "-u", str(os.getuid()), "-x", "fuse-overlayfs"], capture_output=True, text=True)
+    if not pid and os.environ.get("FS_C"):
+        found = subprocess.run(["pgrep", "-n", "-x", "fuse-overlayfs"], capture_output=True, text=True)
         pid = found.stdout.split()[0] if found.stdout else None
     return pid
 
@@ -153,7 +153,7 @@ def modes(top, binary):
         "kernel": f"{ns} sh -c 'mount -t overlay o -o userxattr,lowerdir={low},upperdir={top}/u,workdir={top}/w {top}/m && {go} {top}/m'",
         "ours": f"{binary} {index} {lower} --upper {top}/u --work {top}/w {top}/m -- {go} {top}/m",
         "hybrid": f"{binary} {index} {lower} {top}/ro -- sh -c 'mount -t overlay o -o userxattr,lowerdir={top}/ro,upperdir={top}/u,workdir={top}/w {top}/m && {go} {top}/m'",
-        "fuse-overlayfs": f"{ns} sh -c 'fuse-overlayfs -o lowerdir={low},upperdir={top}/u,workdir={top}/w {top}/m && {go} {top}/m; umount {top}/m'",
+        "fuse-overlayfs": f"{ns} sh -c 'fuse-overlayfs -o lowerdir={low},upperdir={top}/u,workdir={top}/w {top}/m && FS_C=1 {go} {top}/m; umount {top}/m'",
     }
     for front in ("fuser", "fuse3"):
         modes[front] = modes["ours"].replace(binary, f"{binary} --front {front}", 1)
