@@ -200,14 +200,20 @@ pub struct Listed<'a> {
     pub name: &'a [u8],
     /// Where the listing goes on behind this entry.
     pub next: u64,
-    /// Inode number and type; all of it if the listing was asked to carry attributes.
+    /// Inode number and type; all of it if `known`.
     pub attributes: Attributes,
+    /// Whether the entry carries its attributes, and counts as a lookup.
+    pub known: bool,
 }
 
 /// Takes the entries of a listing.
 pub trait Listing {
-    /// Whether attributes are wanted. Each entry taken then counts as a lookup.
+    /// Whether attributes are wanted.
     fn wants_attributes(&self) -> bool;
+    /// Whether the protocol's form of such a listing cannot leave them out.
+    fn needs_attributes(&self) -> bool {
+        false
+    }
     /// Takes an entry; `false` if there was no more room for it.
     fn take(&mut self, entry: &Listed<'_>) -> bool;
     /// How many bytes of listing there is room for, about.

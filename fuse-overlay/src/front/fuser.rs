@@ -155,6 +155,11 @@ impl Listing for Entries<'_> {
         true
     }
 
+    // The two dots are no entries to the kernel; all others it will count.
+    fn needs_attributes(&self) -> bool {
+        true
+    }
+
     fn take(&mut self, entry: &Listed<'_>) -> bool {
         let name = OsStr::from_bytes(entry.name);
         !self.0.add(INodeNo(entry.attributes.ino), entry.next, name, &FOREVER, &attr(&entry.attributes), FIRST)

@@ -54,7 +54,7 @@ impl Tree {
         let above = above.unwrap_or(ino);
         for (nth, name, ino) in [(0, &b"."[..], ino), (1, b"..", above)] {
             let attributes = Attributes { ino, mode: kind::DIRECTORY, ..Attributes::default() };
-            if nth >= offset && !listing.take(&Listed { name, next: nth + 1, attributes }) {
+            if nth >= offset && !listing.take(&Listed { name, next: nth + 1, attributes, known: false }) {
                 return Ok(false);
             }
         }
@@ -74,16 +74,30 @@ impl Tree {
         {
             return Ok(true);
         }
+        let known = self.wants(listing, entry.kind());
         let mut attributes = self.show(self.index.attributes(&entry));
-        if listing.wants_attributes() && entry.is_linked() && self.work.is_some() {
+        if known && entry.is_linked() && self.work.is_some() {
             attributes = self.attributes(attributes.ino)?;
         }
         let entry = self.index.entry(position)?;
-        let taken = listing.take(&Listed { name: entry.name, next, attributes });
-        if taken && listing.wants_attributes() {
-            self.nodes.count(attributes.ino);
+        let taken = listing.take(&Listed { name: entry.name, next, attributes, known });
+        if taken && known {
+            self.listed(&attributes);
         }
         Ok(taken)
+    }
+
+    /// Whether an entry of this kind is listed with its attributes.
+    fn wants(&self, listing: &dyn Listing, kind: u32) -> bool {
+        let of_use = kind == kind::DIRECTORY || self.eagerness.is_eager();
+        listing.wants_attributes() && (of_use || listing.needs_attributes())
+    }
+
+    fn listed(&mut self, attributes: &Attributes) {
+        self.nodes.count(attributes.ino);
+        if attributes.kind() != kind::DIRECTORY {
+            self.eagerness.listed();
+        }
     }
 
     fn list_upper(
@@ -104,39 +118,25 @@ impl Tree {
                 continue;
             }
             let next = begins.saturating_add(entry.next_entry_cookie()).min(LAST);
-            let Some(attributes) = self.listed_upper((ino, place), fd, name, listing.wants_attributes())? else {
-                continue;
+            let Seen::Present(stat) = look(fd, name)? else { continue };
+            let known = self.wants(listing, stat.st_mode & kind::MASK);
+            let attributes = if known {
+                self.adopt(ino, name, &stat, place.lower)?
+            } else {
+                let (number, _) = self.identify(fd, name, &stat, place.lower)?;
+                let mode = super::owners::kind_of(self.read_record(fd, name, &stat)?, &stat);
+                Attributes { mode, ..beneath::attributes(&stat, number) }
             };
-            let taken = listing.take(&Listed { name, next, attributes });
-            if listing.wants_attributes() {
-                if taken {
-                    self.nodes.count(attributes.ino);
-                } else {
-                    self.let_go(attributes.ino);
-                }
+            let taken = listing.take(&Listed { name, next, attributes, known });
+            match (known, taken) {
+                (true, true) => self.listed(&attributes),
+                (true, false) => self.let_go(attributes.ino),
+                (false, _) => {}
             }
             if !taken {
                 return Ok(());
             }
         }
         Ok(())
-    }
-
-    /// An entry of the upper directory as it is listed; `None` for a whiteout
-    /// and for what has been removed since it was read.
-    fn listed_upper(
-        &mut self,
-        (ino, place): (u64, Place),
-        fd: &OwnedFd,
-        name: &[u8],
-        with_attributes: bool,
-    ) -> Result<Option<Attributes>, Errno> {
-        let Seen::Present(stat) = look(fd, name)? else { return Ok(None) };
-        if with_attributes {
-            return self.adopt(ino, name, &stat, place.lower).map(Some);
-        }
-        let (number, _) = self.identify(fd, name, &stat, place.lower)?;
-        let mode = super::owners::kind_of(self.read_record(fd, name, &stat)?, &stat);
-        Ok(Some(Attributes { mode, ..beneath::attributes(&stat, number) }))
     }
 }

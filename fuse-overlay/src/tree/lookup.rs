@@ -57,6 +57,9 @@ impl Tree {
             _ => self.find(parent, name)?,
         };
         self.nodes.count(found.ino);
+        if found.kind() != kind::DIRECTORY {
+            self.eagerness.missed();
+        }
         Ok(found)
     }
 

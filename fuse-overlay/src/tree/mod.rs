@@ -12,6 +12,7 @@ mod contents;
 mod copy_up;
 mod copying;
 mod descriptors;
+mod eagerness;
 mod link;
 mod listing;
 mod lookup;
@@ -43,6 +44,7 @@ use crate::index::{self, Index, Position};
 use crate::record::Journal;
 
 use self::descriptors::Descriptors;
+use self::eagerness::Eagerness;
 use self::nodes::{Node, Nodes};
 use self::work::Work;
 
@@ -61,6 +63,7 @@ struct Tree {
     work: Option<Work>,
     nodes: Nodes,
     open: Descriptors,
+    eagerness: Eagerness,
     ids: Ids,
     /// Records of what cannot carry its own; only where owners are recorded.
     journal: Option<Journal>,
@@ -97,6 +100,7 @@ impl Overlay {
             layers: config.lower,
             work: None,
             open: Descriptors::new(descriptor_room()),
+            eagerness: Eagerness::default(),
             ids: config.ids,
             journal: None,
             durability,

@@ -26,7 +26,9 @@ impl FileSystem for Overlay {
     }
 
     fn attributes(&self, ino: u64) -> Result<Attributes, Errno> {
-        self.tree().attributes(ino)
+        let mut tree = self.tree();
+        tree.eagerness.used();
+        tree.attributes(ino)
     }
 
     fn change(&self, ino: u64, change: &Change) -> Result<Attributes, Errno> {
@@ -102,7 +104,9 @@ impl FileSystem for Overlay {
     }
 
     fn xattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.tree().xattr(ino, name)
+        let mut tree = self.tree();
+        tree.eagerness.used();
+        tree.xattr(ino, name)
     }
 
     fn xattr_names(&self, ino: u64) -> Result<Vec<u8>, Errno> {

@@ -225,8 +225,11 @@ impl Listing for Entries<'_> {
         if until > self.end {
             return false;
         }
-        if self.plus {
-            self.answer.entry(&entry.attributes);
+        match (self.plus, entry.known) {
+            (true, true) => self.answer.entry(&entry.attributes),
+            // Number 0: "look it up if you need it".
+            (true, false) => self.answer.raw(&[0; ENTRY]),
+            (false, _) => {}
         }
         self.answer.u64(entry.attributes.ino);
         self.answer.u64(entry.next);
@@ -267,7 +270,7 @@ mod tests {
         let mut answer = Answer::new(4096);
         answer.clear();
         let mut listing = answer.listing(72, false);
-        let entry = |name| Listed { name, next: 1, attributes: Attributes::default() };
+        let entry = |name| Listed { name, next: 1, attributes: Attributes::default(), known: false };
         assert!(listing.take(&entry(b"a")));
         assert!(listing.take(&entry(b"12345678")));
         assert!(!listing.take(&entry(b"c")));
