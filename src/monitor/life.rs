@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::WaitOptions;
 
 use super::attached::Caller;
@@ -24,14 +23,13 @@ use super::{happenings, timers::is_due};
 use crate::model::lifecycle::ProcessIdentity;
 use crate::sys::{failpoint, identity, startup};
 
+mod wait;
+
 /// How long output that nobody takes is waited for when the program has ended.
 const DRAIN: u64 = 10_000;
 
 /// How long a log that cannot be written is waited for then: nobody else waits for longer.
 const LOG: Duration = Duration::from_secs(4);
-
-/// After so long without anything to do, there will be nothing to do for long.
-const QUIET: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// The container and those who deal with it.
 pub struct Life {
@@ -66,7 +64,7 @@ pub struct Life {
     /// Why it ended, if that was our doing.
     reason: Option<String>,
     backoff: Backoff,
-    /// Whether it sleeps for long, see [`Life::sleep`].
+    /// Whether it sleeps for long, see [`wait`].
     rests: Cell<bool>,
     /// How it ended for good.
     over: Option<Exit>,
@@ -79,14 +77,6 @@ pub enum Owner {
     Caller(Id),
     /// The health check.
     Check,
-}
-
-/// What a wait has brought.
-struct Ready {
-    signals: bool,
-    door: bool,
-    sockets: Vec<Id>,
-    streams: Vec<RawFd>,
 }
 
 impl Life {
@@ -176,59 +166,6 @@ impl Life {
             if ready.door {
                 self.connections.accept();
             }
-        }
-    }
-
-    fn wait(&self) -> Result<Ready, MonitorError> {
-        let signals = self.signals.as_fd();
-        let door = self.connections.door();
-        let sockets: Vec<_> = self.connections.sockets().collect();
-        let streams = self.now.iter().flat_map(|now| now.input.interests().chain(now.output.interests()));
-        let health = self.health.iter().flat_map(Watch::interests);
-        let streams: Vec<_> = streams.chain(self.execs.interests()).chain(health).collect();
-        let mut fds = vec![PollFd::new(&signals, PollFlags::IN)];
-        fds.extend(sockets.iter().map(|(_, fd)| PollFd::new(fd, PollFlags::IN)));
-        fds.extend(streams.iter().map(|(fd, flags)| PollFd::new(fd, *flags)));
-        fds.extend(door.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        let clock = [self.health.as_ref().and_then(Watch::clock), self.now.as_ref().and_then(|now| now.output.clock())];
-        let ours = [self.kill_at, self.timeout_at, self.start_at, self.drained_by, self.connections.clock()];
-        let clock = timers::until(ours.into_iter().chain(clock));
-        self.sleep(&mut fds, clock)?;
-        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        Ok(Ready {
-            signals: ready.next().unwrap_or(false),
-            sockets: sockets.iter().zip(&mut ready).filter(|(_, ready)| *ready).map(|((id, _), _)| *id).collect(),
-            streams: streams
-                .iter()
-                .zip(&mut ready)
-                .filter(|(_, ready)| *ready)
-                .map(|((fd, _), _)| fd.as_raw_fd())
-                .collect(),
-            door: ready.next().unwrap_or(false),
-        })
-    }
-
-    /// Sleeps until something is ready or due. If nothing comes for a while, a long sleep is to be
-    /// expected, and what is not needed for it is let go of.
-    fn sleep(&self, fds: &mut [PollFd<'_>], clock: Option<Timespec>) -> Result<(), MonitorError> {
-        let is_longer = clock.is_none_or(|clock| clock.tv_sec >= QUIET.tv_sec);
-        let mut woken = match (is_longer, self.rests.get()) {
-            (false, _) => rustix::event::poll(fds, clock.as_ref()),
-            (true, false) => rustix::event::poll(fds, Some(&QUIET)),
-            (true, true) => startup::sleep(fds, clock.as_ref()),
-        };
-        if is_longer && !self.rests.get() && woken == Ok(0) {
-            self.rests.set(true);
-            let rest = clock.map(|clock| Timespec { tv_sec: clock.tv_sec - QUIET.tv_sec, ..clock });
-            woken = startup::sleep(fds, rest.as_ref());
-        }
-        match woken {
-            Ok(count) => {
-                self.rests.set(self.rests.get() && count == 0);
-                Ok(())
-            }
-            Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(MonitorError::System("poll", error.into())),
         }
     }
 

@@ -65,11 +65,12 @@ impl Life {
     }
 
     fn note_health(&mut self, changed: bool) {
-        self.write_health();
         if let (Some(health), true) = (&self.health, changed) {
             let action = format!("health_status: {}", health.state().status.word());
             self.tell_happening(&action, &[]);
         }
+        // After the event: who sees the new state finds what has happened.
+        self.write_health();
     }
 
     /// For `ps` and `inspect`; what cannot be written is written after the next check.
