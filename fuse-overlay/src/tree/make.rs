@@ -59,6 +59,10 @@ impl Tree {
         if whiteout::is_reserved(beneath::entry_name(name)?) {
             return Err(Errno::INVAL);
         }
+        if self.ids == Ids::Real && new.mode & kind::MASK == kind::CHARACTER && new.rdev == 0 {
+            // On disk it would delete the name, and so could not be seen. The kernel's overlay refuses it too.
+            return Err(Errno::PERM);
+        }
         self.raise_directory(parent)?;
         let directory = self.handle(parent)?;
         let rules = self.rules((parent, &directory), new, caller)?;

@@ -30,14 +30,12 @@ struct End<'a> {
 }
 
 impl Tree {
-    /// Moves a name.
+    /// Moves a name. A whiteout that is to be left is what is left anyway: the name is gone, and
+    /// what the layers have of it stays hidden. (As a device that could be seen it would be a
+    /// contradiction: here such a device deletes a name.)
     pub(super) fn rename(&mut self, from: (u64, &[u8]), to: (u64, &[u8]), how: Move) -> Result<(), Errno> {
         self.work()?;
         if whiteout::is_reserved(beneath::entry_name(to.1)?) {
-            return Err(Errno::INVAL);
-        }
-        if how == Move::LeaveWhiteout {
-            // It would not be one: here such a device deletes a name.
             return Err(Errno::INVAL);
         }
         let source = self.find(from.0, from.1)?.ino;

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::beneath;
@@ -37,6 +37,12 @@ impl Work {
         let directory = beneath::open(upper.work.as_fd(), b"", beneath::DIRECTORY)?;
         if beneath::stat_of(&directory)?.st_dev != beneath::stat_of(&upper.directory)?.st_dev {
             return Err(Errno::XDEV);
+        }
+        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            // Two servers of one upper directory would not see each other's changes.
+            Err(Errno::WOULDBLOCK) => return Err(Errno::BUSY),
+            // A file system that has no locks leaves it to the caller.
+            Ok(()) | Err(_) => {}
         }
         empty(&directory)?;
         let mut work = Self { directory, descriptors: beneath::own_descriptors()?, style: Style::Device, serial: 0 };

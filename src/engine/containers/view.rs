@@ -56,25 +56,27 @@ impl Engine {
             let stage = Stage::Joined { user: made.map().is_some() };
             return Ok(View { program, stage, process: Some(process), _bundle: bundle });
         }
-        if purpose != Purpose::ReadOwn && !act::wait_until_free(&bundle, SHORTLY) {
+        let (driver, Layered { mut layers, upper, work, .. }) = layered(container, &made)?;
+        // Ours alone shows whose the files of the layers are; and it has an upper directory for itself.
+        let is_served = driver != StorageDriver::Overlay;
+        if (purpose != Purpose::ReadOwn || is_served) && !act::wait_until_free(&bundle, SHORTLY) {
             let sentence = format!("container {} is between two starts", container.name);
             return Err(Failure::say(FailureKind::Conflict, sentence).hint("try again: pybox ps -a".to_owned()));
         }
-        let (driver, Layered { mut layers, upper, work, .. }) = layered(container, &made)?;
         let binds = made.bound().into_iter().filter(|_| purpose != Purpose::ReadOwn);
         let binds = binds.map(|bound| Bind { source: bound.source, target: bound.target, read_only: bound.read_only });
-        let writable = match (purpose, driver) {
+        let writable = if purpose == Purpose::ReadOwn && !is_served {
             // The kernel wants an upper directory for itself, and it may have one that starts just now.
-            (Purpose::ReadOwn, StorageDriver::Overlay) => {
-                layers.lower.insert(0, upper);
-                None
-            }
+            layers.lower.insert(0, upper);
+            None
+        } else {
             // Places to mount on may have to be made, as they are at a start.
-            _ => Some((upper, work)),
+            Some((upper, work))
         };
-        // An overlay of the kernel over ours is read through ours alone.
-        let driver =
-            if purpose == Purpose::ReadOwn && driver == StorageDriver::Hybrid { StorageDriver::Fuse } else { driver };
+        let driver = match (purpose, driver) {
+            (Purpose::ReadOwn, StorageDriver::Hybrid) => StorageDriver::Fuse,
+            (_, driver) => driver,
+        };
         let stage = Stage::Mounted { driver, layers, writable, binds: binds.collect(), place: bundle.rootfs() };
         Ok(View { program, stage, process: None, _bundle: bundle })
     }
