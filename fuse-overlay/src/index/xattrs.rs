@@ -172,7 +172,7 @@ mod tests {
         let entry = |tag: u16, id: u32| [&tag.to_le_bytes()[..], &7_u16.to_le_bytes(), &id.to_le_bytes()].concat();
         let list =
             |user, group| [2_u32.to_le_bytes().to_vec(), entry(1, u32::MAX), entry(2, user), entry(8, group)].concat();
-        let reverse: Reverse<'_> = &|uid, gid| (uid - 100, gid - 200);
+        let reverse: Reverse<'_> = &|uid, gid| (uid.wrapping_sub(100), gid.wrapping_sub(200));
         assert_eq!(image_list(&list(105, 206), reverse), Some(list(5, 6)));
         assert_eq!(image_list(b"nonsense", reverse), None);
     }

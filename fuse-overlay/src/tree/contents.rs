@@ -19,13 +19,23 @@ const LARGE: u64 = 1 << 20;
 impl Tree {
     /// A descriptor to read the contents of a regular file from.
     fn reader(&mut self, ino: u64) -> Result<Arc<OwnedFd>, Errno> {
+        self.sized_reader(ino).map(|(fd, _)| fd)
+    }
+
+    /// And the size of the file, if that cannot change.
+    fn sized_reader(&mut self, ino: u64) -> Result<(Arc<OwnedFd>, Option<u64>), Errno> {
         let place = self.place(ino)?;
         match place.kind {
             kind::REGULAR => {}
             kind::DIRECTORY => return Err(Errno::ISDIR),
             _ => return Err(Errno::INVAL),
         }
-        if place.upper { self.handle(ino) } else { self.lower_file(place.lower.ok_or(Errno::STALE)?) }
+        if place.upper {
+            return Ok((self.handle(ino)?, None));
+        }
+        let position = place.lower.ok_or(Errno::STALE)?;
+        let size = self.index.entry(position)?.size();
+        Ok((self.lower_file(position)?, Some(size)))
     }
 
     /// The descriptor of a regular file that needs no copy any more.
@@ -84,15 +94,19 @@ impl Overlay {
     }
 
     pub(super) fn read_contents(&self, ino: u64, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
-        let fd = self.tree().reader(ino)?;
+        let (fd, size) = self.tree().sized_reader(ino)?;
         let mut done = 0;
         while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            // A short answer would tell the kernel that the file ends there, so
+            // one is given only for an end.
             match rustix::io::pread(&fd, rest, offset + done as u64) {
                 Ok(0) => break,
                 Ok(got) => done += got,
                 Err(Errno::INTR) => {}
-                Err(_) if done > 0 => break,
                 Err(error) => return Err(error),
+            }
+            if size.is_some_and(|size| offset + done as u64 >= size) {
+                break;
             }
         }
         Ok(done)

@@ -14,6 +14,8 @@ pub(super) enum Key {
     Upper(u64),
     /// A node of the layers, by its number.
     Lower(u64),
+    /// A directory of the layers, and which layer's.
+    LowerDirectory(u64, u8),
 }
 
 #[derive(Debug)]

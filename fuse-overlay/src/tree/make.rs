@@ -56,15 +56,21 @@ impl Tree {
         new: &New<'_>,
         caller: Caller,
     ) -> Result<Attributes, Errno> {
-        let spot = self.spot(parent, name)?;
+        if whiteout::is_reserved(beneath::entry_name(name)?) {
+            return Err(Errno::INVAL);
+        }
+        self.raise_directory(parent)?;
         let directory = self.handle(parent)?;
         let rules = self.rules((parent, &directory), new, caller)?;
         let covers = self.below(self.directory(parent)?.lower, name)?.is_some();
-        let opaque = covers && rules.mode & kind::MASK == kind::DIRECTORY;
-        let fd = if spot == Spot::Free {
-            self.put(&directory, name, new, &rules)?
-        } else {
-            self.put_aside(&directory, name, (new, &rules), opaque)?
+        // Where the layers have nothing of the name, making it is the question.
+        let tried = if covers { Err(Errno::EXIST) } else { self.put(&directory, name, new, &rules) };
+        let (spot, fd) = match tried {
+            Err(Errno::EXIST) => {
+                let opaque = covers && rules.mode & kind::MASK == kind::DIRECTORY;
+                (self.spot(parent, name)?, self.put_aside(&directory, name, (new, &rules), opaque)?)
+            }
+            other => (Spot::Free, other?),
         };
         if spot == Spot::HiddenByFile {
             Work::unhide(&directory, name)?;

@@ -12,7 +12,7 @@ use super::nodes::Name;
 use super::work::Work;
 use crate::beneath;
 use crate::filesystem::{ROOT, kind};
-use crate::index::{Entry, Position};
+use crate::index::Position;
 
 /// Where a node is.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +87,16 @@ impl Tree {
 
     fn held(&mut self, ino: u64) -> Result<Option<Arc<OwnedFd>>, Errno> {
         let node = self.nodes.get(ino).filter(|node| node.upper.is_some()).ok_or(Errno::STALE)?;
-        Ok(node.pinned.clone().or_else(|| self.open.get(Key::Upper(ino))))
+        let Some(pinned) = node.pinned.clone() else { return Ok(self.open.get(Key::Upper(ino))) };
+        let kind = self.disk_kind(node.kind);
+        if !matches!(kind, kind::REGULAR | kind::DIRECTORY)
+            || !rustix::fs::fcntl_getfl(&*pinned)?.contains(OFlags::PATH)
+        {
+            return Ok(Some(pinned));
+        }
+        let usable = Arc::new(reopen(&pinned, kind)?);
+        self.nodes.get_mut(ino)?.pinned = Some(Arc::clone(&usable));
+        Ok(Some(usable))
     }
 
     /// A descriptor for reading a file of the layers.
@@ -96,25 +105,41 @@ impl Tree {
         if let Some(fd) = self.open.get(key) {
             return Ok(fd);
         }
-        let entry = self.index.entry(position)?;
-        let fd = self.open_lower(&entry, beneath::READ)?;
+        let layer = self.index.entry(position)?.layer;
+        let directory = self.lower_directory(self.index.parent(position)?, layer)?;
+        let name = beneath::entry_name(self.index.entry(position)?.name).map_err(|_| Errno::IO)?;
+        let fd = rustix::fs::openat(directory, name, beneath::READ, Mode::empty())?;
         Ok(self.open.put(key, fd))
     }
 
-    /// Opens a node in the layer that has it.
-    pub(super) fn open_lower(&self, entry: &Entry<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let layer = self.layers.get(usize::from(entry.layer)).ok_or(Errno::IO)?;
-        beneath::open(layer.as_fd(), &self.index.path(entry.position)?, flags)
+    /// A directory in one of the layers that have it. Files of a directory are
+    /// mostly read one after the other, so only the first walks the way.
+    fn lower_directory(&mut self, position: Position, layer: u8) -> Result<Arc<OwnedFd>, Errno> {
+        let key = Key::LowerDirectory(position.ino(), layer);
+        if let Some(fd) = self.open.get(key) {
+            return Ok(fd);
+        }
+        let root = self.layers.get(usize::from(layer)).ok_or(Errno::IO)?;
+        let fd = beneath::open(root.as_fd(), &self.index.path(position)?, beneath::POINT | OFlags::DIRECTORY)?;
+        Ok(self.open.put(key, fd))
     }
 
     /// Keeps a node that is about to lose its last name, if anybody knows it.
     pub(super) fn pin(&mut self, ino: u64) -> Result<(), Errno> {
         let known = self.nodes.lookups(ino) > 0;
         let last = self.nodes.get(ino).is_some_and(|node| node.names.len() <= 1 && node.pinned.is_none());
-        if known && last && ino != ROOT {
-            let fd = self.handle(ino)?;
-            self.nodes.get_mut(ino)?.pinned = Some(fd);
+        if !known || !last || ino == ROOT {
+            return Ok(());
         }
+        let fd = match self.open.get(Key::Upper(ino)) {
+            Some(fd) => fd,
+            // Most are never used again, and one that points is had for less.
+            None => {
+                let (parent, name) = self.name_of(ino)?;
+                Arc::new(rustix::fs::openat(self.handle(parent)?, &*name, beneath::POINT, Mode::empty())?)
+            }
+        };
+        self.nodes.get_mut(ino)?.pinned = Some(fd);
         Ok(())
     }
 
@@ -133,6 +158,13 @@ impl Tree {
             self.open.remove(Key::Lower(ino));
         }
     }
+}
+
+/// Opens what a descriptor points at.
+fn reopen(fd: &OwnedFd, kind: u32) -> Result<OwnedFd, Errno> {
+    let flags = if kind == kind::DIRECTORY { OFlags::RDONLY | OFlags::DIRECTORY } else { OFlags::RDWR };
+    let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(beneath::magic_path(fd), flags, Mode::empty())
 }
 
 /// Opens an entry of an upper directory the way a node of this kind is used.
