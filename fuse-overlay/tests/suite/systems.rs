@@ -166,16 +166,6 @@ pub(crate) fn enter(system: System, place: &Place) -> Vec<OsString> {
     }
 }
 
-/// The command that makes the index of the layers.
-pub(crate) fn index_builder(place: &Place) -> Command {
-    let mut command = Command::new(server());
-    command.arg("--build-index").arg(place.index());
-    for lower in place.lowers() {
-        command.arg("--lower").arg(lower);
-    }
-    command
-}
-
 /// `unshare` with root, and the user's ranges unless there are none.
 pub(crate) fn namespace(system: System) -> Vec<OsString> {
     let ids: &[&str] = if system.has_ids() { &["--map-auto"] } else { &[] };

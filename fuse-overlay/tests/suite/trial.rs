@@ -13,7 +13,7 @@ use nix::unistd::{Pid, User, getuid};
 
 use crate::inside::{Told, again};
 use crate::script::{Case, parse};
-use crate::systems::{Place, System, enter, index_builder, lacks_front, namespace, why_not};
+use crate::systems::{Place, System, enter, lacks_front, namespace, why_not};
 
 /// Directories of one test, removed when dropped.
 pub(crate) struct Trial {
@@ -72,11 +72,6 @@ impl Trial {
         std::fs::write(told.cases(), &table).expect("write the cases");
         let trial = Self { told, cases: parse(&table).expect("a table") };
         trial.part("prepare", &namespace(system));
-        if system == System::FuseIndexed {
-            let builder = index_builder(&trial.told.place);
-            let (status, said) = awaited(&mut trial.command(&namespace(system), &builder), Duration::from_secs(60));
-            assert!(status.success(), "the index: {status}\n{said}");
-        }
         trial
     }
 
