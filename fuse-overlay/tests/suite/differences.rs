@@ -14,6 +14,7 @@ pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
         "directory-links",
         "directories below are not counted: 1 says so, as on btrfs; the kernel never updates a merged one's",
     ),
+    ("file-flags", "FUSE has them as an ioctl of its own, which we do not answer; chattr and lsattr say so"),
     ("file-system-type", "what statfs calls the file system"),
     (
         "fuser-lacks",
@@ -37,6 +38,7 @@ pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
         "rename-whiteout",
         "the kernel's overlay has no RENAME_WHITEOUT; on ours it leaves nothing to be seen, on ext4 a device",
     ),
+    ("small-holes", "the kernel copies up a MiB at a time and keeps only holes that are longer"),
     ("unlinked-lower", "the kernel cannot copy up a file whose last name is gone"),
     ("whiteout-device", "the device 0:0 means a whiteout: made by hand it would hide a name, so it is refused"),
     (
