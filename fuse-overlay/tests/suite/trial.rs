@@ -51,7 +51,7 @@ pub(crate) fn judge(system: System, table: &str) {
     if cannot(system) {
         return;
     }
-    let wrong = Trial::new(system, table).run();
+    let wrong = Trial::new(system, &chosen(table)).run();
     assert!(
         wrong.is_empty(),
         "{} answers on {} that are not the table's:\n{}",
@@ -68,9 +68,8 @@ impl Trial {
         let dir = tempfile::Builder::new().prefix("suite.").tempdir_in(base).expect("a directory").keep();
         owned(&dir);
         let told = Told { place: Place { dir }, system, phase: 0 };
-        let table = chosen(table);
-        std::fs::write(told.cases(), &table).expect("write the cases");
-        let trial = Self { told, cases: parse(&table).expect("a table") };
+        std::fs::write(told.cases(), table).expect("write the cases");
+        let trial = Self { told, cases: parse(table).expect("a table") };
         trial.part("prepare", &namespace(system));
         trial
     }
