@@ -29,6 +29,10 @@ pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
     ),
     ("mapped-lower", "a mapping of a lower file stays one of the lower file after copy-up"),
     (
+        "numbers-over-mounts",
+        "the kernel finds a copied-up file's first number again only with what a user may not have",
+    ),
+    (
         "overlay-attributes",
         "names below user.overlay. are the overlay's own: the kernel escapes them, we do not have them",
     ),

@@ -67,7 +67,7 @@ pub(super) fn kind(mode: u16) -> &'static str {
 }
 
 /// `stat PATH FIELD,FIELD…`, of the link itself.
-fn stat(world: &mut World, words: &mut Words<'_>) -> Outcome {
+pub(super) fn stat(world: &mut World, words: &mut Words<'_>) -> Outcome {
     fields(world, words, AtFlags::SYMLINK_NOFOLLOW)
 }
 
