@@ -164,6 +164,32 @@ fn the_server_is_killed_during_copy_up() {
     }
 }
 
+/// A directory with lower content is at one place or the other, with all that is in it.
+#[test]
+fn the_server_is_killed_during_a_move() {
+    if cannot(System::Fuse) {
+        return;
+    }
+    for delay in ["000", "002", "005", "01", "02", "04", "08"] {
+        let layers = "== death\n1: mkdir d\n1: many d 300\n1: mkdir d/e\n1: many d/e 300\n2: mkdir d\n2: mkdir d/e\n2: file d/e/g x\n";
+        let trial = Trial::new(System::Fuse, layers);
+        let script = "cd \"$1\"; (sleep 0.$2; kill -9 $OVERLAY_SERVER_PID) & perl -e 'rename \"d\", \"m\"'; wait";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).arg(trial.told.place.mounted().join(CASE)).arg(delay);
+        let prefix = enter(System::Fuse, &trial.told.place);
+        let begun = Instant::now();
+        awaited(&mut trial.command(&prefix, &shell), Duration::from_secs(30));
+        assert!(begun.elapsed() < PROMPTLY, "somebody waited {:?}", begun.elapsed());
+        let script =
+            "cd \"$1\"; ls | wc -l; find d m 2>/dev/null | wc -l; ls */e | wc -l; rm -r d m 2>/dev/null; ls | wc -l";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).arg(trial.told.place.mounted().join(CASE));
+        let (status, said) = awaited(&mut trial.command(&prefix, &shell), Duration::from_secs(30));
+        let numbers: Vec<_> = said.split_whitespace().collect();
+        assert!(status.success() && numbers == ["1", "603", "301", "0"], "killed after 0.{delay} s: {said}");
+    }
+}
+
 fn wait_for(path: &Path) {
     let started = Instant::now();
     while !path.exists() {

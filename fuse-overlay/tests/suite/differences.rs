@@ -14,6 +14,7 @@ pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
         "directory-links",
         "directories below are not counted: 1 says so, as on btrfs; the kernel never updates a merged one's",
     ),
+    ("file-flags", "FUSE has them as an ioctl of its own, which we do not answer; chattr and lsattr say so"),
     ("file-system-type", "what statfs calls the file system"),
     (
         "fuser-lacks",
@@ -28,14 +29,20 @@ pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
     ),
     ("mapped-lower", "a mapping of a lower file stays one of the lower file after copy-up"),
     (
+        "numbers-over-mounts",
+        "the kernel finds a copied-up file's first number again only with what a user may not have",
+    ),
+    (
         "overlay-attributes",
         "names below user.overlay. are the overlay's own: the kernel escapes them, we do not have them",
     ),
     ("ranges-between-systems", "the kernel copies no ranges from FUSE to ext4 (EXDEV); who asks then reads and writes"),
+    ("recorded-device", "where devices are recorded and not made, this one is nothing special"),
     (
         "rename-whiteout",
         "the kernel's overlay has no RENAME_WHITEOUT; on ours it leaves nothing to be seen, on ext4 a device",
     ),
+    ("small-holes", "the kernel copies up a MiB at a time and keeps only holes that are longer"),
     ("unlinked-lower", "the kernel cannot copy up a file whose last name is gone"),
     ("whiteout-device", "the device 0:0 means a whiteout: made by hand it would hide a name, so it is refused"),
     (

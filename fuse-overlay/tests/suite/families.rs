@@ -23,9 +23,11 @@ macro_rules! on {
 macro_rules! families {
     (layers: $($layers:ident),*; others: $($other:ident),* $(,)?) => {
         const TABLES: &[(&str, &str)] = &[
+            ("readonly", readonly::TABLE),
             $((stringify!($layers), $layers::TABLE),)*
             $((stringify!($other), $other::TABLE),)*
         ];
+        on!(readonly: on_fuse FuseReadOnly);
         $(on!($layers: on_ext4 Ext4, on_kernel Kernel, on_hybrid Hybrid, on_fuse Fuse, on_fuse_indexed FuseIndexed,
             on_fuse_named FuseNamed, on_fuse_xattr FuseXattr, on_fuse_recorded FuseRecorded, on_fuser Fuser);)*
         $(on!($other: on_ext4 Ext4, on_kernel Kernel, on_hybrid Hybrid, on_fuse Fuse, on_fuse_indexed FuseIndexed,
@@ -35,7 +37,7 @@ macro_rules! families {
 
 // The first depend on how layers say that something is not there.
 families! {
-    layers: copyup, create, lookup, readdir, rename, unlink;
+    layers: copyup, create, lookup, readdir, rename, root, unlink;
     others: acls, attributes, crowds, io, limits, links, locks, maps, open, programs, races, xattrs
 }
 

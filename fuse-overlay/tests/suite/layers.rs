@@ -1,9 +1,11 @@
 //! What the layers hold: the steps of the tables, and the two words that only layers know.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use pybox_fuse_overlay::index;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, lsetxattr, mknodat};
 
 use crate::script::{Case, Layer};
@@ -29,7 +31,16 @@ pub(crate) fn prepare(system: System, place: &Place, cases: &[Case]) -> Result<(
                 .map_err(|why| format!("case `{}`, {layer:?}: `{step}`: {why}", case.name))?;
         }
     }
-    Ok(())
+    if system == System::FuseIndexed { build_index(place) } else { Ok(()) }
+}
+
+/// In the namespace owners are those of the image already.
+fn build_index(place: &Place) -> Result<()> {
+    let lowers = place.lowers().map(|lower| fs::File::open(lower).map_err(said));
+    let lowers: Vec<_> = lowers.into_iter().collect::<Result<_>>()?;
+    let layers: Vec<_> = lowers.iter().map(|lower| index::Layer { directory: lower.as_fd(), owners: None }).collect();
+    let file = fs::File::options().read(true).write(true).create_new(true).open(place.index()).map_err(said)?;
+    index::build(&layers, &|uid, gid| (uid, gid), &file).map_err(said).map(drop)
 }
 
 /// The name of a case's directory.

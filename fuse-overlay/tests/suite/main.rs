@@ -19,6 +19,7 @@ mod death;
 mod differences;
 mod families;
 mod inside;
+mod layer_count;
 mod layers;
 mod matrix;
 mod random;

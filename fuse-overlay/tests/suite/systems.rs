@@ -23,6 +23,8 @@ pub(crate) enum System {
     FuseIndexed,
     /// The same for a user without ranges of ids: one id is mapped, owners are recorded.
     FuseRecorded,
+    /// Our tree without an upper directory.
+    FuseReadOnly,
     /// Our overlay behind the `fuser` front end.
     Fuser,
 }
@@ -43,9 +45,9 @@ const PURE: &str = "pure";
 
 impl System {
     #[rustfmt::skip]
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Ext4, Self::Kernel, Self::Hybrid, Self::Fuse, Self::FuseNamed, Self::FuseXattr, Self::FuseIndexed,
-        Self::FuseRecorded, Self::Fuser,
+        Self::FuseRecorded, Self::FuseReadOnly, Self::Fuser,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -58,6 +60,7 @@ impl System {
             Self::FuseXattr => "fuse-xattr",
             Self::FuseIndexed => "fuse-indexed",
             Self::FuseRecorded => "fuse-recorded",
+            Self::FuseReadOnly => "fuse-read-only",
             Self::Fuser => "fuser",
         }
     }
@@ -159,21 +162,12 @@ pub(crate) fn enter(system: System, place: &Place) -> Vec<OsString> {
             let served = served(system, place, &[], &place.read_only());
             [served, overlay(place, &[place.read_only()])].concat()
         }
+        System::FuseReadOnly => served(system, place, &[], &place.mounted()),
         _ => {
             let [upper, work] = [place.upper(), place.work()].map(PathBuf::into_os_string);
             served(system, place, &["--upper".into(), upper, "--work".into(), work], &place.mounted())
         }
     }
-}
-
-/// The command that makes the index of the layers.
-pub(crate) fn index_builder(place: &Place) -> Command {
-    let mut command = Command::new(server());
-    command.arg("--build-index").arg(place.index());
-    for lower in place.lowers() {
-        command.arg("--lower").arg(lower);
-    }
-    command
 }
 
 /// `unshare` with root, and the user's ranges unless there are none.

@@ -13,7 +13,7 @@ use nix::unistd::{Pid, User, getuid};
 
 use crate::inside::{Told, again};
 use crate::script::{Case, parse};
-use crate::systems::{Place, System, enter, index_builder, lacks_front, namespace, why_not};
+use crate::systems::{Place, System, enter, lacks_front, namespace, why_not};
 
 /// Directories of one test, removed when dropped.
 pub(crate) struct Trial {
@@ -51,7 +51,7 @@ pub(crate) fn judge(system: System, table: &str) {
     if cannot(system) {
         return;
     }
-    let wrong = Trial::new(system, table).run();
+    let wrong = Trial::new(system, &chosen(table)).run();
     assert!(
         wrong.is_empty(),
         "{} answers on {} that are not the table's:\n{}",
@@ -68,15 +68,9 @@ impl Trial {
         let dir = tempfile::Builder::new().prefix("suite.").tempdir_in(base).expect("a directory").keep();
         owned(&dir);
         let told = Told { place: Place { dir }, system, phase: 0 };
-        let table = chosen(table);
-        std::fs::write(told.cases(), &table).expect("write the cases");
-        let trial = Self { told, cases: parse(&table).expect("a table") };
+        std::fs::write(told.cases(), table).expect("write the cases");
+        let trial = Self { told, cases: parse(table).expect("a table") };
         trial.part("prepare", &namespace(system));
-        if system == System::FuseIndexed {
-            let builder = index_builder(&trial.told.place);
-            let (status, said) = awaited(&mut trial.command(&namespace(system), &builder), Duration::from_secs(60));
-            assert!(status.success(), "the index: {status}\n{said}");
-        }
         trial
     }
 

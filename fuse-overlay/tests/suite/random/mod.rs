@@ -5,6 +5,7 @@ mod data;
 mod model;
 mod operations;
 mod shrink;
+mod storms;
 
 use std::fmt::Write as _;
 

@@ -18,6 +18,7 @@ pub(super) const TABLE: &[(&str, Command)] = &[
     ("umask", umask),
     ("statfs", statfs),
     ("truncate", truncate),
+    ("getflags", get_flags),
 ];
 
 fn fields(world: &World, words: &mut Words<'_>, follow: AtFlags) -> Outcome {
@@ -66,7 +67,7 @@ pub(super) fn kind(mode: u16) -> &'static str {
 }
 
 /// `stat PATH FIELD,FIELD…`, of the link itself.
-fn stat(world: &mut World, words: &mut Words<'_>) -> Outcome {
+pub(super) fn stat(world: &mut World, words: &mut Words<'_>) -> Outcome {
     fields(world, words, AtFlags::SYMLINK_NOFOLLOW)
 }
 
@@ -96,7 +97,7 @@ fn later(world: &mut World, words: &mut Words<'_>) -> Outcome {
     let found = fields(world, words, AtFlags::SYMLINK_NOFOLLOW)?;
     let kept = world.kept.get(&name).ok_or(format!("nothing is kept as {name}"))?;
     let parts = |time: &str| time.split_once('.').map(|(s, ns)| (s.parse::<i64>().ok(), ns.parse::<i64>().ok()));
-    Ok(if parts(&found) > parts(kept) { "yes".into() } else { format!("no: {found}, before {kept}") })
+    Ok(if parts(&found) > parts(kept) { "yes".into() } else { "no".into() })
 }
 
 fn chmod(world: &mut World, words: &mut Words<'_>) -> Outcome {
@@ -205,5 +206,13 @@ fn truncate(world: &mut World, words: &mut Words<'_>) -> Outcome {
     } else {
         nix::unistd::truncate(place, size)?;
     }
+    ok()
+}
+
+/// Whether the flags of `chattr` are to be had.
+fn get_flags(world: &mut World, words: &mut Words<'_>) -> Outcome {
+    let (dir, path) = world.at(words.next()?)?;
+    let file = fs::openat(dir, path, fs::OFlags::RDONLY | fs::OFlags::CLOEXEC, Mode::empty())?;
+    fs::ioctl_getflags(&file)?;
     ok()
 }

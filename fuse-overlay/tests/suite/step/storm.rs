@@ -9,8 +9,14 @@ use rustix::io::Errno;
 
 use super::{Command, Failure, Outcome, Words, World, data, ok};
 
-pub(super) const TABLE: &[(&str, Command)] =
-    &[("storm", storm), ("race-cycle", race_cycle), ("savetree", save_tree), ("sametree", same_tree)];
+pub(super) const TABLE: &[(&str, Command)] = &[
+    ("storm", storm),
+    ("race-cycle", race_cycle),
+    ("savetree", save_tree),
+    ("sametree", same_tree),
+    ("savestat", save_stat),
+    ("samestat", same_stat),
+];
 
 /// `storm DIRECTORY THREADS OPERATIONS SEED`
 fn storm(_: &mut World, words: &mut Words<'_>) -> Outcome {
@@ -107,4 +113,17 @@ fn same_tree(world: &mut World, words: &mut Words<'_>) -> Outcome {
     let other = now.split(' ').find(|entry| !known.contains(entry));
     let fewer = now.split(' ').count() < known.len();
     Ok(other.map_or(if fewer { "entries are missing".into() } else { "yes".into() }, |entry| format!("now {entry}")))
+}
+
+/// `savestat NAME PATH FIELDS`: as `keep`, for a later mount.
+fn save_stat(world: &mut World, words: &mut Words<'_>) -> Outcome {
+    let file = kept(&words.text()?)?;
+    std::fs::write(file, super::attributes::stat(world, words)?)?;
+    ok()
+}
+
+/// `samestat NAME PATH FIELDS`
+fn same_stat(world: &mut World, words: &mut Words<'_>) -> Outcome {
+    let before = std::fs::read_to_string(kept(&words.text()?)?)?;
+    Ok(if super::attributes::stat(world, words)? == before { "yes".into() } else { "no".into() })
 }
