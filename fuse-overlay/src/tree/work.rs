@@ -38,11 +38,10 @@ impl Work {
         if beneath::stat_of(&directory)?.st_dev != beneath::stat_of(&upper.directory)?.st_dev {
             return Err(Errno::XDEV);
         }
-        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            // Two servers of one upper directory would not see each other's changes.
-            Err(Errno::WOULDBLOCK) => return Err(Errno::BUSY),
-            // A file system that has no locks leaves it to the caller.
-            Ok(()) | Err(_) => {}
+        // Two servers of one upper directory would not see each other's changes. Where a file system has
+        // no locks it is left to the caller.
+        if rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            return Err(Errno::BUSY);
         }
         empty(&directory)?;
         let mut work = Self { directory, descriptors: beneath::own_descriptors()?, style: Style::Device, serial: 0 };

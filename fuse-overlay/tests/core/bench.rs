@@ -52,6 +52,12 @@ impl Bench {
         View { overlay: Overlay::open(self.config(true)).expect("an overlay") }
     }
 
+    /// The next mount, when this one has ended: an upper directory has one server.
+    pub fn open_after(&self, view: View) -> View {
+        drop(view);
+        self.open()
+    }
+
     pub fn open_read_only(&self) -> View {
         View { overlay: Overlay::open(self.config(false)).expect("an overlay") }
     }
