@@ -145,7 +145,7 @@ impl<'l> Environment<'l> {
     }
 
     fn storage_driver(&self, wishes: &Wishes) -> Result<Option<StorageDriver>, Problem> {
-        let named = || self.variable("PYBOX_STORAGE_DRIVER").map(|name| name.parse()).transpose();
+        let named = || self.text("PYBOX_STORAGE_DRIVER").map(|name| name.to_string_lossy().parse()).transpose();
         let driver = wishes.storage_driver.map_or_else(named, |driver| Ok(Some(driver)));
         driver
             .map_err(|error| Problem::user(format!("PYBOX_STORAGE_DRIVER: {error}")).hint("unset PYBOX_STORAGE_DRIVER"))

@@ -4,6 +4,7 @@
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -52,10 +53,12 @@ impl Engine {
     fn driver(&self, store: &Store, needs: Needs) -> Result<StorageDriver, Failure> {
         let forced = self.settings.storage_driver;
         let known = remembered(store).map(|found| found.choose(forced, needs));
-        if let Some(Ok(driver)) = known {
+        if let Some(Ok(driver)) = known
+            && (driver == StorageDriver::Overlay || fuse_is_there())
+        {
             return Ok(driver);
         }
-        // Somebody may have mended what was in the way.
+        // Somebody may have mended what was in the way, or taken away what there was.
         self.storage_found(store)?.choose(forced, needs).map_err(|unfit| {
             let hint = hint(&unfit);
             Failure::new(FailureKind::Host, &unfit).hint(hint)
@@ -108,6 +111,13 @@ fn is_shifted(request: &ContainerRequest, facts: &HostFacts) -> Result<bool, Fai
         return Ok(false);
     }
     Ok(host::id_map(&UserNamespace::Default)?.is_some_and(|map| map != facts.id_map))
+}
+
+/// Whether the device is there and ours to use: it comes and goes more easily than all else.
+fn fuse_is_there() -> bool {
+    let opened = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    let device = opened.and_then(rustix::fs::fstat).map(|stat| stat.st_rdev);
+    device == Ok(rustix::fs::makedev(10, 229))
 }
 
 fn hint(unfit: &Unfit) -> String {

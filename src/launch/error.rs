@@ -114,6 +114,7 @@ impl LaunchError {
             Self::NotExecutable { .. } => Some(
                 "the file needs a mode with x, this machine's architecture or a #! line that names a program".into(),
             ),
+            Self::Served(_) => Some("pybox check --repair".into()),
             Self::Step { hint, .. } => hint.map(ToOwned::to_owned),
             Self::Workdir { .. } => Some("choose another directory with -w, or make it first".into()),
             Self::Ended => Some("pybox ps -a".into()),

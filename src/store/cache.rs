@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode};
+use rustix::fs::{CWD, FlockOperation, Mode};
 
 use super::{Durability, Store, StoreError, atomic};
 
@@ -52,6 +52,8 @@ impl Store {
             .create_new(true)
             .open(&staged)
             .map_err(StoreError::io("create", &staged))?;
+        // As long as we live nobody takes it for forgotten.
+        rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(StoreError::errno("lock", &staged))?;
         Ok(Staging { file, staged, path: path.to_owned() })
     }
 }

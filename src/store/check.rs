@@ -6,6 +6,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use pybox_fuse_overlay::index::Index;
 use sha2::Digest as _;
 
 use super::lock::{Attempt, Lock, is_abandoned};
@@ -173,6 +174,8 @@ impl Store {
                 }
             } else if !super::layers::complete(&path).exists() {
                 findings.push(discard(path, "is a layer that was not finished"));
+            } else {
+                check_indices(&path, findings)?;
             }
         }
         Ok(())
@@ -236,6 +239,21 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The indices beside a layer can be made again: a damaged one goes.
+fn check_indices(layer: &Path, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+    for name in gc::names(layer)?.into_iter().filter(|name| name.starts_with("index-")) {
+        let path = layer.join(&name);
+        if name.contains(".partial-") {
+            if is_abandoned(&path) {
+                findings.push(discard(path, "was left by an indexing that was interrupted"));
+            }
+        } else if std::fs::File::open(&path).and_then(|file| Index::open(&file)).is_err() {
+            findings.push(discard(path, "is a damaged index of an image's files"));
+        }
+    }
+    Ok(())
 }
 
 fn discard(path: PathBuf, what: &str) -> Finding {

@@ -30,6 +30,7 @@ mod oracle;
 mod pull;
 mod races;
 mod run_command;
+mod storage;
 mod storms;
 mod terminal;
 mod volumes;

@@ -40,8 +40,9 @@ pub(super) fn mount(source: &RootSource, wire: BorrowedFd<'_>) -> Result<OwnedFd
         RootSource::Served(served) => {
             let access = if served.under.is_some() { Access::ReadOnly } else { Access::ReadWrite };
             let (device, tree) = pybox_fuse_overlay::mount::detached(c"pybox", access)?;
-            // No copy of it stays here: the tree ends with its server.
             message::send(wire, &Report::Device.encode(), &[device.as_fd()])?;
+            // No copy of it stays here: the tree ends with its server, also while we wait for that.
+            drop(device);
             mount::attach(tree.as_fd(), open_place(&served.place)?.as_fd())?;
             served.under.as_ref().map_or(Ok(tree), mount_overlay)
         }
