@@ -50,7 +50,7 @@ struct Global {
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<std::path::PathBuf>,
 
-    /// Make root file systems by NAME: overlay, hybrid or fuse, not by the fastest that works [env: PYBOX_STORAGE_DRIVER]
+    /// Who makes root file systems: overlay, hybrid or fuse [env: PYBOX_STORAGE_DRIVER]
     #[arg(long, global = true, value_name = "NAME")]
     storage_driver: Option<StorageDriver>,
 

@@ -136,8 +136,15 @@ fn open_level(parent: BorrowedFd<'_>, name: &CStr) -> Result<Level, Stopped> {
         Err(Errno::ACCESS) => grant(parent, name).and_then(|()| open()),
         other => other,
     };
-    let entries = opened.and_then(Dir::new).map_err(|error| (name.to_owned(), error))?;
-    Ok(Level { entries, name: name.to_owned() })
+    let entries = opened.and_then(|directory| {
+        // Root inside may do without, but not on file systems whose server asks again as the user.
+        let mode = Mode::from_raw_mode(rustix::fs::fstat(&directory)?.st_mode);
+        if !mode.contains(Mode::RWXU) {
+            let _ = rustix::fs::fchmod(&directory, Mode::RWXU);
+        }
+        Dir::new(directory)
+    });
+    Ok(Level { entries: entries.map_err(|error| (name.to_owned(), error))?, name: name.to_owned() })
 }
 
 /// Gives the owner, if we are that, all rights to the directory `name`.
@@ -146,7 +153,9 @@ fn grant(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     let directory: OwnedFd = rustix::fs::openat(parent, name, flags, Mode::empty())?;
     // The descriptor holds the very directory; there is no fchmod for O_PATH before Linux 6.6.
     let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    rustix::fs::chmod(path, Mode::RWXU).map_err(|_| Errno::ACCESS)
+    // A worker sees no /proc. It was a directory just now, and nobody else is in the tree.
+    let by_name = |_| rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty());
+    rustix::fs::chmod(path, Mode::RWXU).or_else(by_name).map_err(|_| Errno::ACCESS)
 }
 
 fn unlink(directory: &Dir, name: &CStr, flags: AtFlags) -> Result<(), Stopped> {

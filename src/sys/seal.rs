@@ -16,6 +16,9 @@ const MFD_EXEC: MemfdFlags = MemfdFlags::from_bits_retain(0x10);
 /// Linux 6.3: what is executable stays so.
 const SEAL_EXEC: SealFlags = SealFlags::from_bits_retain(0x20);
 
+/// How often a busy copy is tried to be sealed.
+const PATIENCE: u32 = 20;
+
 /// What is copied.
 #[derive(Clone, Copy, Debug)]
 pub enum Program {
@@ -73,11 +76,23 @@ fn memory() -> Result<OwnedFd, Errno> {
 
 fn seal(copy: OwnedFd) -> Result<OwnedFd, Errno> {
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    match rustix::fs::fcntl_add_seals(&copy, seals | SEAL_EXEC) {
-        Err(Errno::INVAL) => rustix::fs::fcntl_add_seals(&copy, seals)?,
+    match add_seals(&copy, seals | SEAL_EXEC) {
+        Err(Errno::INVAL) => add_seals(&copy, seals)?,
         other => other?,
     }
     Ok(copy)
+}
+
+/// The kernel refuses as long as somebody may still write to a page, and takes each for such a one
+/// that it moves about just then itself: it has waited a sixth of a second by then (memfd_wait_for_pins).
+fn add_seals(copy: &OwnedFd, seals: SealFlags) -> Result<(), Errno> {
+    for _ in 0..PATIENCE {
+        match rustix::fs::fcntl_add_seals(copy, seals) {
+            Err(Errno::BUSY) => {}
+            other => return other,
+        }
+    }
+    rustix::fs::fcntl_add_seals(copy, seals)
 }
 
 #[cfg(test)]

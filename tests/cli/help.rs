@@ -100,10 +100,12 @@ Options:
   -h, --help     Print help
 
 Global options:
-      --root <DIR>         Keep everything below DIR [env: PYBOX_ROOT]
-  -D, --debug              Say how things are done, on standard error
-      --log-level <LEVEL>  How much to say: off, error, warn, info, debug or trace [env:
-                           PYBOX_LOG_LEVEL]
+      --root <DIR>             Keep everything below DIR [env: PYBOX_ROOT]
+      --storage-driver <NAME>  Who makes root file systems: overlay, hybrid or fuse [env:
+                               PYBOX_STORAGE_DRIVER]
+  -D, --debug                  Say how things are done, on standard error
+      --log-level <LEVEL>      How much to say: off, error, warn, info, debug or trace [env:
+                               PYBOX_LOG_LEVEL]
 
 Help on a command: pybox COMMAND --help
 Words for the Tab key: pybox --install-completion bash|zsh|fish
@@ -150,10 +152,12 @@ Options:
   -h, --help  Print help
 
 Global options:
-      --root <DIR>         Keep everything below DIR [env: PYBOX_ROOT]
-  -D, --debug              Say how things are done, on standard error
-      --log-level <LEVEL>  How much to say: off, error, warn, info, debug or trace [env:
-                           PYBOX_LOG_LEVEL]
+      --root <DIR>             Keep everything below DIR [env: PYBOX_ROOT]
+      --storage-driver <NAME>  Who makes root file systems: overlay, hybrid or fuse [env:
+                               PYBOX_STORAGE_DRIVER]
+  -D, --debug                  Say how things are done, on standard error
+      --log-level <LEVEL>      How much to say: off, error, warn, info, debug or trace [env:
+                               PYBOX_LOG_LEVEL]
 ";
     assert_shows(
         &TestEnvironment::new(),
