@@ -1,8 +1,8 @@
 //! Named places where a test makes this process die, wait, or fail.
 //!
 //! Only with the cargo feature `failpoints`: without it the macros expand to nothing, so that not even the
-//! names are in the program. What is to happen where is said once, by [`arm`]; a program that
-//! this one starts hears of it by [`hand_on`], in the variable [`VARIABLE`].
+//! names are in the program. What is to happen where is said once, by `arm`; a program that
+//! this one starts hears of it by `hand_on`, in the variable `VARIABLE`.
 //!
 //! `NAME[@PASS]:ACTION`, several with commas between. Without PASS it happens each time, else at the
 //! PASS-th time that this process comes by. Actions: `kill` (SIGKILL to ourselves), `stop` (SIGSTOP),
