@@ -13,7 +13,7 @@
 //! | [`index`] | the merged tree of the read-only layers as one file that is mapped |
 //! | [`Overlay`] | the core: layers, index and upper directory as one tree |
 //! | [`mount`] | for the process that will live in the mount |
-//! | [`mod@confine`] | what a server gives up before the first request |
+//! | [`confine()`] | what a server gives up before the first request |
 //! | [`record`] | owners, modes and devices that the disk cannot hold |
 
 pub mod filesystem;

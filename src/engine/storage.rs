@@ -8,10 +8,10 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::api::{Failure, FailureKind};
+use super::api::{Event, Failure, FailureKind};
 use super::{Engine, host};
 use crate::model::container::{ContainerRequest, UserNamespace};
-use crate::model::digest;
+use crate::model::digest::{self, Digest};
 use crate::model::host::HostFacts;
 use crate::model::storage::StorageDriver;
 use crate::snapshot::driver::{Found, Needs, Unfit};
@@ -42,12 +42,35 @@ impl Engine {
         (request, facts): (&ContainerRequest, &HostFacts),
         image: Vec<PathBuf>,
     ) -> Result<(StorageDriver, Layers), Failure> {
-        let stack: Vec<PathBuf> = [store.init_layer()?].into_iter().chain(image).collect();
-        let lower = kernel_overlay::lower_stack(&stack).map_err(|error| Failure::new(FailureKind::Invalid, &error))?;
+        let lower = stack(store, image)?;
         let needs = Needs { shifted: is_shifted(request, facts)?, recorded: false };
         let driver = self.driver(store, needs)?;
         let index = (driver != StorageDriver::Overlay).then(|| self.index_of(store, &lower)).transpose()?;
         Ok((driver, Layers { lower, index, recorded: needs.recorded }))
+    }
+
+    /// Indexes images that have just come, where ordinary containers of them will need it. What
+    /// cannot be done now is told, and tried again by the first container.
+    pub(super) fn index_ahead<'i>(
+        &self,
+        store: &Store,
+        images: impl IntoIterator<Item = &'i Digest>,
+        events: &mut dyn FnMut(Event),
+    ) {
+        // Why there is no driver is the first container's to say.
+        if self.driver(store, Needs::default()).map_or(true, |driver| driver == StorageDriver::Overlay) {
+            return;
+        }
+        for id in images {
+            if let Err(failure) = self.index_image(store, id) {
+                events(Event::Warning(format!("index the layers of {}: {failure}", id.short())));
+            }
+        }
+    }
+
+    fn index_image(&self, store: &Store, id: &Digest) -> Result<(), Failure> {
+        let image = store.find_image(&id.to_string())?;
+        self.index_of(store, &stack(store, store.layer_dirs(&image)?)?).map(drop)
     }
 
     fn driver(&self, store: &Store, needs: Needs) -> Result<StorageDriver, Failure> {
@@ -102,6 +125,12 @@ impl Engine {
         self.worker()?.index(lower.to_vec(), staging.file().as_fd())?;
         Ok(staging.keep()?)
     }
+}
+
+/// What lies below a container's own files, the topmost first: the init layer, and those of its image.
+fn stack(store: &Store, image: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+    let stack: Vec<PathBuf> = [store.init_layer()?].into_iter().chain(image).collect();
+    kernel_overlay::lower_stack(&stack).map_err(|error| Failure::new(FailureKind::Invalid, &error))
 }
 
 /// Whether files have other owners in the container than their ids on disk would give them: layers

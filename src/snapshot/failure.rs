@@ -2,6 +2,7 @@
 //! worker's socket.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,17 @@ impl Failure {
             Some(libc::ENOSPC) => Self::NoSpace { reason: operation },
             Some(libc::EDQUOT) => Self::NoSpace { reason: format!("{operation}: disk quota exceeded") },
             errno => Self::Io { operation, errno: errno.unwrap_or(libc::EIO) },
+        }
+    }
+
+    /// Says of a full disk that has bytes left that it is files it has no room for.
+    pub(crate) fn on(self, place: BorrowedFd<'_>) -> Self {
+        let full = |facts: rustix::fs::StatVfs| facts.f_files > 0 && facts.f_favail == 0;
+        match self {
+            Self::NoSpace { reason } if rustix::fs::fstatvfs(place).is_ok_and(full) => {
+                Self::NoSpace { reason: format!("{reason}: the disk has no inodes left, see df -i") }
+            }
+            other => other,
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) fn unpack(job: &Unpack, output: &OwnedFd, input: OwnedFd) -> Result<U
     let mut archive = Archive::new(Pipeline::start(input)?);
     let mut layer = Layer::begin(output.as_fd(), job.limits)?;
     while let Some(entry) = archive.next_entry()? {
-        layer.apply(entry, &mut archive)?;
+        layer.apply(entry, &mut archive).map_err(|failure| failure.on(output.as_fd()))?;
     }
     let diff_id = archive.into_supply().digest.ok_or_else(|| Failure::corrupt("archive has no end"))?;
     if let Some(expected) = job.diff_id.as_ref().filter(|expected| **expected != diff_id) {

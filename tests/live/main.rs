@@ -26,6 +26,7 @@ mod lifecycle;
 mod logs;
 mod mounts;
 mod network;
+mod odd_places;
 mod oracle;
 mod pull;
 mod races;

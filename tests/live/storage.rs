@@ -2,7 +2,7 @@
 //! what does not work is explained.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -162,18 +162,35 @@ fn a_server_that_is_lost_ends_its_container_and_loses_nothing() {
     }
 }
 
+/// The indices of layers that the store has.
+fn indices(live: &Live) -> Vec<PathBuf> {
+    let layers = std::fs::read_dir(live.root().join("images/layers")).expect("layers").flatten();
+    let files = layers.flat_map(|layer| std::fs::read_dir(layer.path()).into_iter().flatten().flatten());
+    let mut found: Vec<_> = files.map(|entry| entry.path()).collect();
+    found.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("index-")));
+    found
+}
+
+#[test]
+fn layers_are_indexed_as_they_come_where_a_driver_needs_it() {
+    let Some(live) = Live::new() else { return };
+    let image = live.image("busybox");
+    let pull = |driver: &str| live.pybox(["pull", &image]).env("PYBOX_STORAGE_DRIVER", driver).ok();
+    pull("overlay");
+    assert_eq!(indices(&live), Vec::<PathBuf>::new());
+    live.pybox(["rmi", &image]).ok();
+    pull("fuse");
+    let made = indices(&live);
+    assert_eq!(made.len(), 1);
+    live.sh(&[], "true").env("PYBOX_STORAGE_DRIVER", "fuse").ok();
+    assert_eq!(indices(&live), made);
+}
+
 #[test]
 fn a_lost_index_is_made_again() {
     let Some(live) = Live::new() else { return };
     live.sh(&["--userns=keep-id"], "true").ok();
-    let layers = live.root().join("images/layers");
-    let indices = || {
-        let layers = std::fs::read_dir(&layers).expect("layers").flatten();
-        let files = layers.flat_map(|layer| std::fs::read_dir(layer.path()).into_iter().flatten().flatten());
-        let mut found: Vec<_> = files.map(|entry| entry.path()).collect();
-        found.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("index-")));
-        found
-    };
+    let indices = || indices(&live);
     assert_eq!(indices().len(), 1);
     live.pybox(["check"]).run().exits(0);
     std::fs::remove_file(&indices()[0]).expect("remove it");

@@ -52,6 +52,7 @@ impl Engine {
             self.remove_foreign(&swept.leftovers)?;
         }
         if let Ok(image) = &imported {
+            self.index_ahead(&store, [&image.id], events);
             self.tell_image("import", &image.id.to_string(), import.reference.as_ref());
         }
         imported

@@ -33,6 +33,7 @@ impl Engine {
         self.remove_foreign(&swept.leftovers)?;
         let loaded = loaded?;
         events(Event::Committing);
+        self.index_ahead(&store, loaded.iter().map(|image| &image.id), events);
         self.settle_later(events);
         for image in &loaded {
             self.tell_image("load", &image.id.to_string(), image.references.first());

@@ -87,6 +87,7 @@ impl Engine {
         let tell = |event| events.borrow_mut()(event);
         let (image, digest) =
             interruption::unless_interrupted(|stop| self.pull_with(&store, &client, pull, (&tell, stop)))?;
+        self.index_ahead(&store, [&image], &mut |event| tell(event));
         self.settle_later(&mut |event| tell(event));
         self.tell(Kind::Image, "pull", &familiar(&pull.reference), [("name", pull.reference.familiar_name())]);
         let changed = before.is_none_or(|before| before.id != image);

@@ -1,7 +1,8 @@
 //! Names that delete (OCI image-spec 1.1, "Whiteouts"), and the marks that the
-//! kernel's overlay knows them by.
+//! kernel's overlay knows them by. On a disk that cannot hold those marks the kernel's
+//! overlay does not work either, and ours reads the names themselves.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
@@ -66,6 +67,7 @@ pub(super) fn hide(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
             }
             Ok(())
         }
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => mark(parent, &[PREFIX, name].concat()),
         other => other,
     }
 }
@@ -74,7 +76,16 @@ pub(super) fn hide(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
 pub(super) fn make_opaque(parent: BorrowedFd<'_>, name: Path<'_>) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(parent, name.0, flags, Mode::empty())?;
-    rustix::fs::fsetxattr(&directory, OPAQUE, b"y", XattrFlags::empty())
+    match rustix::fs::fsetxattr(&directory, OPAQUE, b"y", XattrFlags::empty()) {
+        Err(Errno::OPNOTSUPP | Errno::PERM | Errno::NOSYS) => mark(directory.as_fd(), OPAQUE_NAME),
+        other => other,
+    }
+}
+
+/// An empty file as a mark.
+fn mark(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR).map(drop)
 }
 
 #[cfg(test)]
