@@ -13,11 +13,13 @@
 //! | 2 | [`registry`] | the distribution protocol, its credentials and its limits |
 //! | 2 | [`logs`] | what containers have written: one writer, any number of readers |
 //! | 2 | [`snapshot`] | root file systems: unpacked layers, overlay recipes, the worker |
+//! | 2 | [`emulation`] | root with one id: calls that the kernel would refuse it, answered |
 //! | 3 | [`monitor`] | the small process that each container has as its parent |
 //! | 4 | [`engine`] | the verbs; orders the rooms below, owns no format |
 //! | 6 | [`cli`] | words in, words out; the only room that prints |
 
 pub mod cli;
+pub mod emulation;
 pub mod engine;
 pub mod launch;
 pub mod logs;

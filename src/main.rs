@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use pybox::emulation;
 use pybox::engine::{expire, settle};
 use pybox::snapshot::{fuse_overlay, worker};
 #[cfg(feature = "failpoints")]
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     match words.next().as_deref().and_then(|word| word.to_str()) {
         Some("__monitor") => ExitCode::from(pybox::monitor::main(words.next().as_deref())),
         Some(fuse_overlay::PERSONA) => ExitCode::from(fuse_overlay::main(words.next().as_deref())),
+        Some(emulation::PERSONA) => ExitCode::from(emulation::main(words.next().as_deref())),
         Some(settle::PERSONA) => settle::main(words),
         Some(expire::PERSONA) => expire::main(words),
         Some(worker::PERSONA) => worker::main(words.next().as_deref()),

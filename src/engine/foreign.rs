@@ -11,7 +11,7 @@ use crate::engine::host;
 use crate::model::container::UserNamespace;
 use crate::snapshot::failure::{Failure as Job, SnapshotError};
 use crate::snapshot::worker::{Ids, WorkerProgram};
-use crate::sys::idmap::{Helpers, MapError};
+use crate::sys::idmap::MapError;
 
 impl Engine {
     /// Workers with all the ids that containers of ours have.
@@ -20,7 +20,7 @@ impl Engine {
     /// If the user has no id ranges, or there is no program to map them with.
     pub(super) fn worker(&self) -> Result<WorkerProgram, Failure> {
         let ids = match host::id_map(&UserNamespace::Default)? {
-            Some(map) => Ids::Mapped { map, helpers: Helpers::find() },
+            Some(map) => Ids::mapped(map),
             None => Ids::Own,
         };
         Ok(WorkerProgram::new(self.settings.program.clone(), ids))

@@ -4,6 +4,7 @@
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
+use pybox_fuse_overlay::record::SIDE_FILE;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -42,11 +43,36 @@ impl Engine {
         (request, facts): (&ContainerRequest, &HostFacts),
         image: Vec<PathBuf>,
     ) -> Result<(StorageDriver, Layers), Failure> {
+        // Layers that say in a side file whose their files are, and layers whose files belong to ranges of ids.
+        let noted = image.iter().filter(|layer| layer.join(SIDE_FILE).exists()).count();
+        if facts.pretends() && noted < image.len() {
+            return Err(Failure::say(
+                FailureKind::Host,
+                "unpacked layers belong to ids that this user cannot map any more",
+            )
+            .hint("use a store of its own: export PYBOX_ROOT=$HOME/pybox-one-id".to_owned()));
+        }
         let lower = stack(store, image)?;
-        let needs = Needs { shifted: is_shifted(request, facts)?, recorded: false };
+        // What was unpacked with one id shows its owners through the index alone.
+        let shifted = is_shifted(request, facts)? || (noted > 0 && !facts.pretends());
+        let needs = Needs { shifted, recorded: facts.pretends() };
         let driver = self.driver(store, needs)?;
         let index = (driver != StorageDriver::Overlay).then(|| self.index_of(store, &lower)).transpose()?;
         Ok((driver, Layers { lower, index, recorded: needs.recorded }))
+    }
+
+    /// Says, once in the life of a store, that its containers have one id, and how to get more.
+    pub(super) fn tell_of_one_id(&self, store: &Store, facts: &HostFacts, events: &mut dyn FnMut(Event)) {
+        const TOLD: &str = "one-id-told";
+        if !facts.pretends() || store.recall(TOLD).is_some() {
+            return;
+        }
+        if let Some(why) = host::one_id() {
+            let hint = why.hint().map(|hint| format!("; for real ones: {hint}")).unwrap_or_default();
+            events(Event::Warning(format!("{why}; other ids than root's are recorded and pretended{hint}")));
+        }
+        // Not noted, it is said again.
+        let _ = store.remember(TOLD, b"");
     }
 
     /// Indexes images that have just come, where ordinary containers of them will need it. What
@@ -58,7 +84,9 @@ impl Engine {
         events: &mut dyn FnMut(Event),
     ) {
         // Why there is no driver is the first container's to say.
-        if self.driver(store, Needs::default()).map_or(true, |driver| driver == StorageDriver::Overlay) {
+        let recorded = host::id_map(&UserNamespace::Default).is_ok_and(|map| map.is_some_and(|map| map.is_of_one()));
+        let needs = Needs { recorded, ..Needs::default() };
+        if self.driver(store, needs).map_or(true, |driver| driver == StorageDriver::Overlay) {
             return;
         }
         for id in images {

@@ -28,6 +28,7 @@ pub struct Joining {
     /// Who executes the program.
     child: Option<Child>,
     terminal: Option<OwnedFd>,
+    asks: Option<OwnedFd>,
     ready: bool,
     failed: Option<(u16, i32)>,
     /// How the child has ended, if somebody else reaped it.
@@ -68,8 +69,8 @@ impl Joining {
             life(fresh, theirs.as_fd())
         });
         let usher = usher.map_err(|error| LaunchError::Fork(error.into()))?;
-        let (child, terminal, failed, code) = (None, None, None, None);
-        Ok(Self { wire: ours, usher, child, terminal, ready: false, failed, code, earlier: Vec::new() })
+        let (child, terminal, asks, failed, code) = (None, None, None, None, None);
+        Ok(Self { wire: ours, usher, child, terminal, asks, ready: false, failed, code, earlier: Vec::new() })
     }
 
     /// Takes one report of the walk of `plan`, and waits for it if there is none yet. Answers
@@ -113,6 +114,7 @@ impl Joining {
                 let _ = message::send(self.wire.as_fd(), &[wire::GO], &[]);
             }
             (Some(Report::Terminal), terminal) => self.terminal = terminal,
+            (Some(Report::Listener), asks) => self.asks = asks,
             (Some(Report::Ready), _) => self.ready = true,
             (Some(Report::Failed { step, errno }), _) => self.failed = Some((step, errno)),
             _ => return Ok(false),
@@ -125,7 +127,8 @@ impl Joining {
         let child = self.child.take();
         if self.failed.is_none() && self.ready {
             let child = child.ok_or(LaunchError::Died(255))?;
-            return Ok(Running { child, terminal: self.terminal.take(), program: None });
+            let (terminal, asks) = (self.terminal.take(), self.asks.take());
+            return Ok(Running { child, terminal, program: None, asks, user: None });
         }
         let code = self.code.or_else(|| child?.wait().ok());
         match (self.failed, code) {

@@ -60,6 +60,10 @@ pub struct Running {
     pub terminal: Option<OwnedFd>,
     /// The program below it, where the process itself is our reaper.
     pub program: Option<OwnedFd>,
+    /// Where it asks about ids, if it has to.
+    pub asks: Option<OwnedFd>,
+    /// Its new user namespace, if somebody may have to join that.
+    pub user: Option<OwnedFd>,
 }
 
 impl Running {
@@ -97,7 +101,7 @@ impl Forked {
 
     fn map(mut self, plan: &Plan, mapping: &Mapping) -> Result<Held, LaunchError> {
         let pid = self.child.pid();
-        if plan.is_served() && plan.namespaces.contains(Namespaces::USER) {
+        if (plan.is_served() || plan.pretends()) && plan.namespaces.contains(Namespaces::USER) {
             // Now: later the child lets nobody near.
             let path = format!("/proc/{pid}/ns/user");
             let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
@@ -133,7 +137,7 @@ impl Held {
     pub fn run(mut self, plan: &Plan, serve: Serve<'_>) -> Result<Running, LaunchError> {
         // A child that has failed already cannot take the byte: its report is in the queue.
         let _ = message::send(self.wire.as_fd(), &[wire::GO], &[]);
-        let (mut terminal, mut program, mut ready) = (None, None, false);
+        let (mut terminal, mut program, mut asks, mut ready) = (None, None, None, false);
         loop {
             let mut packet = [0; wire::PACKET];
             let received = match message::receive(self.wire.as_fd(), &mut packet) {
@@ -152,6 +156,7 @@ impl Held {
                     }
                 }
                 Some(Report::Program) => program = on_board,
+                Some(Report::Listener) => asks = on_board,
                 Some(Report::Ready) => ready = true,
                 Some(Report::Failed { step, errno }) => return Err(explain(plan, step, errno)),
                 Some(Report::Born { .. }) | None => break,
@@ -160,7 +165,7 @@ impl Held {
         failpoint::reach!("launch.executed");
         let child = self.child.take().ok_or(LaunchError::Died(255))?;
         if ready {
-            return Ok(Running { child, terminal, program });
+            return Ok(Running { child, terminal, program, asks, user: self.user.take() });
         }
         child.kill();
         Err(LaunchError::Died(child.wait().unwrap_or(255)))

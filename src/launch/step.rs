@@ -71,6 +71,8 @@ pub enum Step {
     Limit(Limit),
     /// Join a session keyring of our own, if there is room for one.
     JoinKeyring(CString),
+    /// Have calls about ids asked of somebody, who is told where.
+    Listen,
     /// Load the system call filter.
     LoadFilter,
     /// Gain nothing any more by executing a file.
@@ -298,6 +300,7 @@ impl fmt::Display for Step {
             Self::TakeStdio => f.write_str("take standard input, output and error"),
             Self::Limit(limit) => write!(f, "set the limit {:?}", limit.resource),
             Self::JoinKeyring(_) => f.write_str("join a session keyring"),
+            Self::Listen => f.write_str("have calls about ids answered"),
             Self::LoadFilter => f.write_str("load the system call filter"),
             Self::NoNewPrivileges => f.write_str("set no_new_privs"),
             Self::Identity(identity) => write!(f, "become user {}:{}", identity.uid, identity.gid),

@@ -29,6 +29,8 @@ pub enum Report {
     },
     /// The program below a reaper has been forked; its pidfd is on board.
     Program,
+    /// The filter that asks about calls is loaded; where it asks is on board.
+    Listener,
     /// Only the execution is left.
     Ready,
 }
@@ -45,6 +47,7 @@ impl Report {
             Self::Born { pid } => (b'B', 0, pid.cast_signed()),
             Self::Device => (b'D', 0, 0),
             Self::Program => (b'P', 0, 0),
+            Self::Listener => (b'L', 0, 0),
             Self::Ready => (b'R', 0, 0),
         };
         let [s0, s1] = step.to_le_bytes();
@@ -63,6 +66,7 @@ impl Report {
             b'B' => Some(Self::Born { pid: u32::from_le_bytes([e0, e1, e2, e3]) }),
             b'D' => Some(Self::Device),
             b'P' => Some(Self::Program),
+            b'L' => Some(Self::Listener),
             b'R' => Some(Self::Ready),
             _ => None,
         }
@@ -77,7 +81,8 @@ mod tests {
     fn reports_survive_the_wire() {
         let failed = Report::Failed { step: EXEC, errno: 2 };
         let born = Report::Born { pid: 4_194_304 };
-        for report in [Report::Ready, Report::Terminal, Report::Device, failed, born, Report::Program] {
+        for report in [Report::Ready, Report::Terminal, Report::Device, failed, born, Report::Program, Report::Listener]
+        {
             assert_eq!(Report::decode(&report.encode()), Some(report));
         }
         assert_eq!(Report::decode(b"x"), None);

@@ -23,6 +23,18 @@ pub struct IdMap {
 }
 
 impl IdMap {
+    /// The map of a namespace in which root is this user, and there is nobody else.
+    pub fn of_one(uid: u32, gid: u32) -> Self {
+        let one = |outside| vec![IdRange { inside: 0, outside, count: 1 }];
+        Self { uids: one(uid), gids: one(gid) }
+    }
+
+    /// Whether it has one user and one group. Every other id is then a matter of records.
+    pub fn is_of_one(&self) -> bool {
+        let one = |ranges: &[IdRange]| matches!(ranges, [range] if range.count == 1);
+        one(&self.uids) && one(&self.gids)
+    }
+
     /// Whether `id` inside the namespace is mapped by `ranges`.
     pub fn maps(ranges: &[IdRange], id: u32) -> bool {
         Self::outside(ranges, id).is_some()
@@ -39,6 +51,13 @@ impl IdMap {
     /// The highest id inside, or 0 for an empty map.
     pub fn highest(ranges: &[IdRange]) -> u32 {
         ranges.iter().map(|range| range.inside.saturating_add(range.count.saturating_sub(1))).max().unwrap_or(0)
+    }
+}
+
+impl HostFacts {
+    /// Whether a container has one id on disk, and root inside is made believe in the others.
+    pub fn pretends(&self) -> bool {
+        self.user_namespace && self.id_map.is_of_one()
     }
 }
 

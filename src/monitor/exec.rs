@@ -10,10 +10,12 @@ use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 
 use super::attached;
+use super::emulator::{self, Line};
 use super::error::MonitorError;
 use super::incarnation::{LARGEST, whole};
 use super::protocol::{Cargo, Event};
 use super::stream::{Sink, Stream, Turn};
+use crate::emulation::Beginning;
 use crate::launch::document::Process;
 use crate::launch::parent::Running;
 use crate::launch::{Extras, JoinFacts, Joining, LaunchError, Plan};
@@ -30,6 +32,8 @@ pub struct Place<'a> {
     pub filter: Option<BorrowedFd<'a>>,
     /// Name of its session keyring.
     pub keyring: &'a str,
+    /// Who answers its calls about ids, if somebody has to.
+    pub emulator: Option<&'a Line>,
 }
 
 /// What is to be run.
@@ -93,7 +97,7 @@ struct Exec<O> {
 #[derive(Debug)]
 enum Stage {
     /// On its way; the exit code if it has come to an end before we heard that it arrived.
-    Joining { plan: Box<Plan>, joining: Joining, code: Option<i32> },
+    Joining { plan: Box<Plan>, joining: Joining, answered: Option<(Line, Beginning)>, code: Option<i32> },
     /// It has executed.
     Running(Running),
 }
@@ -137,7 +141,10 @@ impl<O: Copy + PartialEq> Execs<O> {
         let stdio = order.stdio.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd));
         let joining = Joining::start(&plan, place.target, stdio, None)?;
         failpoint::reach!("monitor.exec_joining");
-        let stage = Stage::Joining { plan: Box::new(plan), joining, code: None };
+        let line = place.emulator.map(Line::copy).transpose();
+        let line = line.map_err(MonitorError::system("talk to who answers the container's calls"))?;
+        let answered = line.map(|line| (line, emulator::beginning(&order.process)));
+        let stage = Stage::Joining { plan: Box::new(plan), joining, answered, code: None };
         self.all.push(Exec { owner: Some(owner), bond: order.bond, stage, drain: None });
         Ok(())
     }
@@ -225,19 +232,23 @@ impl<O: Copy> Exec<O> {
         {
             self.drain = None;
         }
-        let Stage::Joining { plan, joining, code } = &mut self.stage else { return true };
+        let Stage::Joining { plan, joining, answered, code } = &mut self.stage else { return true };
         if !ready(joining.as_fd()) {
             return true;
         }
         let Some(outcome) = joining.turn(plan) else { return true };
-        let code = *code;
+        let (code, answered) = (*code, answered.take());
         let mut tell = |event, terminal| told.extend(self.owner.map(|owner| Told { owner, event, terminal }));
         match outcome {
             Err(error) => {
                 tell(MonitorError::from(error).event(), None);
                 false
             }
-            Ok(running) => {
+            Ok(mut running) => {
+                if let Some((line, beginning)) = answered {
+                    // If nobody answers any more the container ends, and this process with it.
+                    let _ = line.hand(&beginning, &mut running);
+                }
                 let copy = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3).ok();
                 let terminal = running.terminal.as_ref().filter(|_| self.bond == Bond::Owned).and_then(copy);
                 tell(Event::Executed { pid: running.child.pid }, terminal);

@@ -5,11 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::attached::Pipes;
+use super::emulator::{self, Emulator};
 use super::error::MonitorError;
 use super::input::Input;
 use super::protocol::{Mapping, Start};
 use super::pump::Pump;
 use super::server::Server;
+use crate::emulation::Beginning;
 use crate::launch::document::Document;
 use crate::launch::parent::{self, Held, Running, Stdio};
 use crate::launch::plan::ROOTFS_ANNOTATION;
@@ -27,6 +29,8 @@ pub struct Incarnation {
     pub running: Running,
     /// Who serves its file system, if somebody does.
     pub server: Option<Server>,
+    /// Who answers its calls about ids, if somebody has to.
+    pub emulator: Option<Emulator>,
     /// How it was made, for those who join it.
     pub facts: JoinFacts,
     /// What it is typed.
@@ -50,7 +54,7 @@ impl Incarnation {
         let system = MonitorError::system;
         let log = (start.log.driver != LogDriver::None).then(|| Writer::new(bundle.as_fd(), &start.log));
         let log = log.transpose().map_err(system("open the bundle once more"))?.map(|log| log.telling(journal(start)));
-        let (plan, facts, recipe) = compile(filter, start)?;
+        let Compiled { plan, facts, recipe, beginning } = compile(filter, start)?;
         let mapping = match &start.mapping {
             Mapping::Direct { deny_setgroups } => launch::Mapping::Direct { deny_setgroups: *deny_setgroups },
             Mapping::Helpers { newuidmap, newgidmap } => {
@@ -58,16 +62,22 @@ impl Incarnation {
             }
         };
         let server = recipe.map(|recipe| Server::start(&recipe)).transpose()?;
+        let emulator = plan.pretends().then(Emulator::start).transpose()?;
         failpoint::reach!("monitor.compiled");
         let begin = |stdio: Stdio<'_>| -> Result<Running, MonitorError> {
             let child = parent::start(&plan, &mapping, stdio, None)?;
             held(child.pid())?;
             failpoint::reach!("monitor.recorded");
-            Ok(run(child, &plan, server.as_ref())?)
+            let mut running = run(child, &plan, server.as_ref())?;
+            if let Some(emulator) = &emulator {
+                let handed = emulator.line().hand(&beginning, &mut running);
+                handed.map_err(system("talk to who answers the container's calls"))?;
+            }
+            Ok(running)
         };
         if plan.terminal {
             let running = begin(None)?;
-            return with_terminal((running, server, facts), start, log);
+            return with_terminal((running, server, emulator, facts), start, log);
         }
         let pipes = Pipes::new(start.interactive).map_err(system("make pipes"))?;
         let [input, output, error] = &pipes.program;
@@ -76,7 +86,14 @@ impl Incarnation {
         let (feed, output, error) = pipes.ours();
         // What the caller of `run` has to say ends with it; a detached container can be typed to later.
         let input = Input::new(feed, start.attached);
-        Ok(Self { running, server, facts, input, output: Pump::new(output, Some(error), log, start.attached) })
+        Ok(Self {
+            running,
+            server,
+            emulator,
+            facts,
+            input,
+            output: Pump::new(output, Some(error), log, start.attached),
+        })
     }
 }
 
@@ -99,7 +116,7 @@ fn journal(start: &Start) -> Option<Journal> {
 }
 
 fn with_terminal(
-    (running, server, facts): (Running, Option<Server>, JoinFacts),
+    (running, server, emulator, facts): (Running, Option<Server>, Option<Emulator>, JoinFacts),
     start: &Start,
     log: Option<Writer>,
 ) -> Result<Incarnation, MonitorError> {
@@ -112,11 +129,21 @@ fn with_terminal(
     let output = quiet().map_err(system("take the terminal"))?;
     let feed = start.interactive.then(quiet).transpose().map_err(system("take the terminal"))?;
     let (input, output) = (Input::new(feed, false), Pump::new(output, None, log, false));
-    Ok(Incarnation { running, server, facts, input, output })
+    Ok(Incarnation { running, server, emulator, facts, input, output })
 }
 
-/// The plan, what those need who join, and the recipe of the root file system if it has to be served.
-fn compile(filter: Option<&OwnedFd>, start: &Start) -> Result<(Plan, JoinFacts, Option<String>), MonitorError> {
+/// What comes of a document.
+struct Compiled {
+    plan: Plan,
+    /// What those need who join.
+    facts: JoinFacts,
+    /// The root file system, if it has to be served.
+    recipe: Option<String>,
+    /// Who the first process begins as, to who answers its calls.
+    beginning: Beginning,
+}
+
+fn compile(filter: Option<&OwnedFd>, start: &Start) -> Result<Compiled, MonitorError> {
     let text = std::fs::read("config.json").map_err(MonitorError::Bundle)?;
     let mut spec: Document = serde_json::from_slice(&text).map_err(MonitorError::Document)?;
     let filter = filter.map(|filter| whole(filter.as_fd(), LARGEST)).transpose().map_err(MonitorError::Bundle)?;
@@ -124,7 +151,8 @@ fn compile(filter: Option<&OwnedFd>, start: &Start) -> Result<(Plan, JoinFacts, 
     let plan = Plan::compile(&spec, extras).map_err(LaunchError::from)?;
     let facts = JoinFacts::of(&spec).map_err(LaunchError::from)?;
     let recipe = spec.annotations.remove(ROOTFS_ANNOTATION).filter(|_| plan.is_served());
-    Ok((plan, facts, recipe))
+    let beginning = spec.process.as_ref().map(emulator::beginning).unwrap_or_default();
+    Ok(Compiled { plan, facts, recipe, beginning })
 }
 
 /// More than any filter, or any process with its arguments, has.

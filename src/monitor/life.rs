@@ -11,6 +11,7 @@ use rustix::process::WaitOptions;
 
 use super::attached::Caller;
 use super::connections::{BORN, Connections, Id};
+use super::emulator::Emulator;
 use super::error::MonitorError;
 use super::exec::{Execs, Told};
 use super::health::Watch;
@@ -192,6 +193,11 @@ impl Life {
             if server == Some(pid.as_raw_pid().unsigned_abs()) && code != 0 && self.exit_code.is_none() {
                 // It ends by itself when the container has; what is left can reach none of its files.
                 self.reason = Some("the server of its file system was lost".to_owned());
+                self.kill();
+            }
+            let emulator = self.now.as_ref().and_then(|now| now.emulator.as_ref()).map(Emulator::pid);
+            if emulator == Some(pid.as_raw_pid().unsigned_abs()) && code != 0 && self.exit_code.is_none() {
+                self.reason = Some("the process that answers its calls about ids was lost".to_owned());
                 self.kill();
             }
             let first = self.now.as_ref().map(|now| now.running.child.pid);

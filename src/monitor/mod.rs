@@ -17,6 +17,7 @@ pub mod record;
 
 pub mod attached;
 mod connections;
+mod emulator;
 mod error;
 mod exec;
 mod finish;

@@ -21,6 +21,27 @@ pub struct Server {
     socket: OwnedFd,
 }
 
+/// Starts our own program as `persona`, with one end of a socket; the other one comes back.
+///
+/// # Errors
+/// With what kept it from starting.
+pub fn beside(persona: &str) -> Result<(Child, OwnedFd), MonitorError> {
+    let system = MonitorError::system;
+    let (socket, theirs) = message::pair().map_err(system("make a socket"))?;
+    exec::keep_open(theirs.as_fd()).map_err(system("make a socket"))?;
+    let process = Command::new("/proc/self/exe")
+        .arg0("pybox")
+        .args([persona, &theirs.as_raw_fd().to_string()])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| MonitorError::System("start what serves the container", error))?;
+    let process = Child::of(&process).map_err(system("hold what serves the container"))?;
+    Ok((process, socket))
+}
+
 /// The longest sentence that it says.
 const SENTENCE: usize = 4096;
 
@@ -31,18 +52,7 @@ impl Server {
     /// With what kept it from starting.
     pub fn start(recipe: &str) -> Result<Self, MonitorError> {
         let system = MonitorError::system;
-        let (socket, theirs) = message::pair().map_err(system("make a socket"))?;
-        exec::keep_open(theirs.as_fd()).map_err(system("make a socket"))?;
-        let process = Command::new("/proc/self/exe")
-            .arg0("pybox")
-            .args([PERSONA, &theirs.as_raw_fd().to_string()])
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| MonitorError::System("start the file system's server", error))?;
-        let process = Child::of(&process).map_err(system("hold the file system's server"))?;
+        let (process, socket) = beside(PERSONA)?;
         let server = Self { process, socket };
         message::send(server.socket.as_fd(), recipe.as_bytes(), &[])
             .map_err(system("talk to the file system's server"))?;

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use super::attached::Caller;
 use super::connections::Id;
+use super::emulator::Emulator;
 use super::error::MonitorError;
 use super::exec::{Bond, Confinement, Order, Place};
 use super::life::{Life, Owner};
@@ -119,8 +120,8 @@ impl Life {
         let deadline = timers::after(wish.grace.unwrap_or(self.start.stop.grace));
         now.running.child.signal(signal);
         self.tell_happening("kill", &[("signal", signal.to_string())]);
-        if self.run.paused {
-            // Frozen, it could not obey.
+        if self.run.paused && signal != KILL {
+            // Frozen, it could not obey. To die it need not thaw, and nobody sees it run once more.
             let _ = self.set_frozen(false);
         }
         // Of two who ask, the less patient one decides.
@@ -248,6 +249,7 @@ impl Life {
             facts: &now.facts,
             filter: self.filter.as_ref().map(AsFd::as_fd),
             keyring: &self.start.keyring,
+            emulator: now.emulator.as_ref().map(Emulator::line),
         };
         self.execs.start(owner, order, &place)
     }

@@ -26,10 +26,17 @@ const BUFFERS: usize = 4;
 ///
 /// The process must be alone with `output` and have a umask of 0; see
 /// [`super::worker`] for what else it should have given up.
-pub(crate) fn unpack(job: &Unpack, output: &OwnedFd, input: OwnedFd) -> Result<Unpacked, Failure> {
+///
+/// If `recorded`, owners and devices are noted in a side file of the layer ([`Owners`]).
+///
+/// [`Owners`]: pybox_fuse_overlay::record::Owners
+pub(crate) fn unpack(job: &Unpack, recorded: bool, output: &OwnedFd, input: OwnedFd) -> Result<Unpacked, Failure> {
     let input = Decompressor::new(Box::new(File::from(input)), job.compression, job.limits)?;
     let mut archive = Archive::new(Pipeline::start(input)?);
     let mut layer = Layer::begin(output.as_fd(), job.limits)?;
+    if recorded {
+        layer.record_owners();
+    }
     while let Some(entry) = archive.next_entry()? {
         layer.apply(entry, &mut archive).map_err(|failure| failure.on(output.as_fd()))?;
     }

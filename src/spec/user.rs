@@ -83,8 +83,8 @@ impl ResolvedUser {
     /// those that had to be left out.
     ///
     /// Groups of the image's files are left out where the namespace does not map
-    /// them. With a single mapped id there are none at all: setgroups(2) is denied
-    /// in such a namespace.
+    /// them. With a single mapped id everybody can be had: whoever pretends to be
+    /// somebody pretends to have groups.
     ///
     /// # Errors
     /// If the user, the group or a group of `--group-add` is not mapped.
@@ -100,6 +100,10 @@ impl ResolvedUser {
         let Some(map) = map else {
             return Ok((join(&self.groups, &self.asked_groups), None));
         };
+        if map.is_of_one() {
+            // All ids but one are a matter of records there, and so are groups.
+            return Ok((join(&self.groups, &self.asked_groups), None));
+        }
         let (uids, gids) = (&map.uids, &map.gids);
         let mapped = |what, ranges: &[_], id| {
             let unmapped = || SpecError::Unmapped { what, id, highest: IdMap::highest(ranges) };
@@ -109,9 +113,6 @@ impl ResolvedUser {
         mapped("group id", gids, self.gid)?;
         for gid in &self.asked_groups {
             mapped("group id", gids, *gid)?;
-        }
-        if gids.iter().map(|range| u64::from(range.count)).sum::<u64>() == 1 {
-            return Ok((Vec::new(), None));
         }
         let (known, unknown): (Vec<u32>, Vec<u32>) = self.groups.iter().partition(|gid| IdMap::maps(gids, **gid));
         let warning = (!unknown.is_empty())

@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("snapshot", 2),
     ("logs", 2),
     ("network", 2),
+    ("emulation", 2),
     ("cgroup", 2),
     ("monitor", 3),
     ("engine", 4),

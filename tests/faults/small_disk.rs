@@ -56,7 +56,13 @@ impl SmallDisk {
 
     pub(crate) fn read_only(&self, read_only: bool) {
         let flags = if read_only { MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY } else { MsFlags::MS_REMOUNT };
-        mount(NOTHING, &self.place, NOTHING, flags, NOTHING).expect("remount");
+        let remount = || mount(NOTHING, &self.place, NOTHING, flags, NOTHING);
+        let begun = std::time::Instant::now();
+        // What settles layers after a pull may still have a file open.
+        while remount() == Err(nix::errno::Errno::EBUSY) && begun.elapsed() < std::time::Duration::from_secs(10) {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        remount().expect("remount");
     }
 }
 

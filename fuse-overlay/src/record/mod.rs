@@ -8,6 +8,12 @@
 mod journal;
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 pub use journal::{Journal, NAME as JOURNAL};
 
@@ -15,6 +21,25 @@ use crate::filesystem::{Attributes, device_number, device_parts, kind};
 
 /// The extended attribute that holds the record of a regular file or directory.
 pub const XATTR: &str = "user.pybox.override_stat";
+
+/// The attribute by which a mount tells, and is told, what a file really is where it is [recorded]: the text of
+/// a [`Record`]. Writing takes what the kernel asks for `security.*`, CAP_SYS_ADMIN in the mount's user
+/// namespace, and changes owner and group; type and device number stay. It is in no list of attributes.
+///
+/// [recorded]: crate::Ids::Recorded
+pub const TRUTH: &str = "security.pybox.stat";
+
+/// Written on a directory of such a mount it makes an entry that mknod(2) would be refused: the text of a
+/// [`Record`], a blank, and the name. Where the kernel may remember that there was nothing, making a file of
+/// that name, which is refused with EEXIST, lets it forget.
+pub const ENTRY: &str = "security.pybox.entry";
+
+/// The file in the root of a layer that holds its [`Owners`]. No image can bring it: names that begin so are
+/// left out when layers are unpacked.
+pub const SIDE_FILE: &str = ".wh..wh.pybox-owners";
+
+/// As many bytes as a side file may have.
+const LONGEST: u64 = 256 << 20;
 
 /// What a file really is. As text `uid:gid:mode`, the mode octal and with its
 /// file type; devices add `:c-major-minor` or `:b-major-minor`.
@@ -102,6 +127,22 @@ pub struct Owners {
 }
 
 impl Owners {
+    /// What the side file of the layer `directory` says, if there is one.
+    ///
+    /// # Errors
+    /// What the disk says; `InvalidData` for a file that is none of ours.
+    pub fn beside(directory: impl AsFd) -> io::Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(directory, SIDE_FILE, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut bytes = Vec::new();
+        file.take(LONGEST).read_to_end(&mut bytes)?;
+        Self::parse(&bytes).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
     /// Reads a side file; `None` where anything in it is no record.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
@@ -135,6 +176,11 @@ impl Owners {
     /// Notes what the file at `path` (no leading slash) is.
     pub fn set(&mut self, path: &[u8], record: Record) {
         self.records.insert(path.to_vec(), record);
+    }
+
+    /// Forgets what was noted of the file at `path`: it is another one now.
+    pub fn forget(&mut self, path: &[u8]) {
+        self.records.remove(path);
     }
 
     /// What is noted of the file at `path`.

@@ -41,7 +41,7 @@ use crate::beneath;
 use crate::config::{Config, Durability, Ids};
 use crate::filesystem::{Kernel, ROOT, kind};
 use crate::index::{self, Index, Position};
-use crate::record::Journal;
+use crate::record::{Journal, Owners};
 
 use self::descriptors::Descriptors;
 use self::eagerness::Eagerness;
@@ -147,7 +147,10 @@ fn in_memory(layers: &[OwnedFd]) -> io::Result<Index> {
     use rustix::fs::{MemfdFlags, SealFlags};
     let memory = rustix::fs::memfd_create(c"index", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let file = File::from(memory);
-    let layers: Vec<_> = layers.iter().map(|layer| index::Layer { directory: layer.as_fd(), owners: None }).collect();
+    let owners = layers.iter().map(Owners::beside).collect::<io::Result<Vec<_>>>()?;
+    let layers = layers.iter().zip(&owners);
+    let layers: Vec<_> =
+        layers.map(|(layer, owners)| index::Layer { directory: layer.as_fd(), owners: owners.as_ref() }).collect();
     index::build(&layers, &|uid, gid| (uid, gid), &file)?;
     rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
     Index::open(&file)

@@ -10,8 +10,10 @@ use rustix::io::Errno;
 
 use super::Tree;
 use crate::beneath;
-use crate::filesystem::{SetXattr, kind};
+use crate::config::Ids;
+use crate::filesystem::{Caller, New, SetXattr, kind};
 use crate::index::is_private;
+use crate::record::{ENTRY, Record, TRUTH};
 
 /// The access list that a directory hands on.
 pub(super) const DEFAULT_LIST: &[u8] = b"system.posix_acl_default";
@@ -22,6 +24,9 @@ const LIMIT: usize = 65_536;
 impl Tree {
     /// The value of an attribute.
     pub(super) fn xattr(&mut self, ino: u64, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        if self.tells_truth(name) {
+            return Ok(Record::of(&self.truth(ino)?).text().into_bytes());
+        }
         if is_private(name) {
             return Err(Errno::NODATA);
         }
@@ -59,6 +64,9 @@ impl Tree {
 
     /// Sets an attribute.
     pub(super) fn set_xattr(&mut self, ino: u64, name: &[u8], value: &[u8], how: SetXattr) -> Result<(), Errno> {
+        if self.tells_truth(name) {
+            return self.hear_truth(ino, name, value);
+        }
         if is_private(name) {
             return Err(Errno::OPNOTSUPP);
         }
@@ -85,6 +93,33 @@ impl Tree {
             Err(Errno::BADF) => rustix::fs::removexattr(beneath::magic_path(&*fd), name),
             other => other,
         }
+    }
+
+    /// Whether `name` is about what a node really is, where that is recorded.
+    fn tells_truth(&self, name: &[u8]) -> bool {
+        self.ids == Ids::Recorded && (name == TRUTH.as_bytes() || name == ENTRY.as_bytes())
+    }
+
+    /// Records what the kernel could not be asked to do.
+    fn hear_truth(&mut self, ino: u64, name: &[u8], value: &[u8]) -> Result<(), Errno> {
+        if name == TRUTH.as_bytes() {
+            let record = Record::parse(value).ok_or(Errno::INVAL)?;
+            self.raise(ino)?;
+            let fd = self.handle(ino)?;
+            return self.set_owner(ino, &fd, (Some(record.uid), Some(record.gid)));
+        }
+        let blank = value.iter().position(|byte| *byte == b' ').ok_or(Errno::INVAL)?;
+        let (record, entry) = value.split_at(blank);
+        let record = Record::parse(record).ok_or(Errno::INVAL)?;
+        let entry = entry.get(1..).unwrap_or_default();
+        let new = New { mode: record.mode, rdev: record.rdev, mask: 0, target: b"" };
+        let made = self.make(ino, entry, &new, Caller { uid: record.uid, gid: record.gid })?;
+        // Nobody has looked it up, though making counts as that. The kernel cannot be told of it here, since it
+        // holds the directory until we answer.
+        if self.nodes.forget(made.ino, 1) {
+            self.let_go(made.ino);
+        }
+        Ok(())
     }
 
     fn handle_for_xattr(&mut self, ino: u64, kind: u32) -> Result<std::sync::Arc<OwnedFd>, Errno> {

@@ -21,7 +21,7 @@ use crate::engine::Engine;
 use crate::engine::api::{Copied, CopyFiles, Failure, FailureKind, Place};
 use crate::engine::host;
 use crate::model::container::UserNamespace;
-use crate::model::host::{IdMap, IdRange};
+use crate::model::host::IdMap;
 use crate::snapshot::failure::{Failure as Job, SnapshotError};
 use crate::snapshot::pack::{self, Style};
 use crate::snapshot::worker::view::{FileKind, Owners, Stage, Task};
@@ -144,9 +144,8 @@ impl Engine {
         if uid.is_root() {
             return WorkerProgram::new(self.settings.program.clone(), Ids::Own);
         }
-        let one = |outside| vec![IdRange { inside: 0, outside, count: 1 }];
-        let map = IdMap { uids: one(uid.as_raw()), gids: one(gid.as_raw()) };
-        WorkerProgram::new(self.settings.program.clone(), Ids::Mapped { map, helpers: None })
+        let map = IdMap::of_one(uid.as_raw(), gid.as_raw());
+        WorkerProgram::new(self.settings.program.clone(), Ids::mapped(map))
     }
 }
 

@@ -60,6 +60,7 @@ impl Engine {
         volumes::name_all(&mut request, &config)?;
         let config = without_volumes(config);
         let facts = host::facts(&request)?;
+        self.tell_of_one_id(store, &facts, events);
         let id = new_id()?;
         let bundle = new_bundle(store, &id)?;
         failpoint::reach!("create.bundle_locked");

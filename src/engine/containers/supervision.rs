@@ -7,7 +7,7 @@ use super::create;
 use crate::engine::Engine;
 use crate::engine::api::{Failure, FailureKind};
 use crate::model::flags::{health, signal};
-use crate::model::host::{HostFacts, IdRange};
+use crate::model::host::HostFacts;
 use crate::model::supervision::HealthCheck;
 use crate::monitor::protocol::{Mapping, Start, Stop, Subject};
 use crate::store::Store;
@@ -90,8 +90,7 @@ fn subject(container: &Container) -> Subject {
 }
 
 fn mapping(facts: &HostFacts) -> Result<Mapping, Failure> {
-    let single = |ranges: &[IdRange]| matches!(ranges, [range] if range.count == 1);
-    if !facts.user_namespace || (single(&facts.id_map.uids) && single(&facts.id_map.gids)) {
+    if !facts.user_namespace || facts.id_map.is_of_one() {
         return Ok(Mapping::Direct { deny_setgroups: facts.uid != 0 });
     }
     let helpers =

@@ -18,7 +18,6 @@ use crate::snapshot::worker::{Ids, Worker, WorkerProgram};
 use crate::store::Store;
 use crate::store::bundle::Bundle;
 use crate::store::containers::Container;
-use crate::sys::idmap::Helpers;
 
 /// How long a monitor that has told its end may take to be gone.
 const SHORTLY: Duration = Duration::from_millis(500);
@@ -83,7 +82,7 @@ impl Engine {
 
     /// Workers with the ids of a container.
     pub(super) fn worker_of(&self, map: Option<IdMap>) -> WorkerProgram {
-        let ids = map.map_or(Ids::Own, |map| Ids::Mapped { map, helpers: Helpers::find() });
+        let ids = map.map_or(Ids::Own, Ids::mapped);
         WorkerProgram::new(self.settings.program.clone(), ids)
     }
 }

@@ -38,6 +38,9 @@ pub enum HostError {
         /// The command that installs them.
         install: String,
     },
+    /// Nothing that this process starts can gain rights.
+    #[error("newuidmap cannot map ids here: no_new_privs is set, so it has no more rights than the user")]
+    NoNewPrivileges,
     /// `--userns host` without root.
     #[error("--userns=host needs root: a user's container always has a user namespace of its own")]
     NeedsRoot,
@@ -85,6 +88,14 @@ impl Lacking {
 }
 
 impl HostError {
+    /// Whether the user can still map the one id that is the own.
+    pub fn leaves_one_id(&self) -> bool {
+        match self {
+            Self::NoSubids { .. } | Self::NoAccount(_) | Self::NoHelpers { .. } | Self::NoNewPrivileges => true,
+            Self::BadSubids { .. } | Self::NeedsRoot | Self::Read(..) => false,
+        }
+    }
+
     /// What to do about it; begins with a command where there is one.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -102,6 +113,9 @@ impl HostError {
                 Some(format!("sudoedit {file}   (ranges of one user may not overlap, nor hold ids that are in use)"))
             }
             Self::NoHelpers { install } => Some(install.clone()),
+            Self::NoNewPrivileges => {
+                Some("start pybox from a session that may gain rights (systemd: NoNewPrivileges=no)".to_owned())
+            }
             Self::NeedsRoot => Some("leave --userns out, or map your own id with --userns keep-id".to_owned()),
             Self::Read(..) => None,
         }

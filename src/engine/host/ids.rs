@@ -20,10 +20,11 @@ use crate::sys::idmap::{self, Helpers};
 const SUBUID: &str = "/etc/subuid";
 const SUBGID: &str = "/etc/subgid";
 
-/// The map of a container's user namespace; none if root runs it in our own.
+/// The map of a container's user namespace; none if root runs it in our own. Who may map no
+/// other ids than the own ones gets those, as root ([`one_id`] says why).
 ///
 /// # Errors
-/// If the user has no ranges, or there is no program to map them with.
+/// If there are ranges that cannot be mapped, or the files with them cannot be read.
 pub fn id_map(wanted: &UserNamespace) -> Result<Option<IdMap>, HostError> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     if uid == 0 {
@@ -37,11 +38,31 @@ pub fn id_map(wanted: &UserNamespace) -> Result<Option<IdMap>, HostError> {
         }
         UserNamespace::Host => return Err(HostError::NeedsRoot),
     };
+    let own = match mappable() {
+        Ok(ranges) => ranges,
+        Err(lacking) if lacking.leaves_one_id() => return Ok(Some(IdMap::of_one(uid, gid))),
+        Err(other) => return Err(other),
+    };
+    Ok(Some(IdMap { uids: subid::map(inside_uid, uid, &own.uids), gids: subid::map(inside_gid, gid, &own.gids) }))
+}
+
+/// What keeps the user from mapping more ids than one, where something does.
+pub fn one_id() -> Option<HostError> {
+    if geteuid().is_root() {
+        return None;
+    }
+    mappable().err().filter(HostError::leaves_one_id)
+}
+
+/// The user's ranges, and programs that can map them.
+pub(super) fn mappable() -> Result<Ranges, HostError> {
     if Helpers::find().is_none() {
         return Err(HostError::NoHelpers { install: install_helpers(&super::read_small("/etc/os-release")) });
     }
-    let own = own_ranges()?;
-    Ok(Some(IdMap { uids: subid::map(inside_uid, uid, &own.uids), gids: subid::map(inside_gid, gid, &own.gids) }))
+    if rustix::thread::no_new_privs().unwrap_or(false) {
+        return Err(HostError::NoNewPrivileges);
+    }
+    own_ranges()
 }
 
 /// The map of the namespace we are in, every id being itself: what root's
@@ -67,7 +88,7 @@ pub(super) struct Ranges {
 }
 
 /// Looks up the ranges of the user who runs us.
-pub(super) fn own_ranges() -> Result<Ranges, HostError> {
+fn own_ranges() -> Result<Ranges, HostError> {
     let uid = getuid().as_raw();
     let name = user_name(uid);
     let name = name.as_deref();

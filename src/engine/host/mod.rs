@@ -15,7 +15,7 @@ use std::fs;
 use rustix::process::{Resource, getegid, geteuid, getrlimit};
 
 pub use failure::HostError;
-pub use ids::{home_directory, id_map, user_name};
+pub use ids::{home_directory, id_map, one_id, user_name};
 
 use crate::model::container::{ContainerRequest, NetworkMode};
 use crate::model::host::HostFacts;
@@ -23,7 +23,7 @@ use crate::model::host::HostFacts;
 /// What `spec` has to know of this machine to compose `request`.
 ///
 /// # Errors
-/// If the user has no id ranges, or there is no program to map them with.
+/// If the user's id ranges cannot be mapped.
 pub fn facts(request: &ContainerRequest) -> Result<HostFacts, HostError> {
     let ids = id_map(&request.userns)?;
     let uname = rustix::system::uname();

@@ -4,10 +4,9 @@
 
 use std::path::Path;
 
-use super::{HostError, failure, ids, kernel_version, proc_is_whole, read_small};
+use super::{ids, kernel_version, proc_is_whole, read_small};
 use crate::engine::api::{Driver, DriverState};
 use crate::model::subid::{self, Subids};
-use crate::sys::idmap::Helpers;
 
 /// The oldest kernel that has all we rely on: `mount_setattr` is the youngest call.
 const OLDEST_KERNEL: (u32, u32) = (5, 12);
@@ -109,13 +108,12 @@ fn judge_user_namespaces(switches: &Switches) -> DriverState {
 
 /// The ranges of the user and the programs that map them.
 fn id_ranges() -> DriverState {
-    let refused = |error: &HostError| unfit(error.to_string(), &error.hint().unwrap_or_default());
-    if Helpers::find().is_none() {
-        return refused(&HostError::NoHelpers { install: failure::install_helpers(&read_small("/etc/os-release")) });
-    }
-    let ranges = match ids::own_ranges() {
+    let ranges = match ids::mappable() {
         Ok(ranges) => ranges,
-        Err(error) => return refused(&error),
+        Err(error) => {
+            let instead = if error.leaves_one_id() { "; containers have one id, and owners are recorded" } else { "" };
+            return unfit(format!("{error}{instead}"), &error.hint().unwrap_or_default());
+        }
     };
     let spans = |ranges: &[Subids]| ranges.iter().map(|range| range.as_span()).collect::<Vec<_>>().join(", ");
     let mut detail = format!("uids {}; gids {}", spans(&ranges.uids), spans(&ranges.gids));

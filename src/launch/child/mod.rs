@@ -15,7 +15,7 @@ use super::plan::Plan;
 use super::step::{OwnFile, Setting, Step};
 use super::wire::{self, Report};
 use crate::sys::clone::Fresh;
-use crate::sys::{confine, exec, message, mount};
+use crate::sys::{confine, exec, message, mount, notify};
 
 mod dev;
 mod identity;
@@ -108,6 +108,7 @@ impl Walk<'_> {
             Step::TakeStdio => self.take_stdio()?,
             Step::Limit(limit) => identity::limit(limit)?,
             Step::JoinKeyring(name) => identity::join_keyring(name)?,
+            Step::Listen => self.listen()?,
             Step::LoadFilter => confine::load_filter(&self.plan.filter)?,
             Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true)?,
             Step::Identity(identity) => identity::take(identity)?,
@@ -186,6 +187,12 @@ impl Walk<'_> {
             }
         }
         telling
+    }
+
+    /// From here on, calls about ids wait for an answer; none is made before the execution.
+    fn listen(&self) -> Result<(), Errno> {
+        let listener = notify::load(&self.plan.asks)?;
+        message::send(self.birth.wire, &Report::Listener.encode(), &[listener.as_fd()])
     }
 
     fn report(&self, report: Report) -> u8 {

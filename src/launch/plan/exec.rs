@@ -44,10 +44,10 @@ impl Plan {
         steps.push(Step::FindWorkdir(target(&process.cwd, "process.cwd")?));
         if process.terminal {
             // /dev/console is the first process's.
-            steps.push(terminal(process, None));
+            steps.push(terminal((process, facts.groups), None));
         }
         steps.extend([Step::EnterWorkdir, Step::TakeStdio, Step::AwaitGo]);
         steps.extend(last(process, facts.groups, &extras)?);
-        Self::of(process, steps, extras)
+        Self::of((process, facts.groups), steps, extras)
     }
 }

@@ -58,30 +58,40 @@ fn resource(kind: &str) -> Option<Resource> {
     })
 }
 
-/// Whether supplementary groups can be set in a user namespace.
+/// What ids a user namespace has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Groups {
-    /// They can.
-    Settable,
-    /// The namespace denies setgroups(2) for ever.
-    Denied,
+    /// Those of its map.
+    Mapped,
+    /// Root is the one user, and there are no groups that could be set: the map was written without
+    /// privilege. All else is pretended.
+    Pretended,
 }
 
 impl Groups {
     /// A map of one id was written without privilege, for which setgroups had to be denied.
     pub(super) fn within(gid_map: &[IdMapping]) -> Self {
-        if matches!(gid_map, [IdMapping { size: 1, .. }]) { Self::Denied } else { Self::Settable }
+        if matches!(gid_map, [IdMapping { size: 1, .. }]) { Self::Pretended } else { Self::Mapped }
+    }
+
+    /// The ids that the kernel is given for these.
+    pub(super) fn real(self, uid: u32, gid: u32) -> (u32, u32) {
+        match self {
+            Self::Mapped => (uid, gid),
+            Self::Pretended => (0, 0),
+        }
     }
 }
 
 /// Who the process is, and what it may.
 pub(super) fn identity(process: &Process, groups: Groups) -> Result<Identity, PlanError> {
     let (user, sets) = (&process.user, &process.capabilities);
+    let (uid, gid) = groups.real(user.uid, user.gid);
     Ok(Identity {
-        uid: user.uid,
-        gid: user.gid,
+        uid,
+        gid,
         groups: user.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect(),
-        may_set_groups: groups == Groups::Settable,
+        may_set_groups: groups == Groups::Mapped,
         bounding: capability_set(&sets.bounding)?,
         effective: capability_set(&sets.effective)?,
         permitted: capability_set(&sets.permitted)?,

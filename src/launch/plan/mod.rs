@@ -77,6 +77,8 @@ pub struct Plan {
     pub envp: CStringArray,
     /// The filter that [`Step::LoadFilter`] loads.
     pub filter: Vec<u8>,
+    /// The filter that [`Step::Listen`] loads; empty where ids are what they are.
+    pub asks: Vec<u8>,
     /// The process as the user named it, for messages.
     pub program_name: String,
     /// Whether the program gets a terminal.
@@ -105,17 +107,23 @@ impl Plan {
         steps.extend(sysctls(linux)?);
         steps.extend(mounts::covers(linux)?);
         steps.extend(inside(spec, linux, process)?);
-        steps.extend(last(process, Groups::within(&linux.gid_mappings), &extras)?);
+        let groups = Groups::within(&linux.gid_mappings);
+        steps.extend(last(process, groups, &extras)?);
         if spec.annotations.contains_key(INIT_ANNOTATION) {
             // Before the report: the reaper lets go of the wire, its child keeps it until the execution.
             let at = steps.len().saturating_sub(1);
             steps.insert(at, Step::Reaper);
         }
-        let mut plan = Self::of(process, steps, extras)?;
+        let mut plan = Self::of((process, groups), steps, extras)?;
         plan.namespaces = namespaces.difference(Namespaces::CGROUP);
         plan.uid_map = id_lines(&linux.uid_mappings);
         plan.gid_map = id_lines(&linux.gid_mappings);
         Ok(plan)
+    }
+
+    /// Whether somebody has to answer calls about ids.
+    pub fn pretends(&self) -> bool {
+        !self.asks.is_empty()
     }
 
     /// Whether a server has to show the root file system, or a part of it.
@@ -124,7 +132,7 @@ impl Plan {
     }
 
     /// A plan that walks `steps` and executes `process`, in the namespaces of who walks.
-    fn of(process: &Process, steps: Vec<Step>, extras: Extras) -> Result<Self, PlanError> {
+    fn of((process, groups): (&Process, Groups), steps: Vec<Step>, extras: Extras) -> Result<Self, PlanError> {
         let (args, env) = (process.args.as_slice(), process.env.as_slice());
         let program_name = args.first().filter(|name| !name.is_empty()).ok_or(PlanError::Missing("process.args"))?;
         let array = |strings: &[String], field| {
@@ -142,7 +150,8 @@ impl Plan {
             filter: extras.filter,
             program_name: program_name.clone(),
             terminal: process.terminal,
-            stdio_owner: (process.user.uid, process.user.gid),
+            stdio_owner: groups.real(process.user.uid, process.user.gid),
+            asks: if groups == Groups::Pretended { crate::sys::notify::program() } else { Vec::new() },
         })
     }
 }
@@ -214,7 +223,8 @@ fn inside(spec: &Document, linux: &Linux, process: &Process) -> Result<Vec<Step>
     }
     steps.push(Step::OpenWorkdir(target(&process.cwd, "process.cwd")?));
     if process.terminal {
-        steps.push(terminal(process, Some(target("/dev/console", "process.terminal")?)));
+        let groups = Groups::within(&linux.gid_mappings);
+        steps.push(terminal((process, groups), Some(target("/dev/console", "process.terminal")?)));
     }
     if spec.root.as_ref().is_some_and(|root| root.readonly) {
         steps.push(Step::SealRoot);
@@ -226,9 +236,10 @@ fn inside(spec: &Document, linux: &Linux, process: &Process) -> Result<Vec<Step>
     Ok(steps)
 }
 
-fn terminal(process: &Process, console: Option<Target>) -> Step {
+fn terminal((process, groups): (&Process, Groups), console: Option<Target>) -> Step {
     let size = process.console_size.map(|size| (size.height, size.width));
-    Step::OpenTerminal(Terminal { size, uid: process.user.uid, console })
+    let (uid, _) = groups.real(process.user.uid, process.user.gid);
+    Step::OpenTerminal(Terminal { size, uid, console })
 }
 
 /// Stage 5, the same for the first process and for all that join it. Without
@@ -241,7 +252,12 @@ fn last(process: &Process, groups: Groups, extras: &Extras) -> Result<Vec<Step>,
     }
     let filter = (!extras.filter.is_empty()).then_some(Step::LoadFilter);
     let identity = Step::Identity(identity::identity(process, groups)?);
-    if process.no_new_privileges {
+    if groups == Groups::Pretended {
+        // With one id no file can lend another one's rights, so this takes nothing away; and what makes us who
+        // we are has to happen before it is asked about.
+        steps.extend([identity, Step::NoNewPrivileges, Step::Listen]);
+        steps.extend(filter);
+    } else if process.no_new_privileges {
         steps.extend([identity, Step::NoNewPrivileges]);
         steps.extend(filter);
     } else {

@@ -2,13 +2,14 @@
 
 use std::os::fd::BorrowedFd;
 
+use pybox_fuse_overlay::record::XATTR;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 use super::warnings::Warnings;
 use crate::snapshot::failure::shown;
 use crate::snapshot::tar::entry::{Attribute, EntryPath};
-use crate::snapshot::worker::{OVERRIDE, WarningKind};
+use crate::snapshot::worker::WarningKind;
 
 const CAPABILITY: &[u8] = b"security.capability";
 
@@ -26,10 +27,10 @@ pub(super) fn set(file: BorrowedFd<'_>, path: &EntryPath, attributes: &[Attribut
     }
 }
 
-/// Notes on `file` what it should be, in [`OVERRIDE`].
+/// Notes on `file` what it should be, in [`XATTR`].
 pub(super) fn note(file: BorrowedFd<'_>, path: &EntryPath, what: &str, warnings: &mut Warnings) {
-    if let Err(error) = rustix::fs::fsetxattr(file, OVERRIDE, what.as_bytes(), XattrFlags::empty()) {
-        refused(path, OVERRIDE.as_bytes(), error, warnings);
+    if let Err(error) = rustix::fs::fsetxattr(file, XATTR, what.as_bytes(), XattrFlags::empty()) {
+        refused(path, XATTR.as_bytes(), error, warnings);
     }
 }
 

@@ -6,6 +6,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Timespec, Times
 use rustix::io::Errno;
 
 use super::directories::Directory;
+use super::side_file::record;
 use super::walk::Missing;
 use super::{Layer, Manner, Path, attributes, failed, whiteout};
 use crate::snapshot::failure::Failure;
@@ -27,6 +28,9 @@ enum Owner {
 
 impl Layer<'_> {
     pub(super) fn root_directory(&mut self, entry: Entry) -> Result<(), Failure> {
+        if let Some(noted) = &mut self.noted {
+            noted.note(&entry)?;
+        }
         self.walk.forget();
         self.existing_directory(b".", Vec::new(), entry)
     }
@@ -69,7 +73,7 @@ impl Layer<'_> {
     }
 
     fn remember(&mut self, path: Vec<u8>, entry: Entry, owner: Owner) -> Result<(), Failure> {
-        let note = (owner == Owner::Unmapped).then(|| stat_note(&entry, "dir"));
+        let note = (owner == Owner::Unmapped).then(|| record(&entry).text());
         let directory =
             Directory { mode: granted(&entry, owner), mtime: entry.mtime, attributes: entry.attributes, note };
         self.directories.insert(path, directory)
@@ -93,7 +97,7 @@ impl Layer<'_> {
             rustix::fs::fchmod(&file, mode).map_err(|error| failed("set the mode of", &entry.path, error))?;
         }
         if owner == Owner::Unmapped {
-            attributes::note(file.as_fd(), &entry.path, &stat_note(entry, "file"), &mut self.warnings);
+            attributes::note(file.as_fd(), &entry.path, &record(entry).text(), &mut self.warnings);
         }
         attributes::set(file.as_fd(), &entry.path, &entry.attributes, &mut self.warnings);
         self.date(&file, entry)
@@ -104,8 +108,10 @@ impl Layer<'_> {
     pub(super) fn placeholder(&mut self, name: &[u8], entry: &Entry, what: &str) -> Result<(), Failure> {
         let file = self.create(name, entry, entry.mode)?;
         self.own_file(&file, entry)?;
-        self.warnings.add(WarningKind::DevicePlaceholder, &entry.path, what);
-        attributes::note(file.as_fd(), &entry.path, &stat_note(entry, what), &mut self.warnings);
+        if self.noted.is_none() {
+            self.warnings.add(WarningKind::DevicePlaceholder, &entry.path, what);
+            attributes::note(file.as_fd(), &entry.path, &record(entry).text(), &mut self.warnings);
+        }
         self.date(&file, entry)
     }
 
@@ -214,7 +220,7 @@ impl Layer<'_> {
 
     /// Gives a new file its owner; new files are root's already.
     fn own_file(&mut self, file: &OwnedFd, entry: &Entry) -> Result<Owner, Failure> {
-        if is_root(entry) {
+        if is_root(entry) || self.noted.is_some() {
             return Ok(Owner::Mapped);
         }
         let result = rustix::fs::fchown(file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
@@ -223,6 +229,9 @@ impl Layer<'_> {
 
     /// Gives what stands at `name` its owner, whatever it is.
     fn own_name(&mut self, name: &[u8], entry: &Entry) -> Result<Owner, Failure> {
+        if self.noted.is_some() {
+            return Ok(Owner::Mapped);
+        }
         let (uid, gid) = (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
         let result = rustix::fs::chownat(self.walk.here(), name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
         self.owned(result, entry)
@@ -270,9 +279,4 @@ fn is_root(entry: &Entry) -> bool {
 /// The mode of an entry; without set-id bits where they would mean another id.
 fn granted(entry: &Entry, owner: Owner) -> u32 {
     if owner == Owner::Unmapped { entry.mode & 0o1777 } else { entry.mode }
-}
-
-/// What [`crate::snapshot::worker::OVERRIDE`] says of an entry.
-fn stat_note(entry: &Entry, kind: &str) -> String {
-    format!("{}:{}:{:04o}:{kind}", entry.uid, entry.gid, entry.mode)
 }

@@ -8,6 +8,7 @@
 mod attributes;
 mod directories;
 mod files;
+mod side_file;
 mod walk;
 mod warnings;
 mod whiteout;
@@ -18,6 +19,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use self::directories::Directories;
+use self::side_file::SideFile;
 use self::walk::{Missing, Walk};
 use self::warnings::Warnings;
 use self::whiteout::Meaning;
@@ -58,6 +60,8 @@ pub(crate) struct Layer<'d> {
     targets: Walk<'d>,
     directories: Directories,
     warnings: Warnings,
+    /// Where owners and devices are noted, if the disk cannot hold them.
+    noted: Option<SideFile>,
     limits: Limits,
     entries: u64,
     bytes: u64,
@@ -95,6 +99,7 @@ impl<'d> Layer<'d> {
             targets: Walk::new(root),
             directories: Directories::default(),
             warnings: Warnings::default(),
+            noted: None,
             limits,
             entries: 0,
             bytes: 0,
@@ -102,6 +107,11 @@ impl<'d> Layer<'d> {
         };
         layer.check_space()?;
         Ok(layer)
+    }
+
+    /// From now on no file is given away: whose it is, and which device, goes into the side file of the layer.
+    pub(crate) fn record_owners(&mut self) {
+        self.noted = Some(SideFile::default());
     }
 
     /// Makes what `entry` says; takes its data from `archive`.
@@ -143,7 +153,10 @@ impl<'d> Layer<'d> {
 
     /// Gives the directories their modes and times, and ends.
     pub(crate) fn finish(self) -> Result<Done, Failure> {
-        let Self { root, directories, mut warnings, entries, bytes, .. } = self;
+        let Self { root, directories, mut warnings, noted, entries, bytes, .. } = self;
+        if let Some(noted) = noted {
+            noted.write(root)?;
+        }
         directories.apply(root, &mut warnings)?;
         Ok(Done { entries, bytes, warnings: warnings.into_list() })
     }
@@ -153,6 +166,9 @@ impl<'d> Layer<'d> {
     }
 
     fn make<S: Supply>(&mut self, name: &[u8], entry: Entry, archive: &mut Archive<S>) -> Result<(), Failure> {
+        if let Some(noted) = &mut self.noted {
+            noted.note(&entry)?;
+        }
         match &entry.kind {
             Kind::Directory => self.directory(name, entry),
             Kind::File | Kind::Sparse(_) => self.file(name, &entry, archive),

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use nix::sched::CloneFlags;
 use pybox_fuse_overlay::index::{self, Layer};
+use pybox_fuse_overlay::record::Owners;
 use pybox_fuse_overlay::{Config, Durability, Ids};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -76,10 +77,10 @@ fn job(socket: BorrowedFd<'_>) -> Result<Answer, Failure> {
     let directory = next()?;
     confine::become_root()?;
     match job {
-        Job::Unpack(job) => {
+        Job::Unpack { job, recorded } => {
             let input = next()?;
             confine::confine(directory.as_fd(), job.limits.total)?;
-            unpack::unpack(&job, &directory, input).map(Answer::Unpacked)
+            unpack::unpack(&job, recorded, &directory, input).map(Answer::Unpacked)
         }
         Job::Empty => {
             confine::confine(directory.as_fd(), 0)?;
@@ -114,8 +115,11 @@ fn index(layers: &[PathBuf], fds: Vec<OwnedFd>) -> Result<Answer, Failure> {
     let lower = layers.iter().map(|layer| open(layer)).collect::<Result<Vec<_>, _>>()?;
     let config = Config { lower, index: None, upper: None, ids: Ids::Real, durability: Durability::Synced };
     fuse_overlay::confine(&config).map_err(|sentence| Failure::sys(sentence, Errno::PERM))?;
-    let layer = |directory| Layer { directory, owners: None };
-    let layers: Vec<_> = config.lower.iter().map(OwnedFd::as_fd).map(layer).collect();
+    let owners = config.lower.iter().map(Owners::beside).collect::<std::io::Result<Vec<_>>>();
+    let owners = owners.map_err(|error| Failure::io("read the owners of a layer", &error))?;
+    let layers = config.lower.iter().zip(&owners);
+    let layers: Vec<_> =
+        layers.map(|(layer, owners)| Layer { directory: layer.as_fd(), owners: owners.as_ref() }).collect();
     index::build(&layers, &|uid, gid| (uid, gid), &File::from(output))
         .map_err(|error| Failure::io("index the layers", &error))?;
     Ok(Answer::Done(layers.len() as u64))

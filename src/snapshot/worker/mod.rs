@@ -40,11 +40,6 @@ use crate::model::host::{IdMap, IdRange};
 use crate::sys::idmap::{self, Helpers};
 use protocol::{Answer, Job};
 
-/// The attribute that notes what a file should be where it cannot be it:
-/// `uid:gid:octal mode:kind`, kind being `file`, `dir`, `char-MAJOR-MINOR` or
-/// `block-MAJOR-MINOR`.
-pub const OVERRIDE: &str = "user.pybox.override_stat";
-
 /// First argument of the program that makes it a worker.
 pub const PERSONA: &str = "__worker";
 
@@ -65,6 +60,14 @@ pub enum Ids {
         /// a privileged caller or a map of the caller's own two ids alone.
         helpers: Option<Helpers>,
     },
+}
+
+impl Ids {
+    /// Those of a namespace with `map`, by whatever writes such a map here.
+    pub fn mapped(map: IdMap) -> Self {
+        let helpers = if map.is_of_one() { None } else { Helpers::find() };
+        Self::Mapped { map, helpers }
+    }
 }
 
 /// How to start workers.
@@ -97,7 +100,8 @@ impl WorkerProgram {
     /// # Errors
     /// When the worker cannot be started.
     pub fn unpack(&self, job: &Unpack, output: BorrowedFd<'_>, input: BorrowedFd<'_>) -> Result<Worker, SnapshotError> {
-        self.start(&Job::Unpack(job.clone()), &[output, input])
+        let recorded = matches!(&self.ids, Ids::Mapped { map, .. } if map.is_of_one());
+        self.start(&Job::Unpack { job: job.clone(), recorded }, &[output, input])
     }
 
     /// Removes everything in `directory`, whoever of the map owns it; the

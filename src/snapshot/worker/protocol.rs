@@ -98,7 +98,7 @@ pub struct Warning {
 #[serde(rename_all = "kebab-case")]
 pub enum WarningKind {
     /// Owner or group has no id in the user namespace: owned by 0 instead, the
-    /// true owner noted in [`crate::snapshot::worker::OVERRIDE`] where the file can hold it.
+    /// true owner noted in [`pybox_fuse_overlay::record::XATTR`] where the file can hold it.
     UnmappedOwner,
     /// A device is an empty file, what it should be noted in the same attribute.
     DevicePlaceholder,
@@ -109,7 +109,12 @@ pub enum WarningKind {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Job {
-    Unpack(Unpack),
+    Unpack {
+        /// What and how.
+        job: Unpack,
+        /// Whether owners are noted in the layer's side file instead of given.
+        recorded: bool,
+    },
     /// Removes all that is in the directory, not the directory.
     Empty,
     /// Counts the bytes of all files in the directory.
@@ -122,9 +127,7 @@ pub(super) enum Job {
         place: PathBuf,
     },
     /// Writes the index of these layers, the topmost first, into the file.
-    Index {
-        layers: Vec<PathBuf>,
-    },
+    Index { layers: Vec<PathBuf> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -102,13 +102,15 @@ fn ids_have_to_be_mapped() {
 }
 
 #[test]
-fn a_single_id_has_no_groups() {
-    let id_map = crate::spec::idmap::default_map(1001, 1001, &crate::spec::idmap::SubordinateIds::default());
+fn with_a_single_id_everybody_is_pretended() {
+    let id_map = IdMap::of_one(1001, 1001);
     let host = HostFacts { id_map, ..fixtures::host() };
-    let root = resolve("", AccountFiles { passwd: PASSWD, group: GROUP }, &[]).unwrap();
-    assert_eq!(root.groups_on(&host), Ok((vec![], None)));
-    let web = resolve("web", AccountFiles { passwd: PASSWD, group: GROUP }, &[]).unwrap();
-    assert!(matches!(web.groups_on(&host), Err(SpecError::Unmapped { id: 33, highest: 0, .. })));
+    let files = AccountFiles { passwd: PASSWD, group: GROUP };
+    for (name, group_add) in [("", vec![]), ("web", vec![]), ("123456", vec!["70000".to_owned()])] {
+        let user = resolve(name, files, &group_add).unwrap();
+        let everywhere = HostFacts { user_namespace: false, ..host.clone() };
+        assert_eq!(user.groups_on(&host), user.groups_on(&everywhere), "{name}");
+    }
 }
 
 #[test]

@@ -1,0 +1,171 @@
+//! The thread that asks: its memory, its directories and its files.
+//!
+//! All of it is reached through one descriptor of its directory in /proc, which stays that
+//! thread's and becomes useless when it ends: no other can come to stand for it.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+/// As many bytes as a path has (`PATH_MAX`).
+const LONGEST_PATH: usize = 4096;
+
+/// `AT_FDCWD`, as it stands in an argument.
+const WORKING_DIRECTORY: i32 = libc::AT_FDCWD;
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// A thread of the container.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// Its directory in the host's /proc.
+    place: OwnedFd,
+}
+
+/// What `status` says of a thread, as far as it matters here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Status {
+    /// The thread that all of its process are counted by.
+    pub leader: u32,
+    pub parent: u32,
+    pub umask: u32,
+}
+
+impl Target {
+    /// The thread `pid` of the procfs `proc`.
+    pub(super) fn open(proc: BorrowedFd<'_>, pid: u32) -> Result<Self, Errno> {
+        let place = rustix::fs::openat(proc, pid.to_string(), DIRECTORY, Mode::empty())?;
+        Ok(Self { place })
+    }
+
+    /// Whether it has not been reaped.
+    pub(super) fn lives(&self) -> bool {
+        rustix::fs::accessat(&self.place, "status", rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    pub(super) fn status(&self) -> Result<Status, Errno> {
+        let file = rustix::fs::openat(&self.place, "status", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut bytes = [0_u8; 2048];
+        let length = rustix::io::read(&file, &mut bytes)?;
+        Ok(Status::parse(bytes.get(..length).unwrap_or_default()))
+    }
+
+    /// The bytes at `address`; all of them, or EFAULT.
+    pub(super) fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Errno> {
+        let memory = rustix::fs::openat(&self.place, "mem", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        match rustix::io::pread(&memory, &mut *into, address) {
+            Ok(length) if length == into.len() => Ok(()),
+            Ok(_) | Err(Errno::IO) => Err(Errno::FAULT),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes `bytes` to `address`; what cannot be written there is EFAULT.
+    pub(super) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let memory = rustix::fs::openat(&self.place, "mem", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        match rustix::io::pwrite(&memory, bytes, address) {
+            Ok(length) if length == bytes.len() => Ok(()),
+            Ok(_) | Err(Errno::IO) => Err(Errno::FAULT),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The string at `address`, without its zero byte.
+    pub(super) fn string(&self, address: u64) -> Result<Vec<u8>, Errno> {
+        const PAGE: u64 = 4096;
+        if address == 0 {
+            return Err(Errno::FAULT);
+        }
+        let memory = rustix::fs::openat(&self.place, "mem", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut string = Vec::new();
+        let mut piece = [0_u8; 256];
+        while string.len() < LONGEST_PATH {
+            let at = address.checked_add(string.len() as u64).ok_or(Errno::FAULT)?;
+            // Not over the end of a page: the next one may not be there.
+            let room = usize::try_from(PAGE - at % PAGE).unwrap_or(1).min(piece.len());
+            let into = piece.get_mut(..room).unwrap_or_default();
+            let length = rustix::io::pread(&memory, &mut *into, at).map_err(|_| Errno::FAULT)?;
+            let read = piece.get(..length).filter(|read| !read.is_empty()).ok_or(Errno::FAULT)?;
+            if let Some(end) = read.iter().position(|byte| *byte == 0) {
+                string.extend_from_slice(read.get(..end).unwrap_or_default());
+                return Ok(string);
+            }
+            string.extend_from_slice(read);
+        }
+        Err(Errno::NAMETOOLONG)
+    }
+
+    /// What a descriptor of its stands for.
+    pub(super) fn file(&self, number: i32) -> Result<OwnedFd, Errno> {
+        let name = format!("fd/{number}");
+        match rustix::fs::openat(&self.place, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            Err(Errno::NOENT) => Err(Errno::BADF),
+            other => other,
+        }
+    }
+
+    /// The directory that a relative path begins in.
+    pub(super) fn base(&self, number: i32) -> Result<OwnedFd, Errno> {
+        match number {
+            WORKING_DIRECTORY => rustix::fs::openat(&self.place, "cwd", DIRECTORY, Mode::empty()),
+            number => self.file(number),
+        }
+    }
+
+    /// Makes its root directory ours, so that paths and links mean to us what they mean to it.
+    pub(super) fn share_root(&self) -> Result<(), Errno> {
+        let root = rustix::fs::openat(&self.place, "root", DIRECTORY, Mode::empty())?;
+        rustix::process::fchdir(root.as_fd())?;
+        rustix::process::chroot(c".")
+    }
+}
+
+impl Status {
+    fn parse(text: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(text);
+        let field = |name: &str, radix| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.and_then(|value| u32::from_str_radix(value.trim(), radix).ok()).unwrap_or_default()
+        };
+        Self { leader: field("Tgid", 10), parent: field("PPid", 10), umask: field("Umask", 8) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ourselves() -> Target {
+        let proc = rustix::fs::open("/proc", DIRECTORY, Mode::empty()).expect("/proc");
+        Target::open(proc.as_fd(), std::process::id()).expect("ourselves")
+    }
+
+    #[test]
+    fn status_is_read() {
+        let text = b"Name:\tx\nUmask:\t0022\nTgid:\t17\nPid:\t18\nPPid:\t4\nTracerPid:\t0\n";
+        assert_eq!(Status::parse(text), Status { leader: 17, parent: 4, umask: 0o22 });
+        assert_eq!(Status::parse(b"Umask:\tx\nTgid"), Status::default());
+        assert_eq!(ourselves().status().expect("status").leader, std::process::id());
+    }
+
+    #[test]
+    fn memory_is_read_and_written_or_refused() {
+        let target = ourselves();
+        let long = [b"x".repeat(5000), vec![0]].concat();
+        let word = *b"word\0";
+        let address = |bytes: &[u8]| bytes.as_ptr() as u64;
+        assert_eq!(target.string(address(&word)), Ok(b"word".to_vec()));
+        assert_eq!(target.string(address(&long)), Err(Errno::NAMETOOLONG));
+        assert_eq!(target.string(0), Err(Errno::FAULT));
+        assert_eq!(target.string(8), Err(Errno::FAULT));
+        assert_eq!(target.string(u64::MAX - 3), Err(Errno::FAULT));
+        let place = Box::new([0_u8; 4]);
+        target.write(address(&*place), b"abcd").expect("writable");
+        let mut back = [0; 4];
+        target.read(address(&*place), &mut back).expect("readable");
+        assert_eq!(&back, b"abcd");
+        assert_eq!(target.write(8, b"x"), Err(Errno::FAULT));
+        assert_eq!(target.file(1_000_000).map(drop), Err(Errno::BADF));
+    }
+}
