@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use pybox_fuse_overlay::record::{ENTRY, Record};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::owners::Files;
@@ -106,7 +106,7 @@ fn judge(known: &mut Known, files: &mut Files, call: &Call) -> Result<Outcome, E
         libc::SYS_openat => open((target, person), files, (int(a), b), (int(c), id(d))),
         libc::SYS_mkdirat => make_directory((target, person), files, (int(a), b), id(c)),
         libc::SYS_symlinkat => make_link((target, person), files, a, (int(b), c)),
-        libc::SYS_mknodat => make_device((target, person), files, (int(a), b), (id(c), id(d))),
+        libc::SYS_mknodat => make_node((target, person), files, (int(a), b), (id(c), id(d))),
         #[cfg(target_arch = "x86_64")]
         libc::SYS_stat => stat(target, files, (here, a), 0, b),
         #[cfg(target_arch = "x86_64")]
@@ -127,7 +127,7 @@ fn judge(known: &mut Known, files: &mut Files, call: &Call) -> Result<Outcome, E
         #[cfg(target_arch = "x86_64")]
         libc::SYS_symlink => make_link((target, person), files, a, (here, b)),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_mknod => make_device((target, person), files, (here, a), (id(b), id(c))),
+        libc::SYS_mknod => make_node((target, person), files, (here, a), (id(b), id(c))),
         _ => Ok(Outcome::Answer(Answer::Go)),
     }
 }
@@ -339,17 +339,29 @@ fn make_link(
     Ok(done(Ok(())))
 }
 
-/// Makes a device that is one in its record alone: nobody can open it.
-fn make_device(
+/// Makes a device, which is one in its record alone: nobody can open it; or for somebody else than root, a pipe,
+/// a socket or a file.
+fn make_node(
     (target, person): (&Target, &Person),
     files: &mut Files,
     named: (i32, u64),
     (mode, rdev): (u32, u32),
 ) -> Result<Outcome, Errno> {
+    let device = matches!(mode & libc::S_IFMT, libc::S_IFCHR | libc::S_IFBLK);
+    if makes_as_root(person) && !device {
+        return Ok(Outcome::Answer(Answer::Go));
+    }
+    let mode = mode & libc::S_IFMT | mode & 0o7777 & !target.status()?.umask;
+    if !device {
+        let place = locate(target, named, 0)?;
+        let (kind, mode) = (FileType::from_raw_mode(mode), Mode::from_raw_mode(mode));
+        rustix::fs::mknodat(&place.base, place.path.as_c_str(), kind, mode, 0)?;
+        hand_on(person, files, place.point(false)?.as_fd())?;
+        return Ok(done(Ok(())));
+    }
     if person.user.files != 0 {
         return Ok(done(Err(Errno::PERM)));
     }
-    let mode = mode & libc::S_IFMT | mode & 0o7777 & !target.status()?.umask;
     let (directory, name) = locate(target, named, 0)?.split()?;
     let record = Record { uid: person.user.files, gid: person.group.files, mode, rdev };
     let text = [record.text().as_bytes(), b" ", name.as_bytes()].concat();
@@ -360,6 +372,5 @@ fn make_device(
     }
     // Refused, but so the kernel forgets that there was nothing.
     let _ = rustix::fs::mknodat(&directory, name.as_c_str(), FileType::RegularFile, Mode::empty(), 0);
-    let _ = rustix::fs::statat(&directory, name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW);
     Ok(done(Ok(())))
 }

@@ -20,6 +20,7 @@ pub mod recipe;
 pub mod remove;
 pub(crate) mod tar;
 mod trial;
+mod truth;
 mod unpack;
 pub(crate) mod view;
 pub mod worker;

@@ -19,6 +19,7 @@ use super::kernel_overlay::OPAQUE;
 use super::layered::is_whiteout;
 use super::tar::entry::Attribute;
 use super::tar::writer::{Meta, Writer, Written};
+use super::truth::Truth;
 use crate::model::host::{IdMap, IdRange};
 use crate::sys::path::lstat_at;
 
@@ -67,10 +68,22 @@ pub struct Style<'s> {
 /// # Errors
 /// As [`pack`].
 pub fn pack_below(root: OwnedFd, start: &[u8], style: Style<'_>, output: impl Write) -> Result<Packed, SnapshotError> {
+    pack_truly(root, start, style, &Truth::Disk, output)
+}
+
+/// The same, with owners as `truth` tells them.
+pub(super) fn pack_truly(
+    root: OwnedFd,
+    start: &[u8],
+    style: Style<'_>,
+    truth: &Truth,
+    output: impl Write,
+) -> Result<Packed, SnapshotError> {
     let device = rustix::fs::fstat(&root).map_err(|error| failed(b"", error))?.st_dev;
     let writer = Writer::new(output);
     let start = start.to_vec();
-    let mut packer = Packer { root, device, start, style, writer, linked: HashMap::new(), done: Packed::default() };
+    let (linked, done) = (HashMap::new(), Packed::default());
+    let mut packer = Packer { root, device, start, style, truth, writer, linked, done };
     let start = packer.start.clone();
     // Paths still to be read, the next one last.
     let mut pending = Vec::new();
@@ -97,6 +110,7 @@ struct Packer<'p, W> {
     device: u64,
     start: Vec<u8>,
     style: Style<'p>,
+    truth: &'p Truth,
     writer: Writer<W>,
     /// Files with several names: inode to the first name.
     linked: HashMap<u64, Vec<u8>>,
@@ -143,7 +157,9 @@ impl<W: Write> Packer<'_, W> {
             None => (&b""[..], path),
         };
         let parent = self.open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
-        let stat = lstat_at(parent.as_fd(), std::ffi::OsStr::from_bytes(name)).map_err(|error| failed(path, error))?;
+        let stat = lstat_at(parent.as_fd(), std::ffi::OsStr::from_bytes(name))
+            .and_then(|stat| self.truth.correct_entry(parent.as_fd(), name, stat))
+            .map_err(|error| failed(path, error))?;
         let numbers = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
@@ -171,7 +187,8 @@ impl<W: Write> Packer<'_, W> {
 
     fn directory(&mut self, path: &[u8]) -> Result<(), SnapshotError> {
         let directory = self.open(path, DIRECTORY)?;
-        let stat = rustix::fs::fstat(&directory).map_err(|error| failed(path, error))?;
+        let stat = rustix::fs::fstat(&directory).and_then(|stat| self.truth.correct(&directory, stat));
+        let stat = stat.map_err(|error| failed(path, error))?;
         self.write(path, &stat, Written::Directory, &attributes(&directory))?;
         if self.style.layer && !path.is_empty() && is_opaque(&directory) {
             return self.mark(&[path, b"/x"].concat(), b".wh..wh..opq");
@@ -206,7 +223,8 @@ impl<W: Write> Packer<'_, W> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = self.open(path, flags)?;
         // Of what was opened, whatever the name meant a moment ago.
-        let stat = rustix::fs::fstat(&file).map_err(|error| failed(path, error))?;
+        let stat = rustix::fs::fstat(&file).and_then(|stat| self.truth.correct(&file, stat));
+        let stat = stat.map_err(|error| failed(path, error))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(failed(path, Errno::INVAL));
         }
@@ -275,7 +293,7 @@ fn attributes(file: &OwnedFd) -> Vec<Attribute> {
     let mut names = vec![0_u8; MAX_ATTRIBUTES];
     let Ok(length) = rustix::fs::flistxattr(file, &mut names[..]) else { return Vec::new() };
     let names = names.get(..length).unwrap_or_default().split(|byte| *byte == 0);
-    let marks = |name: &[u8]| name.starts_with(b"user.overlay.");
+    let marks = |name: &[u8]| name.starts_with(b"user.overlay.") || name.starts_with(b"user.pybox.");
     let kept = names.filter(|name| name.starts_with(b"user.") && !marks(name) || *name == b"security.capability");
     let read = |name: &[u8]| {
         let mut value = vec![0_u8; MAX_ATTRIBUTES];
@@ -308,7 +326,8 @@ pub(crate) fn walk_changes(
     let root = rustix::io::fcntl_dupfd_cloexec(root, 3)?;
     let writer = Writer::new(std::io::sink());
     let (start, style) = (Vec::new(), Style::default());
-    let packer = Packer { root, device: 0, start, style, writer, linked: HashMap::new(), done: Packed::default() };
+    let (linked, done, truth) = (HashMap::new(), Packed::default(), &Truth::Disk);
+    let packer = Packer { root, device: 0, start, style, truth, writer, linked, done };
     let mut pending = packer.names(b"").map_err(std::io::Error::other)?;
     while let Some(path) = pending.pop() {
         let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {

@@ -14,6 +14,7 @@ use super::decompress::Decompressor;
 use super::failure::Failure;
 use super::pack::{self, Style};
 use super::tar::reader::Archive;
+use super::truth::Truth;
 use super::unpack::Pipeline;
 use super::worker::view::{Change, FileKind, Looked, Owners, Task};
 use super::worker::{Compression, Limits};
@@ -32,8 +33,8 @@ pub(crate) enum Outcome {
     Looked(Looked),
 }
 
-/// Does `task` below `root`; `stream`s are what it reads and writes, in this order.
-pub(crate) fn perform(root: &OwnedFd, task: &Task, streams: Vec<OwnedFd>) -> Result<Outcome, Failure> {
+/// Does `task` below `root`, whose files belong to those whom `truth` names; `stream`s are what it reads and writes, in this order.
+pub(crate) fn perform(root: &OwnedFd, task: &Task, truth: &Truth, streams: Vec<OwnedFd>) -> Result<Outcome, Failure> {
     let mut streams = streams.into_iter();
     let mut next = || streams.next().ok_or_else(|| Failure::sys("receive a job's descriptors", Errno::BADF));
     let copy = rustix::io::fcntl_dupfd_cloexec(root, 3).map_err(|error| Failure::sys("open the root", error))?;
@@ -42,12 +43,12 @@ pub(crate) fn perform(root: &OwnedFd, task: &Task, streams: Vec<OwnedFd>) -> Res
         Task::Look { path } => look(&tree, path).map(Outcome::Looked),
         Task::Archive { path, name, follow, cross } => {
             let style = Style { name: name.as_bytes(), cross: *cross, ..Style::default() };
-            archive(&tree, (path, *follow), style, next()?)
+            archive(&tree, (path, *follow), style, (truth, next()?))
         }
         Task::Extract { path, owners, root } => extract(&tree, path, (*owners, *root), next()?),
-        Task::Layer => {
+        Task::Layer { .. } => {
             let style = Style { layer: true, ..Style::default() };
-            archive(&tree, (Path::new("/"), false), style, next()?)
+            archive(&tree, (Path::new("/"), false), style, (truth, next()?))
         }
         Task::Changes => changes(root.as_fd(), next()?),
         Task::Present => {
@@ -118,7 +119,7 @@ fn archive(
     root: &RootFd,
     (path, follow): (&Path, bool),
     style: Style<'_>,
-    output: OwnedFd,
+    (truth, output): (&Truth, OwnedFd),
 ) -> Result<Outcome, Failure> {
     let path = if follow { resolve(root, path).map_err(failed("look at", path))? } else { clean(path) };
     let output = BufWriter::with_capacity(256 << 10, File::from(output));
@@ -131,7 +132,7 @@ fn archive(
         }
         Err(error) => return Err(failed("open", &path)(error)),
     };
-    let packed = pack::pack_below(directory, &start, style, output);
+    let packed = pack::pack_truly(directory, &start, style, truth, output);
     packed.map(|packed| Outcome::Done(packed.entries)).map_err(|error| match error {
         super::failure::SnapshotError::Io { operation, source } => Failure::io(operation, &source),
         other => Failure::corrupt(other.to_string()),

@@ -81,6 +81,11 @@ fn check_ids(process: &Process, linux: &Linux) -> Result<(), SpecError> {
             .iter()
             .any(|line| id.checked_sub(line.container_id()).is_some_and(|offset| offset < line.size()))
     };
+    let one = |mappings: Option<&[LinuxIdMapping]>| matches!(mappings, Some([line]) if line.size() == 1);
+    if one(uids) && one(gids) && maps(uids, 0) && maps(gids, 0) {
+        // Root is real, all others are pretended.
+        return Ok(());
+    }
     let groups = user.additional_gids().iter().flatten().chain([&0]);
     if !maps(uids, user.uid()) || !maps(gids, user.gid()) || !maps(uids, 0) || !groups.copied().all(|id| maps(gids, id))
     {

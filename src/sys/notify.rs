@@ -39,13 +39,14 @@ const NOTHING: u32 = 0x0005_0000;
 
 /// Calls that are asked about whatever their arguments are.
 #[cfg(target_arch = "x86_64")]
-const OLD: [libc::c_long; 9] = [
+const OLD: [libc::c_long; 10] = [
     libc::SYS_stat,
     libc::SYS_lstat,
     libc::SYS_chown,
     libc::SYS_lchown,
     libc::SYS_creat,
     libc::SYS_mkdir,
+    libc::SYS_mknod,
     libc::SYS_symlink,
     libc::SYS_setfsuid,
     libc::SYS_setfsgid,
@@ -53,13 +54,14 @@ const OLD: [libc::c_long; 9] = [
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: [libc::c_long; 2] = [libc::SYS_setfsuid, libc::SYS_setfsgid];
 
-const ASKED: [libc::c_long; 21] = [
+const ASKED: [libc::c_long; 22] = [
     libc::SYS_newfstatat,
     libc::SYS_fstat,
     libc::SYS_statx,
     libc::SYS_fchown,
     libc::SYS_fchownat,
     libc::SYS_mkdirat,
+    libc::SYS_mknodat,
     libc::SYS_symlinkat,
     libc::SYS_getuid,
     libc::SYS_geteuid,
@@ -86,12 +88,7 @@ struct Case {
     action: u32,
 }
 
-const KIND: u32 = libc::S_IFMT;
 const CREATE: u32 = libc::O_CREAT.unsigned_abs();
-
-const fn device(call: libc::c_long, argument: u32, value: u32) -> Case {
-    Case { call, argument, mask: KIND, value, action: ASK }
-}
 
 const fn creation(call: libc::c_long, argument: u32) -> Case {
     Case { call, argument, mask: CREATE, value: CREATE, action: ASK }
@@ -100,13 +97,7 @@ const fn creation(call: libc::c_long, argument: u32) -> Case {
 const CASES: &[Case] = &[
     #[cfg(target_arch = "x86_64")]
     creation(libc::SYS_open, 1),
-    #[cfg(target_arch = "x86_64")]
-    device(libc::SYS_mknod, 1, libc::S_IFCHR),
-    #[cfg(target_arch = "x86_64")]
-    device(libc::SYS_mknod, 1, libc::S_IFBLK),
     creation(libc::SYS_openat, 2),
-    device(libc::SYS_mknodat, 2, libc::S_IFCHR),
-    device(libc::SYS_mknodat, 2, libc::S_IFBLK),
     // Capabilities that are given up would be missed by whoever pretends to be root later.
     Case { call: libc::SYS_capset, argument: 0, mask: 0, value: 0, action: NOTHING },
     // It is set, which takes nothing from those who have one id; but sudo would not start.
@@ -328,7 +319,7 @@ mod tests {
                 (libc::SYS_openat, [u64::MAX, no_path, libc::O_CREAT as u64, 0, 0, 0]),
                 (libc::SYS_openat, [u64::MAX, no_path, libc::O_RDONLY as u64, 0, 0, 0]),
                 (libc::SYS_mknodat, [u64::MAX, no_path, u64::from(libc::S_IFCHR | 0o666), 259, 0, 0]),
-                (libc::SYS_mknodat, [u64::MAX, no_path, u64::from(libc::S_IFIFO | 0o666), 0, 0, 0]),
+                (libc::SYS_unlinkat, [u64::MAX, no_path, 0, 0, 0, 0]),
                 (libc::SYS_fchownat, [u64::MAX, no_path, 1, 1, 0, 0]),
                 (libc::SYS_getppid, [0; 6]),
             ],

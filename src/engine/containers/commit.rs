@@ -49,9 +49,11 @@ impl Engine {
         let bundle = store.open_bundle(&container.id)?;
         let made = Made::read(container, &bundle)?;
         let (_, layered) = view::layered(container, &made)?;
-        let (upper, (reader, writer)) = (open_upper(&layered.upper)?, pipe()?);
-        let worker = self.worker_of(made.map());
-        let worker = worker.view(Stage::Directory, Task::Layer, &[upper.as_fd(), writer.as_fd()])?;
+        let (upper, work, (reader, writer)) = (open_upper(&layered.upper)?, open_upper(&layered.work)?, pipe()?);
+        let recorded = layered.layers.recorded;
+        let work = recorded.then(|| work.as_fd());
+        let fds: Vec<_> = [upper.as_fd()].into_iter().chain(work).chain([writer.as_fd()]).collect();
+        let worker = self.worker_of(made.map()).view(Stage::Directory, Task::Layer { recorded }, &fds)?;
         drop(writer);
         let mut reader = std::fs::File::from(reader);
         let mut buffer = vec![0; CHUNK];

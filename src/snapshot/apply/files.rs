@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use pybox_fuse_overlay::record::{Record, TRUTH};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 
@@ -15,6 +16,7 @@ use crate::snapshot::tar::entry::{Entry, EntryPath, Kind, Time};
 use crate::snapshot::tar::reader::Archive;
 use crate::snapshot::tar::sparse::SparseMap;
 use crate::snapshot::tar::stream::Supply;
+use crate::snapshot::truth;
 use crate::snapshot::worker::WarningKind;
 use crate::sys::path::lstat_at;
 
@@ -224,7 +226,11 @@ impl Layer<'_> {
             return Ok(Owner::Mapped);
         }
         let result = rustix::fs::fchown(file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
-        self.owned(result, entry)
+        let given = || {
+            let record = Record { mode: 0, ..record(entry) };
+            rustix::fs::fsetxattr(file, TRUTH, record.text().as_bytes(), rustix::fs::XattrFlags::empty())
+        };
+        self.owned(result, given, entry)
     }
 
     /// Gives what stands at `name` its owner, whatever it is.
@@ -234,13 +240,21 @@ impl Layer<'_> {
         }
         let (uid, gid) = (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
         let result = rustix::fs::chownat(self.walk.here(), name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
-        self.owned(result, entry)
+        let here = rustix::io::fcntl_dupfd_cloexec(self.walk.here(), 3);
+        self.owned(result, || truth::give(here?.as_fd(), name, (entry.uid, entry.gid)), entry)
     }
 
-    fn owned(&mut self, result: Result<(), Errno>, entry: &Entry) -> Result<Owner, Failure> {
+    /// What came of giving a file away; `given` asks the server of its file system, which may record the owner.
+    fn owned(
+        &mut self,
+        result: Result<(), Errno>,
+        given: impl FnOnce() -> Result<(), Errno>,
+        entry: &Entry,
+    ) -> Result<Owner, Failure> {
         match result {
             Ok(()) => Ok(Owner::Mapped),
             // The kernel's word for an id that the namespace does not map.
+            Err(Errno::INVAL) if self.manner != Manner::Layer && given().is_ok() => Ok(Owner::Mapped),
             Err(Errno::INVAL) => {
                 let owner = format!("{}:{}", entry.uid, entry.gid);
                 self.warnings.add(WarningKind::UnmappedOwner, &entry.path, &owner);

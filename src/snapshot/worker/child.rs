@@ -14,9 +14,10 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::protocol::{self, Answer, Job};
-use super::view::{Stage, View};
+use super::view::{Stage, Task, View};
 use super::{JOINED, MAPPED, UNMAPPED, confine, stage};
 use crate::snapshot::failure::Failure;
+use crate::snapshot::truth::Truth;
 use crate::snapshot::view::{self, Outcome};
 use crate::snapshot::{fuse_overlay, measure, remove, trial, unpack};
 use crate::sys::worker_limits::close_from;
@@ -136,9 +137,18 @@ fn view(View { stage, task }: &View, fds: Vec<OwnedFd>) -> Result<Answer, Failur
         let first = if matches!(stage, Stage::Directory) { fds.next() } else { None };
         stage::enter(stage, first)?
     };
+    // While the work directory can still be read; nothing of the container's is looked at.
+    let truth = match task {
+        Task::Layer { recorded: true } => {
+            let work = fds.next().ok_or_else(|| Failure::sys("receive a job's descriptors", Errno::BADF))?;
+            Truth::of_upper(&work).map_err(|error| Failure::sys("read the owners of the container's files", error))?
+        }
+        Task::Layer { recorded: false } => Truth::Disk,
+        _ => Truth::of_mount(&root),
+    };
     // A disk that is full says so itself; what is written may be an archive of any size.
-    confine::confine(root.as_fd(), u64::MAX)?;
-    Ok(match view::perform(&root, task, fds.collect())? {
+    confine::confine_for(root.as_fd(), u64::MAX, &truth)?;
+    Ok(match view::perform(&root, task, &truth, fds.collect())? {
         Outcome::Done(entries) => Answer::Done(entries),
         Outcome::Looked(looked) => Answer::Looked(looked),
     })

@@ -12,6 +12,7 @@ use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::snapshot::failure::Failure;
+use crate::snapshot::truth::Truth;
 
 /// Address space of a worker: the widest zstd window that is accepted (128 MiB),
 /// buffers, two stacks, glibc's arenas and the names of the directories of a layer.
@@ -28,7 +29,7 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
 /// Every system call of a worker at work: file calls relative to a descriptor,
 /// memory, one thread. No path, no process, no socket, no namespace can be made.
 /// `clone3` is absent on purpose: glibc falls back to `clone`, whose flags can be looked at.
-const CALLS: [&str; 61] = [
+const CALLS: [&str; 64] = [
     "read",
     "write",
     "readv",
@@ -58,6 +59,9 @@ const CALLS: [&str; 61] = [
     "fsetxattr",
     "fgetxattr",
     "flistxattr",
+    "fchdir",
+    "lgetxattr",
+    "lsetxattr",
     "getdents64",
     "fcntl",
     "fstatvfs",
@@ -113,6 +117,14 @@ pub(super) fn become_root() -> Result<(), Failure> {
 /// Must be the last step before the job; it must not be undone by anything the
 /// filter still lets through.
 pub(super) fn confine(directory: BorrowedFd<'_>, largest_file: u64) -> Result<(), Failure> {
+    confine_for(directory, largest_file, &Truth::Disk)
+}
+
+/// The same for work in a tree whose owners are told by `truth`: the server of a mount hears of new ones from who
+/// could mount there too, which the list of system calls keeps us from.
+pub(super) fn confine_for(directory: BorrowedFd<'_>, largest_file: u64, truth: &Truth) -> Result<(), Failure> {
+    let more = if matches!(truth, Truth::Mount) { CapabilitySet::SYS_ADMIN } else { CapabilitySet::empty() };
+    let held = CAPABILITIES | more;
     let failed = |error| Failure::sys("confine the worker", error);
     rustix::process::umask(rustix::fs::Mode::empty());
     rustix::process::fchdir(directory).map_err(failed)?;
@@ -122,7 +134,7 @@ pub(super) fn confine(directory: BorrowedFd<'_>, largest_file: u64) -> Result<()
     limit(Resource::Fsize, largest_file).map_err(failed)?;
     limit(Resource::As, ADDRESS_SPACE).map_err(failed)?;
     rustix::thread::set_no_new_privs(true).map_err(failed)?;
-    let sets = CapabilitySets { effective: CAPABILITIES, permitted: CAPABILITIES, inheritable: CapabilitySet::empty() };
+    let sets = CapabilitySets { effective: held, permitted: held, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).map_err(failed)?;
     landlock(directory).map_err(|error| Failure::sys(format!("confine the worker ({error})"), Errno::PERM))?;
     seccomp().map_err(|error| Failure::sys(format!("confine the worker ({error})"), Errno::PERM))

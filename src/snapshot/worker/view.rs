@@ -84,7 +84,10 @@ pub enum Task {
         root: bool,
     },
     /// Write an archive of the layer that the root is the upper directory of.
-    Layer,
+    Layer {
+        /// Whether owners are recorded; then the work directory comes before the archive.
+        recorded: bool,
+    },
     /// Tell what the root, an upper directory, changes: see [`Change`].
     Changes,
     /// Tell of each of the paths that are read, each ended by a zero byte, whether it is there: `1` or `0`.
