@@ -1,5 +1,5 @@
 #!/bin/sh
-# test-user.sh : makes the unprivileged user `pyboxtest` with its id ranges (root; may be run again).
+# test-user.sh : makes the unprivileged users `pyboxtest`, with id ranges, and `pyboxplain`, without (root; may be run again).
 # Without root the caller is the user who runs containers, and only the ranges are checked.
 set -eu
 user=pyboxtest
@@ -23,6 +23,12 @@ for kind in uid gid; do
   # The first id after every range that somebody has.
   first=$(awk -F: 'BEGIN { next_free = 100000 } $2 + $3 > next_free { next_free = $2 + $3 } END { print next_free }' "$file")
   usermod "--add-sub${kind}s" "$first-$((first + 65535))" "$user"
+done
+
+# A user without ranges, for what pybox does there.
+id pyboxplain >/dev/null 2>&1 || useradd --create-home --shell /bin/sh pyboxplain
+for kind in uid gid; do
+  sed -i '/^pyboxplain:/d' "/etc/sub$kind"
 done
 
 # Devices that a desktop or server opens to everybody, and a container-like machine may not.

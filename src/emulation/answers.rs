@@ -154,7 +154,9 @@ fn identity(Known { target, person }: &mut Known, call: &Call) -> Result<Option<
         libc::SYS_getgroups => tell_groups(target, person, int(a), b)?,
         libc::SYS_setgroups => {
             // More than the kernel takes are refused before they are read.
-            let count = usize::try_from(a).ok().filter(|count| *count <= 65_536).ok_or(Errno::INVAL)?;
+            let Some(count) = usize::try_from(id(a)).ok().filter(|count| *count <= 65_536) else {
+                return Ok(Some(done(Err(Errno::INVAL))));
+            };
             let mut bytes = vec![0; count * size_of::<u32>()];
             target.read(b, &mut bytes)?;
             let groups = bytes.as_chunks().0.iter().map(|group| u32::from_ne_bytes(*group)).collect();

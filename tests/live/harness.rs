@@ -35,11 +35,15 @@ pub(crate) struct Live {
 impl Live {
     /// Makes the world, or says why it cannot and skips the test.
     pub(crate) fn new() -> Option<Self> {
-        Self::make().map_err(|why| skip(&why)).ok()
+        User::find().and_then(Self::make).map_err(|why| skip(&why)).ok()
     }
 
-    fn make() -> Result<Self> {
-        let user = User::find()?;
+    /// The world of a user who has no range of ids.
+    pub(crate) fn plain() -> Option<Self> {
+        User::plain().and_then(Self::make).map_err(|why| skip(&why)).ok()
+    }
+
+    fn make(user: User) -> Result<Self> {
         let registry = registry::address()?;
         let base = reachable()?;
         let dir = tempfile::Builder::new().prefix("t.").tempdir_in(&base).map_err(at(&base))?.keep();

@@ -27,6 +27,7 @@ mod logs;
 mod mounts;
 mod network;
 mod odd_places;
+mod one_id;
 mod oracle;
 mod pull;
 mod races;
