@@ -282,7 +282,7 @@ fn serve(arguments: &Arguments) -> Outcome<()> {
     nix::sched::setns(&namespace, CloneFlags::CLONE_NEWUSER)?;
     drop(namespace);
     become_root()?;
-    let ids = if arguments.recorded { Ids::Recorded } else { Ids::Real };
+    let ids = if arguments.recorded { Ids::Hidden } else { Ids::Real };
     let durability = if arguments.volatile { Durability::Volatile } else { Durability::Synced };
     let config = Config { lower, index, upper, ids, durability };
     if !arguments.unconfined {

@@ -38,8 +38,18 @@ pub enum Ids {
     #[default]
     Real,
     /// One user owns every file on disk. Owner, mode and device of each are
-    /// recorded beside it ([`crate::record`]); the mount shows 0:0.
+    /// recorded beside it ([`crate::record`]), and shown.
     Recorded,
+    /// The same, for a user namespace in which nobody but 0:0 can be shown.
+    Hidden,
+}
+
+impl Ids {
+    /// Whether owners are recorded beside the files.
+    #[must_use]
+    pub fn are_recorded(self) -> bool {
+        matches!(self, Self::Recorded | Self::Hidden)
+    }
 }
 
 /// Whether what is copied up reaches the disk before it gets its name.

@@ -146,12 +146,17 @@ impl Engine {
             (StorageDriver::Fuse, "our own, where the kernel's overlay cannot be had"),
         ] {
             let state = match found.against(driver) {
+                None if driver == StorageDriver::Fuse && found.owners.is_some() => {
+                    let why = found.owners.as_deref().unwrap_or_default();
+                    probe::ready(format!("our own; owners of files are recorded here: {why}"))
+                }
                 None => probe::ready(serves),
                 Some(why) => probe::unfit(why, storage::remedy(why)),
             };
             info.drivers.push(probe::driver(&format!("storage {driver}"), state));
         }
-        let chosen = found.choose(self.settings.storage_driver, Needs::default());
+        let needs = Needs { recorded: found.owners.is_some(), ..Needs::default() };
+        let chosen = found.choose(self.settings.storage_driver, needs);
         info.driver = chosen.map_or_else(|_| "none".to_owned(), |driver| driver.to_string());
     }
 

@@ -17,7 +17,8 @@ use crate::model::host::HostFacts;
 use crate::model::storage::StorageDriver;
 use crate::snapshot::driver::{Found, Needs, Unfit};
 use crate::snapshot::kernel_overlay;
-use crate::snapshot::layers::Layers;
+use crate::snapshot::layers::{Layers, Owners};
+use crate::snapshot::worker::WorkerProgram;
 use crate::store::Store;
 
 /// What was found, and where: another kernel or another disk is looked at anew.
@@ -29,7 +30,7 @@ struct Finding {
 }
 
 /// Raised whenever what is looked at changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 impl Engine {
     /// The driver for a container, and the layers as that driver needs them: the init layer on top of
@@ -45,6 +46,12 @@ impl Engine {
     ) -> Result<(StorageDriver, Layers), Failure> {
         // Layers that say in a side file whose their files are, and layers whose files belong to ranges of ids.
         let noted = image.iter().filter(|layer| layer.join(SIDE_FILE).exists()).count();
+        let known = self.known(store)?;
+        let owners = match (facts.pretends(), &known.owners) {
+            (true, _) => Owners::Hidden,
+            (false, Some(_)) => Owners::Recorded,
+            (false, None) => Owners::Real,
+        };
         if facts.pretends() && noted < image.len() {
             return Err(Failure::say(
                 FailureKind::Host,
@@ -54,11 +61,11 @@ impl Engine {
         }
         let lower = stack(store, image)?;
         // What was unpacked with one id shows its owners through the index alone.
-        let shifted = is_shifted(request, facts)? || (noted > 0 && !facts.pretends());
-        let needs = Needs { shifted, recorded: facts.pretends() };
-        let driver = self.driver(store, needs)?;
+        let shifted = is_shifted(request, facts)? || (noted > 0 && !owners.are_recorded());
+        let needs = Needs { shifted, recorded: owners.are_recorded() };
+        let driver = self.driver(store, &known, needs)?;
         let index = (driver != StorageDriver::Overlay).then(|| self.index_of(store, &lower)).transpose()?;
-        Ok((driver, Layers { lower, index, recorded: needs.recorded }))
+        Ok((driver, Layers { lower, index, owners }))
     }
 
     /// Says, once in the life of a store, that its containers have one id, and how to get more.
@@ -84,9 +91,11 @@ impl Engine {
         events: &mut dyn FnMut(Event),
     ) {
         // Why there is no driver is the first container's to say.
-        let recorded = host::id_map(&UserNamespace::Default).is_ok_and(|map| map.is_some_and(|map| map.is_of_one()));
+        let Ok(known) = self.known(store) else { return };
+        let one = host::id_map(&UserNamespace::Default).is_ok_and(|map| map.is_some_and(|map| map.is_of_one()));
+        let recorded = one || known.owners.is_some();
         let needs = Needs { recorded, ..Needs::default() };
-        if self.driver(store, needs).map_or(true, |driver| driver == StorageDriver::Overlay) {
+        if self.driver(store, &known, needs).map_or(true, |driver| driver == StorageDriver::Overlay) {
             return;
         }
         for id in images {
@@ -101,10 +110,23 @@ impl Engine {
         self.index_of(store, &stack(store, store.layer_dirs(&image)?)?).map(drop)
     }
 
-    fn driver(&self, store: &Store, needs: Needs) -> Result<StorageDriver, Failure> {
+    /// Workers that unpack layers in this store.
+    ///
+    /// # Errors
+    /// If nothing can be tried, or no worker be started.
+    pub(super) fn unpacker(&self, store: &Store) -> Result<WorkerProgram, Failure> {
+        let worker = self.worker()?;
+        Ok(if self.known(store)?.owners.is_none() { worker } else { worker.recording() })
+    }
+
+    /// What works here: as it was noted, or found now.
+    fn known(&self, store: &Store) -> Result<Found, Failure> {
+        remembered(store).map_or_else(|| self.storage_found(store), Ok)
+    }
+
+    fn driver(&self, store: &Store, known: &Found, needs: Needs) -> Result<StorageDriver, Failure> {
         let forced = self.settings.storage_driver;
-        let known = remembered(store).map(|found| found.choose(forced, needs));
-        if let Some(Ok(driver)) = known
+        if let Ok(driver) = known.choose(forced, needs)
             && (driver == StorageDriver::Overlay || fuse_is_there())
         {
             return Ok(driver);

@@ -12,6 +12,9 @@ pub struct Found {
     pub overlay: Option<String>,
     /// A FUSE mount.
     pub fuse: Option<String>,
+    /// Giving files to other ids of the user's.
+    #[serde(default)]
+    pub owners: Option<String>,
 }
 
 /// What a container needs.
@@ -86,7 +89,7 @@ mod tests {
 
     fn found(overlay: bool, fuse: bool) -> Found {
         let why = |works: bool, why: &str| (!works).then(|| why.to_owned());
-        Found { overlay: why(overlay, "no overlay"), fuse: why(fuse, "no fuse") }
+        Found { overlay: why(overlay, "no overlay"), fuse: why(fuse, "no fuse"), owners: None }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 
-use super::layers::Layers;
+use super::layers::{Layers, Owners};
 use super::recipe::Recipe;
 use crate::sys::{call_filter, exec, message};
 
@@ -117,7 +117,11 @@ pub(super) fn open(layers: &Layers, writable: Option<(&Path, &Path)>) -> Result<
         lower,
         index,
         upper: writable.map(upper).transpose()?,
-        ids: if layers.recorded { Ids::Recorded } else { Ids::Real },
+        ids: match layers.owners {
+            Owners::Real => Ids::Real,
+            Owners::Recorded => Ids::Recorded,
+            Owners::Hidden => Ids::Hidden,
+        },
         durability: Durability::Synced,
     })
 }

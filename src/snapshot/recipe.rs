@@ -85,17 +85,18 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::layers::Owners;
 
     #[test]
     fn recipe_survives_json() {
         let lower = vec!["/l/2/diff".into(), "/l/1/diff".into()];
-        let layers = Layers { lower, index: None, recorded: false };
+        let layers = Layers { lower, index: None, owners: Owners::Real };
         let layered = Layered { layers, upper: "/c/upper".into(), work: "/c/work".into(), volatile: true };
         let overlay = Recipe::Overlay(layered.clone());
         let text = serde_json::to_string(&overlay).expect("json");
         assert!(text.starts_with(r#"{"kind":"overlay","lower":["/l/2/diff","#) && !text.contains("index"), "{text}");
         assert_eq!(serde_json::from_str::<Recipe>(&text).expect("parse"), overlay);
-        let layers = Layers { index: Some("/l/2/index".into()), recorded: true, ..layered.layers.clone() };
+        let layers = Layers { index: Some("/l/2/index".into()), owners: Owners::Hidden, ..layered.layers.clone() };
         let served = Recipe::of(StorageDriver::Fuse, Layered { layers, ..layered });
         let text = serde_json::to_string(&served).expect("json");
         assert_eq!(serde_json::from_str::<Recipe>(&text).expect("parse"), served);

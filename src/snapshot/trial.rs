@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use pybox_fuse_overlay::mount::{Access, detached};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
@@ -22,7 +22,23 @@ pub(super) fn find(place: &OwnedFd) -> Found {
         Err(error @ (Errno::NOENT | Errno::ACCESS)) => Some(format!("open /dev/fuse: {error}")),
         Err(error) => Some(format!("mount: {error}")),
     };
-    Found { overlay, fuse }
+    Found { overlay, fuse, owners: owners(place).err().map(|error| format!("give a file away: {error}")) }
+}
+
+/// Whether files can be given to the second id of our namespace, if it has one: network file systems know
+/// nothing of it, and others belong to one user.
+fn owners(place: &OwnedFd) -> Result<(), Errno> {
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(place, "given", flags, Mode::from_raw_mode(0o644))?;
+    let (uid, gid) = (Uid::from_raw(1), Gid::from_raw(1));
+    match rustix::fs::fchown(&file, Some(uid), Some(gid)) {
+        // There is no such id in our namespace.
+        Err(Errno::INVAL) => return Ok(()),
+        other => other?,
+    }
+    let given = rustix::fs::fstat(&file)?;
+    // Some file systems say that it was done.
+    if (given.st_uid, given.st_gid) == (1, 1) { Ok(()) } else { Err(Errno::OPNOTSUPP) }
 }
 
 type Tried = Result<(), (&'static str, Errno)>;

@@ -41,9 +41,9 @@ const HELPER_DIRS: [&str; 6] =
     ["/usr/bin", "/bin", "/usr/sbin", "/usr/local/bin", "/run/wrappers/bin", "/run/current-system/sw/bin"];
 
 impl Helpers {
-    /// Looks for both programs in the places where distributions put them.
+    /// Looks for both programs in the places where distributions put them; those without rights to lend are of no use.
     pub fn find() -> Option<Self> {
-        let find = |name: &str| HELPER_DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| path.exists());
+        let find = |name: &str| HELPER_DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| lends_rights(path));
         Some(Self { newuidmap: find("newuidmap")?, newgidmap: find("newgidmap")? })
     }
 
@@ -62,6 +62,14 @@ impl Helpers {
         verify(pid, "uid_map", uids)?;
         verify(pid, "gid_map", gids)
     }
+}
+
+/// Whether who executes the file has rights that its caller has not: by its owner, or by capabilities.
+fn lends_rights(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::metadata(path).map(|facts| facts.permissions().mode()).unwrap_or_default();
+    let capable = || rustix::fs::getxattr(path, "security.capability", &mut [0_u8; 32]).is_ok();
+    mode & 0o111 != 0 && (mode & 0o4000 != 0 || capable())
 }
 
 /// Writes the maps by hand: for a privileged caller, or for one line that maps

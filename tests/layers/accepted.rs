@@ -232,9 +232,9 @@ fn devices_become_notes() {
         assert_eq!((node.kind.as_str(), node.size), ("file", 0), "{path}");
         String::from_utf8(node.attributes[OsStr::new("user.pybox.override_stat")].clone()).expect("text")
     };
-    assert_eq!(note("dev/null"), "0:5:0666:char-1-3");
-    assert_eq!(note("dev/sda"), "0:0:0660:block-8-0");
-    assert_eq!(note("dev/whiteout"), "0:0:0600:char-0-0", "no archive can forge a whiteout");
+    assert_eq!(note("dev/null"), "0:5:20666:c-1-3");
+    assert_eq!(note("dev/sda"), "0:0:60660:b-8-0");
+    assert_eq!(note("dev/whiteout"), "0:0:20600:c-0-0", "no archive can forge a whiteout");
     assert_eq!(unpacked.warnings.len(), 1);
     let warning = &unpacked.warnings[0];
     assert_eq!((warning.kind, warning.count), (WarningKind::DevicePlaceholder, 3));

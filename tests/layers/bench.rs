@@ -13,6 +13,7 @@ use pybox::model::host::{IdMap, IdRange};
 use pybox::snapshot::failure::{Failure, SnapshotError};
 use pybox::snapshot::worker::{Compression, Ids, Limits, Unpack, Unpacked, WorkerProgram};
 use pybox::sys::idmap::Helpers;
+use pybox_fuse_overlay::record::Owners;
 
 /// How many ids the map of the tests has.
 pub(crate) const RANGE: u32 = 65536;
@@ -151,6 +152,12 @@ impl Bench {
             node.gid = inside(&self.map.gids, node.gid);
         }
         nodes
+    }
+
+    /// What the layer's side file says.
+    pub(crate) fn owners(&self) -> Owners {
+        let layer = File::open(self.layer()).expect("the layer");
+        Owners::beside(&layer).expect("a side file").expect("a side file")
     }
 
     pub(crate) fn node(&self, path: &str) -> Node {

@@ -152,28 +152,39 @@ fn root_needs_no_user_namespace() {
 
 #[test]
 fn one_id_is_enough() {
-    let own = |id| vec![pybox::model::host::IdRange { inside: 0, outside: id, count: 1 }];
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let map = pybox::model::host::IdMap { uids: own(uid), gids: own(gid) };
+    let map = pybox::model::host::IdMap::of_one(uid, gid);
     let bench = Bench::with_ids(Ids::Mapped { map: map.clone(), helpers: None }, map);
     let archive = Tar::new()
         .add(Entry::file("f", "x").owner(33, 34).mode(0o4755))
+        .add(Entry::hardlink("same", "f").owner(33, 34))
         .add(Entry::dir("d").owner(33, 0).mode(0o2755))
         .add(Entry::symlink("l", "f").owner(33, 33))
+        .add(Entry::new("null", b'3').device(1, 3).mode(0o666))
+        .add(Entry::file("twice", "x").owner(5, 5))
+        .file("twice", "")
         .file("own", "");
     let unpacked = bench.accept(&archive.end());
-    assert_eq!(unpacked.warnings.len(), 1, "{:?}", unpacked.warnings);
-    assert_eq!((unpacked.warnings[0].count, unpacked.warnings[0].example.as_str()), (3, "f: 33:34"));
-    let note = |path: &str| {
+    assert!(unpacked.warnings.is_empty(), "{:?}", unpacked.warnings);
+    for path in ["f", "same", "d", "l", "null", "own"] {
         let node = bench.node(path);
         assert_eq!((node.uid, node.gid), (0, 0), "{path}");
-        let value = node.attributes.get(std::ffi::OsStr::new("user.pybox.override_stat")).cloned();
-        value.map(|value| String::from_utf8(value).expect("text"))
-    };
-    assert_eq!(note("f").as_deref(), Some("33:34:4755:file"));
-    assert_eq!(bench.node("f").mode, 0o755, "set-id bits would mean another id");
-    assert_eq!(note("d").as_deref(), Some("33:0:2755:dir"));
-    assert_eq!(note("own"), None);
+        assert!(!node.attributes.contains_key(std::ffi::OsStr::new("user.pybox.override_stat")), "{path}");
+    }
+    assert_eq!((bench.node("f").mode, bench.node("d").mode), (0o4755, 0o2755));
+    let noted = bench.owners();
+    let record = |path: &str| noted.of(path.as_bytes()).map(|record| record.text());
+    for (path, text) in [
+        ("f", Some("33:34:104755")),
+        ("same", Some("33:34:104755")),
+        ("d", Some("33:0:42755")),
+        ("l", Some("33:33:120777")),
+        ("null", Some("0:0:20666:c-1-3")),
+        ("twice", None),
+        ("own", None),
+    ] {
+        assert_eq!(record(path).as_deref(), text, "{path}");
+    }
 }
 
 /// Runs the tests of this file once more, as an ordinary user.

@@ -8,7 +8,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::fixture::skip;
-use crate::harness::Live;
+use crate::harness::{Live, Run};
 
 const NOTHING: Option<&str> = None;
 
@@ -50,6 +50,16 @@ impl Odd {
             let inodes = inodes.to_string();
             done(Command::new("mkfs.ext4").args(["-q", "-N", &inodes, "-E", &owner]).arg(&image));
             done(Command::new("mount").args(["-o", "loop"]).args([&image, place]));
+        })
+    }
+
+    /// A file system that belongs to the test user alone, who can give no file of it away.
+    fn of_one_user() -> Option<Self> {
+        Self::new(|live, place| {
+            let behind = live.directory("behind");
+            let mut command = live.command("bindfs");
+            command.args(["--no-allow-other", "--xattr-none"]).args([&behind, place]);
+            Run::of(command).ok();
         })
     }
 
@@ -153,4 +163,17 @@ fn no_inodes_left() {
     live.pybox(["rm", "greedy"]).ok();
     live.pybox(["check"]).run().exits(0);
     assert_eq!(lives_on(live), "overlay");
+}
+
+/// As on network file systems, which know nothing of the user's other ids.
+#[test]
+fn files_that_cannot_be_given_away() {
+    let Some(odd) = Odd::of_one_user() else { return };
+    let live = &odd.live;
+    assert_eq!(lives_on(live), "fuse.overlay");
+    let info = live.pybox(["info"]).ok();
+    assert!(info.contains("owners of files are recorded here: give a file away"), "{info}");
+    // They are shown to the kernel too: rights hold as ever.
+    let script = "echo x > /f; chmod 600 /f; chown 5 /f; stat -c %u /f; echo 'ann:x:9:9::/:/bin/sh' >> /etc/passwd; su ann -c 'cat /f 2> /dev/null || echo shut'";
+    assert_eq!(live.sh(&[], script).ok(), "5\nshut");
 }

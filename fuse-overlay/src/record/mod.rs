@@ -26,7 +26,7 @@ pub const XATTR: &str = "user.pybox.override_stat";
 /// a [`Record`]. Writing takes what the kernel asks for `security.*`, CAP_SYS_ADMIN in the mount's user
 /// namespace, and changes owner and group; type and device number stay. It is in no list of attributes.
 ///
-/// [recorded]: crate::Ids::Recorded
+/// [recorded]: crate::Ids::are_recorded
 pub const TRUTH: &str = "security.pybox.stat";
 
 /// Written on a directory of such a mount it makes an entry that mknod(2) would be refused: the text of a

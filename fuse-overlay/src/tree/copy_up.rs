@@ -15,7 +15,7 @@ use super::copying::copy_contents;
 use super::lookup::{Seen, is_hidden_by_file, look};
 use super::nodes::{Name, Node};
 use crate::beneath;
-use crate::config::{Durability, Ids};
+use crate::config::Durability;
 use crate::filesystem::{Attributes, SetTime, Time, device_parts, kind};
 use crate::index::Position;
 
@@ -154,7 +154,7 @@ impl Tree {
 
     fn make_special(&self, aside: &[u8], attributes: &Attributes) -> Result<(), Errno> {
         let work = self.work.as_ref().ok_or(Errno::ROFS)?;
-        if self.ids == Ids::Recorded {
+        if self.ids.are_recorded() {
             return work.file(aside, Mode::RUSR | Mode::WUSR).map(drop);
         }
         make_device(work.directory(), aside, (attributes.mode, attributes.rdev))
@@ -185,7 +185,7 @@ impl Tree {
 
     /// Owner and mode of something new, which belongs to this process so far.
     pub(super) fn own(&mut self, fd: &OwnedFd, attributes: &Attributes) -> Result<(), Errno> {
-        if self.ids == Ids::Recorded {
+        if self.ids.are_recorded() {
             return self.record_new(fd, attributes);
         }
         if (attributes.uid, attributes.gid) != self.creator {

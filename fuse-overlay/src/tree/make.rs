@@ -182,7 +182,7 @@ impl Tree {
 
     /// Owner and mode, where making did not give them.
     fn finish(&mut self, fd: &OwnedFd, rules: &Rules) -> Result<(), Errno> {
-        if self.ids == Ids::Recorded {
+        if self.ids.are_recorded() {
             let attributes = Attributes {
                 mode: rules.mode,
                 uid: rules.uid,
@@ -220,7 +220,7 @@ impl Rules {
 }
 
 fn change_group(fd: &OwnedFd, rules: &Rules, ids: Ids) -> Result<(), Errno> {
-    if !rules.inherits || ids == Ids::Recorded {
+    if !rules.inherits || ids.are_recorded() {
         return Ok(());
     }
     change_owner(fd, None, Some(rules.gid))?;

@@ -110,7 +110,7 @@ impl Overlay {
         if let Some(upper) = config.upper {
             let root = tree.root_node(&upper.directory)?;
             let work = Work::begin(&upper)?;
-            if config.ids == Ids::Recorded {
+            if config.ids.are_recorded() {
                 tree.journal = Some(Journal::open(work.directory())?);
             }
             tree.work = Some(work);
@@ -134,7 +134,7 @@ impl Tree {
         let lower = if crate::whiteout::is_opaque(&root)? { None } else { Some(Position::ROOT) };
         let record = match self.ids {
             Ids::Real => None,
-            Ids::Recorded => self.read_record(&root, b".", &stat)?,
+            Ids::Recorded | Ids::Hidden => self.read_record(&root, b".", &stat)?,
         };
         let pinned = Some(Arc::new(root));
         let record = record.into();

@@ -21,9 +21,9 @@ impl Tree {
     /// As the mount shows a node with these true attributes.
     pub(super) fn show(&self, attributes: Attributes) -> Attributes {
         match self.ids {
-            Ids::Real => attributes,
+            Ids::Real | Ids::Recorded => attributes,
             // The namespace has one user; another could not be shown.
-            Ids::Recorded => Attributes { uid: 0, gid: 0, ..attributes },
+            Ids::Hidden => Attributes { uid: 0, gid: 0, ..attributes },
         }
     }
 
@@ -31,7 +31,7 @@ impl Tree {
     pub(super) fn disk_kind(&self, kind: u32) -> u32 {
         match kind {
             kind::REGULAR | kind::DIRECTORY | kind::SYMLINK => kind,
-            _ if self.ids == Ids::Recorded => kind::REGULAR,
+            _ if self.ids.are_recorded() => kind::REGULAR,
             _ => kind,
         }
     }
@@ -62,7 +62,7 @@ impl Tree {
     pub(super) fn record_for(&self, attributes: &Attributes) -> Kept {
         let plain = matches!(attributes.kind(), kind::REGULAR | kind::DIRECTORY | kind::SYMLINK);
         let needs = !plain || (attributes.uid, attributes.gid) != (0, 0);
-        (self.ids == Ids::Recorded && needs).then(|| Record::of(attributes)).into()
+        (self.ids.are_recorded() && needs).then(|| Record::of(attributes)).into()
     }
 
     /// Records what something new is.

@@ -10,7 +10,6 @@ use rustix::io::Errno;
 
 use super::Tree;
 use crate::beneath;
-use crate::config::Ids;
 use crate::filesystem::{Caller, New, SetXattr, kind};
 use crate::index::is_private;
 use crate::record::{ENTRY, Record, TRUTH};
@@ -97,7 +96,7 @@ impl Tree {
 
     /// Whether `name` is about what a node really is, where that is recorded.
     fn tells_truth(&self, name: &[u8]) -> bool {
-        self.ids == Ids::Recorded && (name == TRUTH.as_bytes() || name == ENTRY.as_bytes())
+        self.ids.are_recorded() && (name == TRUTH.as_bytes() || name == ENTRY.as_bytes())
     }
 
     /// Records what the kernel could not be asked to do.

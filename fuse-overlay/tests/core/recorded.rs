@@ -7,7 +7,7 @@ use pybox_fuse_overlay::record::Record;
 use crate::bench::Bench;
 
 fn recorded() -> Bench {
-    Bench { ids: Ids::Recorded, ..Bench::new(1) }
+    Bench { ids: Ids::Hidden, ..Bench::new(1) }
 }
 
 #[test]
@@ -90,4 +90,51 @@ fn bookkeeping_is_not_shown() {
     let ino = view.find("f").expect("find").ino;
     view.overlay.set_owner(ino, Some(1), None).expect("chown");
     assert!(view.overlay.xattr_names(ino).expect("list").is_empty());
+}
+
+#[test]
+fn recorded_owners_are_shown_where_they_can_be() {
+    let bench = Bench { ids: Ids::Recorded, ..Bench::new(1) };
+    let view = bench.open();
+    view.write("f", "x").expect("write");
+    let ino = view.find("f").expect("find").ino;
+    view.overlay.set_owner(ino, Some(33), Some(44)).expect("chown");
+    let view = bench.open_after(view);
+    let shown = view.find("f").expect("find");
+    assert_eq!((shown.uid, shown.gid), (33, 44));
+}
+
+#[test]
+fn the_truth_is_told_and_heard_through_attributes() {
+    use pybox_fuse_overlay::filesystem::SetXattr;
+    use pybox_fuse_overlay::record::{ENTRY, TRUTH};
+    use rustix::io::Errno;
+    let bench = recorded();
+    let view = bench.open();
+    view.symlink("l", "f").expect("symlink");
+    let how = || SetXattr { flags: 0, drop_group_id: false };
+    let (root, link) = (view.find("").expect("root").ino, view.find("l").expect("find").ino);
+    let told = |ino| view.overlay.xattr(ino, TRUTH.as_bytes()).map(|text| String::from_utf8(text).expect("text"));
+    assert_eq!(told(link).as_deref(), Ok("0:0:120777"));
+    view.overlay.set_xattr(link, TRUTH.as_bytes(), b"5:6:0", how()).expect("chown");
+    assert_eq!(told(link).as_deref(), Ok("5:6:120777"));
+    view.overlay.set_xattr(root, ENTRY.as_bytes(), b"7:8:20666:c-1-3 null", how()).expect("mknod");
+    let null = view.find("null").expect("find");
+    assert_eq!((null.mode, null.rdev), (kind::CHARACTER | 0o666, device_number(1, 3)));
+    assert_eq!(told(null.ino).as_deref(), Ok("7:8:20666:c-1-3"));
+    for (ino, name, value, refused) in [
+        (root, ENTRY, &b"7:8:20666:c-1-3 null"[..], Errno::EXIST),
+        (root, ENTRY, b"7:8:20666:c-1-3 ", Errno::INVAL),
+        (root, ENTRY, b"7:8:20666:c-1-3 ../x", Errno::INVAL),
+        (root, ENTRY, b"nonsense", Errno::INVAL),
+        (link, TRUTH, b"nonsense", Errno::INVAL),
+    ] {
+        assert_eq!(view.overlay.set_xattr(ino, name.as_bytes(), value, how()), Err(refused));
+    }
+    assert_eq!(view.overlay.xattr_names(link), Ok(Vec::new()));
+    // Where owners are what they are on disk, nobody is asked.
+    let bench = Bench::new(1);
+    let view = bench.open();
+    let root = view.find("").expect("root").ino;
+    assert_eq!(view.overlay.xattr(root, TRUTH.as_bytes()), Err(Errno::NODATA));
 }

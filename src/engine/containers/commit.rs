@@ -50,7 +50,7 @@ impl Engine {
         let made = Made::read(container, &bundle)?;
         let (_, layered) = view::layered(container, &made)?;
         let (upper, work, (reader, writer)) = (open_upper(&layered.upper)?, open_upper(&layered.work)?, pipe()?);
-        let recorded = layered.layers.recorded;
+        let recorded = layered.layers.owners.are_recorded();
         let work = recorded.then(|| work.as_fd());
         let fds: Vec<_> = [upper.as_fd()].into_iter().chain(work).chain([writer.as_fd()]).collect();
         let worker = self.worker_of(made.map()).view(Stage::Directory, Task::Layer { recorded }, &fds)?;

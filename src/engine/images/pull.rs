@@ -138,7 +138,7 @@ impl Engine {
         store.check_space(missing.map(|job| job.size).sum())?;
         let puller = Puller {
             store,
-            worker: self.worker()?,
+            worker: self.unpacker(store)?,
             client: remote.client,
             resolved: remote.resolved,
             tell,

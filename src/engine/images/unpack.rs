@@ -72,8 +72,12 @@ impl Engine {
         }
         let size = |layer: &&ImageLayer| LayerSize { digest: layer.blob.clone(), size: layer.size };
         events(Event::Layers(missing.iter().map(size).collect()));
-        let mut unpacking =
-            Unpacking { engine: self, store, program: self.worker()?, under_way: VecDeque::with_capacity(TOGETHER) };
+        let mut unpacking = Unpacking {
+            engine: self,
+            store,
+            program: self.unpacker(store)?,
+            under_way: VecDeque::with_capacity(TOGETHER),
+        };
         for layer in missing {
             unpacking.start(layer, events)?;
         }

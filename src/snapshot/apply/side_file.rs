@@ -58,7 +58,7 @@ impl SideFile {
 
 /// What `entry` is.
 pub(super) fn record(entry: &Entry) -> Record {
-    let (kind, rdev) = match &entry.kind {
+    let (type_bits, rdev) = match &entry.kind {
         Kind::CharDevice(major, minor) => (kind::CHARACTER, device_number(*major, *minor)),
         Kind::BlockDevice(major, minor) => (kind::BLOCK, device_number(*major, *minor)),
         Kind::Directory => (kind::DIRECTORY, 0),
@@ -66,5 +66,7 @@ pub(super) fn record(entry: &Entry) -> Record {
         Kind::Fifo => (kind::FIFO, 0),
         Kind::File | Kind::Sparse(_) | Kind::Hardlink(_) => (kind::REGULAR, 0),
     };
-    Record { uid: entry.uid, gid: entry.gid, mode: kind | (entry.mode & 0o7777), rdev }
+    // The kernel has one mode for links, whatever an archive says.
+    let bits = if type_bits == kind::SYMLINK { 0o777 } else { entry.mode & 0o7777 };
+    Record { uid: entry.uid, gid: entry.gid, mode: type_bits | bits, rdev }
 }

@@ -75,6 +75,8 @@ impl Ids {
 pub struct WorkerProgram {
     exe: PathBuf,
     ids: Ids,
+    /// Whether owners are noted in the side files of layers, whatever ids there are.
+    records: bool,
 }
 
 /// A worker that has its job; killed and reaped when dropped.
@@ -89,7 +91,14 @@ pub struct Worker {
 impl WorkerProgram {
     /// Workers are `exe` (pybox itself, as a rule `/proc/self/exe`), with `ids`.
     pub fn new(exe: PathBuf, ids: Ids) -> Self {
-        Self { exe, ids }
+        let records = matches!(&ids, Ids::Mapped { map, .. } if map.is_of_one());
+        Self { exe, ids, records }
+    }
+
+    /// The same, for a file system on which files cannot be given away.
+    #[must_use]
+    pub fn recording(self) -> Self {
+        Self { records: true, ..self }
     }
 
     /// Starts to unpack `input` (the layer's bytes as they came: a pipe, a
@@ -100,8 +109,7 @@ impl WorkerProgram {
     /// # Errors
     /// When the worker cannot be started.
     pub fn unpack(&self, job: &Unpack, output: BorrowedFd<'_>, input: BorrowedFd<'_>) -> Result<Worker, SnapshotError> {
-        let recorded = matches!(&self.ids, Ids::Mapped { map, .. } if map.is_of_one());
-        self.start(&Job::Unpack { job: job.clone(), recorded }, &[output, input])
+        self.start(&Job::Unpack { job: job.clone(), recorded: self.records }, &[output, input])
     }
 
     /// Removes everything in `directory`, whoever of the map owns it; the
