@@ -3,7 +3,7 @@
 import json, os, statistics, subprocess
 
 import harness
-from harness import compare, first_id, import_busybox, installed, once, own, peak_memory, place, pybox, serve, turns
+from harness import compare, first_id, import_busybox, installed, main, once, own, peak_memory, place, pybox, serve, turns
 
 
 def bare(_turn):

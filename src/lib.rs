@@ -14,6 +14,7 @@
 //! | 2 | [`logs`] | what containers have written: one writer, any number of readers |
 //! | 2 | [`snapshot`] | root file systems: unpacked layers, overlay recipes, the worker |
 //! | 2 | [`emulation`] | root with one id: calls that the kernel would refuse it, answered |
+//! | 2 | [`network`] | which program connects a container's network, with which arguments (pure) |
 //! | 3 | [`monitor`] | the small process that each container has as its parent |
 //! | 4 | [`engine`] | the verbs; orders the rooms below, owns no format |
 //! | 6 | [`cli`] | words in, words out; the only room that prints |
@@ -25,6 +26,7 @@ pub mod launch;
 pub mod logs;
 pub mod model;
 pub mod monitor;
+pub mod network;
 pub mod registry;
 pub mod snapshot;
 pub mod spec;

@@ -12,6 +12,8 @@ mod happenings;
 mod images;
 mod info;
 mod names;
+mod network;
+mod ports;
 mod processes;
 mod room;
 mod storage;

@@ -49,6 +49,8 @@ pub struct Held {
     wire: OwnedFd,
     /// Its new user namespace, if somebody will have to join that.
     user: Option<OwnedFd>,
+    /// Its new network namespace, if somebody has to connect it.
+    network: Option<OwnedFd>,
 }
 
 /// A child that executes its program.
@@ -96,16 +98,22 @@ impl Forked {
         });
         let child = child.map_err(|error| LaunchError::Namespaces(error.into()))?;
         failpoint::reach!("launch.cloned");
-        Ok(Self { child: Held { child: Some(child), wire: ours, user: None } })
+        Ok(Self { child: Held { child: Some(child), wire: ours, user: None, network: None } })
     }
 
     fn map(mut self, plan: &Plan, mapping: &Mapping) -> Result<Held, LaunchError> {
         let pid = self.child.pid();
-        if (plan.is_served() || plan.pretends()) && plan.namespaces.contains(Namespaces::USER) {
-            // Now: later the child lets nobody near.
-            let path = format!("/proc/{pid}/ns/user");
+        // Now: later the child lets nobody near.
+        let open = |kind: &str| {
+            let path = format!("/proc/{pid}/ns/{kind}");
             let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-            self.child.user = Some(opened.map_err(|error| LaunchError::Serve(error.into()))?);
+            opened.map_err(|error| LaunchError::Serve(error.into()))
+        };
+        if (plan.is_served() || plan.pretends() || plan.connected) && plan.namespaces.contains(Namespaces::USER) {
+            self.child.user = Some(open("user")?);
+        }
+        if plan.connected && plan.namespaces.contains(Namespaces::NETWORK) {
+            self.child.network = Some(open("net")?);
         }
         if plan.namespaces.contains(Namespaces::USER) {
             match mapping {
@@ -126,6 +134,12 @@ impl Held {
     /// The child's pid, for what is attached from outside before the gate opens.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().map_or(0, |child| child.pid)
+    }
+
+    /// Takes its network namespace, if the plan says that it is to be connected, and names its user namespace.
+    pub fn take_network(&mut self) -> Option<(OwnedFd, Option<BorrowedFd<'_>>)> {
+        let network = self.network.take()?;
+        Some((network, self.user.as_ref().map(AsFd::as_fd)))
     }
 
     /// Opens the gate and waits until the program is executed. `serve` is given the device of a

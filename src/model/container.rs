@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::ContainerName;
 use super::platform::Platform;
+use super::port::Published;
 use super::supervision::{HealthRequest, LogRequest, RestartPolicy};
 
 /// Everything `run` and `create` take, apart from how to attach.
@@ -41,6 +42,12 @@ pub struct ContainerRequest {
     pub hostname: Option<String>,
     /// `--network`.
     pub network: NetworkMode,
+    /// Whether it was named by the user, and so is not to be done without.
+    pub network_named: bool,
+    /// `-p`; those of `-P` are added when the image is known.
+    pub ports: Vec<Published>,
+    /// `-P`: publish what the image exposes.
+    pub publish_all: bool,
     /// `--read-only`.
     pub read_only: bool,
     /// `--cap-add`, upper case with `CAP_`; or `ALL`.
@@ -123,7 +130,7 @@ pub enum MountSource {
 }
 
 /// `--network`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkMode {
     /// A network namespace with a loopback interface only.
@@ -131,6 +138,19 @@ pub enum NetworkMode {
     None,
     /// The host's network.
     Host,
+    /// A network namespace that pasta connects to the host's networks.
+    Pasta,
+}
+
+impl NetworkMode {
+    /// As in `--network`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Host => "host",
+            Self::Pasta => "pasta",
+        }
+    }
 }
 
 /// `--security-opt`, gathered.

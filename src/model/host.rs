@@ -81,6 +81,8 @@ pub struct HostFacts {
     pub resolv_conf: String,
     /// The host's `/etc/hosts`, for `--network host`.
     pub hosts: String,
+    /// An address by which the container reaches the host, if its network has one.
+    pub gateway: Option<String>,
     /// The host's name.
     pub hostname: String,
     /// Whether a fresh procfs can be mounted in a new pid namespace (not so

@@ -12,6 +12,7 @@ pub mod host;
 pub mod id;
 pub mod lifecycle;
 pub mod platform;
+pub mod port;
 pub mod reference;
 pub mod storage;
 pub mod subid;

@@ -27,6 +27,9 @@ pub enum MonitorError {
     /// There is nothing to join between an end and the next start.
     #[error("the container is between an end and its next start")]
     Between,
+    /// Nothing connects the container's network.
+    #[error("connect the container's network: {0}")]
+    Network(String),
     /// Something else the kernel refused.
     #[error("{0}")]
     System(&'static str, #[source] std::io::Error),
@@ -70,6 +73,7 @@ impl MonitorError {
             Self::System(_, error) if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
                 Some("more files have to be open at once: ulimit -n 1024".to_owned())
             }
+            Self::Network(_) => Some("run it without one: --network none".to_owned()),
             Self::Between => Some("try again when it runs: pybox ps -a".to_owned()),
             _ => None,
         };

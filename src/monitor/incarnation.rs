@@ -8,6 +8,7 @@ use super::attached::Pipes;
 use super::emulator::{self, Emulator};
 use super::error::MonitorError;
 use super::input::Input;
+use super::network::Network;
 use super::protocol::{Mapping, Start};
 use super::pump::Pump;
 use super::server::Server;
@@ -31,6 +32,8 @@ pub struct Incarnation {
     pub server: Option<Server>,
     /// Who answers its calls about ids, if somebody has to.
     pub emulator: Option<Emulator>,
+    /// What connects its network, if something does.
+    pub network: Option<Network>,
     /// How it was made, for those who join it.
     pub facts: JoinFacts,
     /// What it is typed.
@@ -49,12 +52,13 @@ impl Incarnation {
         start: &Start,
         filter: Option<&OwnedFd>,
         bundle: &OwnedFd,
-        held: impl FnOnce(u32) -> Result<(), MonitorError>,
+        held: impl FnOnce(u32, Option<u32>) -> Result<(), MonitorError>,
     ) -> Result<Self, MonitorError> {
         let system = MonitorError::system;
         let log = (start.log.driver != LogDriver::None).then(|| Writer::new(bundle.as_fd(), &start.log));
         let log = log.transpose().map_err(system("open the bundle once more"))?.map(|log| log.telling(journal(start)));
-        let Compiled { plan, facts, recipe, beginning } = compile(filter, start)?;
+        let Compiled { mut plan, facts, recipe, beginning } = compile(filter, start)?;
+        plan.connected = start.network.is_some();
         let mapping = match &start.mapping {
             Mapping::Direct { deny_setgroups } => launch::Mapping::Direct { deny_setgroups: *deny_setgroups },
             Mapping::Helpers { newuidmap, newgidmap } => {
@@ -64,10 +68,15 @@ impl Incarnation {
         let server = recipe.map(|recipe| Server::start(&recipe)).transpose()?;
         let emulator = plan.pretends().then(Emulator::start).transpose()?;
         failpoint::reach!("monitor.compiled");
+        let mut network = None;
         let begin = |stdio: Stdio<'_>| -> Result<Running, MonitorError> {
-            let child = parent::start(&plan, &mapping, stdio, None)?;
-            held(child.pid())?;
+            let mut child = parent::start(&plan, &mapping, stdio, None)?;
+            network = connect(start, &mut child)?;
+            held(child.pid(), network.as_ref().map(Network::pid))?;
             failpoint::reach!("monitor.recorded");
+            if let Some(network) = &mut network {
+                network.await_ready()?;
+            }
             let mut running = run(child, &plan, server.as_ref())?;
             if let Some(emulator) = &emulator {
                 let handed = emulator.line().hand(&beginning, &mut running);
@@ -77,7 +86,7 @@ impl Incarnation {
         };
         if plan.terminal {
             let running = begin(None)?;
-            return with_terminal((running, server, emulator, facts), start, log);
+            return with_terminal((running, (server, emulator, network), facts), start, log);
         }
         let pipes = Pipes::new(start.interactive).map_err(system("make pipes"))?;
         let [input, output, error] = &pipes.program;
@@ -90,11 +99,23 @@ impl Incarnation {
             running,
             server,
             emulator,
+            network,
             facts,
             input,
             output: Pump::new(output, Some(error), log, start.attached),
         })
     }
+}
+
+/// What may be there beside the first process.
+type Beside = (Option<Server>, Option<Emulator>, Option<Network>);
+
+/// Begins to connect the network of a process that is held, if it has one.
+fn connect(start: &Start, child: &mut Held) -> Result<Option<Network>, MonitorError> {
+    let Some((wish, (network, user))) = start.network.as_ref().zip(child.take_network()) else { return Ok(None) };
+    let user = user.map(|user| rustix::io::fcntl_dupfd_cloexec(user, 3)).transpose();
+    let user = user.map_err(MonitorError::system("hold a namespace"))?;
+    Network::start(wish, network, user).map(Some)
 }
 
 /// Goes on with the first process, and hands the device of its root file system to the server.
@@ -116,7 +137,7 @@ fn journal(start: &Start) -> Option<Journal> {
 }
 
 fn with_terminal(
-    (running, server, emulator, facts): (Running, Option<Server>, Option<Emulator>, JoinFacts),
+    (running, (server, emulator, network), facts): (Running, Beside, JoinFacts),
     start: &Start,
     log: Option<Writer>,
 ) -> Result<Incarnation, MonitorError> {
@@ -129,7 +150,7 @@ fn with_terminal(
     let output = quiet().map_err(system("take the terminal"))?;
     let feed = start.interactive.then(quiet).transpose().map_err(system("take the terminal"))?;
     let (input, output) = (Input::new(feed, false), Pump::new(output, None, log, false));
-    Ok(Incarnation { running, server, emulator, facts, input, output })
+    Ok(Incarnation { running, server, emulator, network, facts, input, output })
 }
 
 /// What comes of a document.

@@ -93,9 +93,12 @@ impl Life {
         caller: Option<Caller>,
     ) -> Result<Self, MonitorError> {
         let monitor = name(std::process::id())?;
-        let mut run = Run { init: None, monitor, since: record::now(), paused: false, restarts: 0, last: None };
+        let mut run =
+            Run { init: None, monitor, since: record::now(), paused: false, restarts: 0, last: None, network: None };
         record::make_room(bundle.as_fd(), record::EXIT);
-        let launched = Incarnation::launch(&start, filter.as_ref(), &bundle, |pid| note_held(&mut run, &bundle, pid));
+        let launched = Incarnation::launch(&start, filter.as_ref(), &bundle, |pid, network| {
+            note_held(&mut run, &bundle, pid, network)
+        });
         if launched.is_err() {
             // Nothing runs, and nothing is to say that something does.
             for name in [SOCKET, record::RUN] {
@@ -200,6 +203,7 @@ impl Life {
                 self.reason = Some("the process that answers its calls about ids was lost".to_owned());
                 self.kill();
             }
+            self.reconnect(pid.as_raw_pid().unsigned_abs());
             let first = self.now.as_ref().map(|now| now.running.child.pid);
             if first == Some(pid.as_raw_pid().unsigned_abs()) {
                 failpoint::reach!("monitor.exit_reaped");
@@ -210,6 +214,16 @@ impl Life {
                 }
             }
         }
+    }
+
+    /// Starts what connects the network again, if that is what `pid` was: the container lives on.
+    fn reconnect(&mut self, pid: u32) {
+        let network = self.now.as_mut().and_then(|now| now.network.as_mut()).filter(|network| network.pid() == pid);
+        let Some(network) = network.filter(|_| self.exit_code.is_none()) else { return };
+        let (again, pid) = (network.again(), network.pid());
+        self.run.network = again.then(|| identity_of(&self.run, pid));
+        let _ = self.write_run();
+        self.tell_happening(if again { "network-restart" } else { "network-lost" }, &[]);
     }
 
     /// Moves bytes between the program and callers.
@@ -331,8 +345,9 @@ impl Life {
         super::incarnation::make_mountable(&self.bundle);
         self.run.restarts = if by_wish { 0 } else { self.run.restarts + 1 };
         let (run, bundle) = (&mut self.run, &self.bundle);
-        let launched =
-            Incarnation::launch(&self.start, self.filter.as_ref(), bundle, |pid| note_held(run, bundle, pid));
+        let launched = Incarnation::launch(&self.start, self.filter.as_ref(), bundle, |pid, network| {
+            note_held(run, bundle, pid, network)
+        });
         startup::forget_code();
         match launched {
             Ok(now) => {
@@ -432,12 +447,17 @@ impl Life {
 }
 
 /// Writes down whose process it is before it executes anything: if we are killed from then on, it is found by this.
-fn note_held(run: &mut Run, bundle: &OwnedFd, pid: u32) -> Result<(), MonitorError> {
-    // A process that has ended already has no start any more; nothing can be mistaken for it then.
-    let started_ticks = identity::started_ticks(pid).unwrap_or(0);
-    run.init = Some(ProcessIdentity { pid, started_ticks, boot_id: run.monitor.boot_id.clone() });
+fn note_held(run: &mut Run, bundle: &OwnedFd, pid: u32, network: Option<u32>) -> Result<(), MonitorError> {
+    run.init = Some(identity_of(run, pid));
+    run.network = network.map(|pid| identity_of(run, pid));
     (run.since, run.paused) = (record::now(), false);
     write_run(bundle, run).map_err(|error| MonitorError::System("write run.json of the container", error))
+}
+
+fn identity_of(run: &Run, pid: u32) -> ProcessIdentity {
+    // A process that has ended already has no start any more; nothing can be mistaken for it then.
+    let started_ticks = identity::started_ticks(pid).unwrap_or(0);
+    ProcessIdentity { pid, started_ticks, boot_id: run.monitor.boot_id.clone() }
 }
 
 /// Writes run.json, and takes the room for the next time.

@@ -46,10 +46,22 @@ pub struct Start {
     pub timeout: Option<u64>,
     /// How it is stopped unless told otherwise.
     pub stop: Stop,
+    /// What connects its network namespace, if something does.
+    #[serde(default)]
+    pub network: Option<NetworkProgram>,
     /// The file that events are appended to.
     pub events: PathBuf,
     /// Program and arguments that are run when all is over and nobody is attached: what removes it.
     pub finish: Vec<PathBuf>,
+}
+
+/// A program that connects a network namespace, which it is given as standard input. It prints something when it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkProgram {
+    /// Its path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
 }
 
 /// Who a container is.

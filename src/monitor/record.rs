@@ -23,6 +23,9 @@ pub struct Run {
     /// Whether all its processes are frozen.
     #[serde(default)]
     pub paused: bool,
+    /// What connects its network, if something does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<ProcessIdentity>,
     /// How often the monitor has started it again by itself.
     #[serde(default)]
     pub restarts: u32,

@@ -34,21 +34,25 @@ pub fn hostname(name: &str) -> String {
 pub fn hosts(request: &ContainerRequest, host: &HostFacts, name: &str) -> Result<String, SpecError> {
     let mut text = match request.network {
         NetworkMode::Host => lines_of(&host.hosts),
-        NetworkMode::None => LOOPBACK.into(),
+        NetworkMode::None | NetworkMode::Pasta => LOOPBACK.into(),
     };
     // Not 127.0.0.1, which reverse lookups have to answer with "localhost".
-    if request.network == NetworkMode::None || !names_in(&text, name) {
+    if request.network != NetworkMode::Host || !names_in(&text, name) {
         text.push_str(&format!("127.0.1.1\t{name}\n"));
     }
     for (alias, address) in &request.add_hosts {
         let address = match (address.as_str(), &request.network) {
             ("host-gateway", NetworkMode::Host) => "127.0.0.1",
-            ("host-gateway", NetworkMode::None) => {
-                return Err(SpecError::NoGateway { alias: alias.clone() });
-            }
+            ("host-gateway", _) => match &host.gateway {
+                Some(gateway) => gateway,
+                None => return Err(SpecError::NoGateway { alias: alias.clone() }),
+            },
             (address, _) => address,
         };
         text.push_str(&format!("{address}\t{alias}\n"));
+    }
+    if let Some(gateway) = &host.gateway {
+        text.push_str(&format!("{gateway}\thost.containers.internal host.docker.internal\n"));
     }
     Ok(text)
 }

@@ -19,6 +19,7 @@ pub(crate) fn host() -> HostFacts {
     HostFacts {
         uid: 1001,
         gid: 1001,
+        gateway: None,
         user_namespace: true,
         id_map: default_map(1001, 1001, &ranges),
         kernel: (6, 1),

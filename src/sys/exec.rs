@@ -95,3 +95,21 @@ pub fn inherited(number: i32) -> Option<OwnedFd> {
 pub fn keep_open(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())
 }
+/// Has `command` enter the user namespace `user`, where there is one, before it executes; and killed when we end, unless
+/// it changes its own rights.
+pub fn enter_before(command: &mut std::process::Command, user: Option<OwnedFd>) {
+    use std::os::unix::process::CommandExt as _;
+    let enter = move || {
+        if let Some(user) = &user {
+            // SAFETY: takes a descriptor and a number.
+            if unsafe { libc::setns(user.as_raw_fd(), libc::CLONE_NEWUSER) } != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        // SAFETY: takes two numbers.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+        Ok(())
+    };
+    // SAFETY: between fork and execution it makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(enter) };
+}

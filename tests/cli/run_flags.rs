@@ -76,7 +76,7 @@ fn values_that_no_flag_takes() {
         ("--dns localhost debian", "invalid value \"localhost\" for --dns: expected an IP address, as in 10.0.0.1"),
         (
             "--network bridge debian",
-            "invalid value \"bridge\" for --network: the networks that exist are none and host",
+            "invalid value \"bridge\" for --network: the networks that exist are pasta, none and host",
         ),
         (
             "--cap-add FLY debian",

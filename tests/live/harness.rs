@@ -90,6 +90,8 @@ impl Live {
         command.env("HOME", self.dir.join("home")).env("USER", &self.user.name).env("TERM", "xterm");
         command.env("XDG_RUNTIME_DIR", self.dir.join("run")).env("TMPDIR", self.dir.join("tmp"));
         command.env("PYBOX_ROOT", self.root());
+        // Most tests are about something else, and a network takes time and a process.
+        command.env("PYBOX_NETWORK", "none");
         // All tests hold for every driver: PYBOX_STORAGE_DRIVER=fuse cargo nextest run --test live
         if let Some(driver) = std::env::var_os("PYBOX_STORAGE_DRIVER") {
             command.env("PYBOX_STORAGE_DRIVER", driver);

@@ -29,6 +29,7 @@ mod network;
 mod odd_places;
 mod one_id;
 mod oracle;
+mod pasta;
 mod pull;
 mod races;
 mod run_command;

@@ -59,7 +59,9 @@ impl Engine {
         // A volume in a reserved place is refused, used or not.
         volumes::name_all(&mut request, &config)?;
         let config = without_volumes(config);
-        let facts = host::facts(&request)?;
+        Self::settle_network(&mut request, &config, events)?;
+        let mut facts = host::facts(&request)?;
+        let network = Self::connection(store, &request, &mut facts)?;
         self.tell_of_one_id(store, &facts, events);
         let id = new_id()?;
         let bundle = new_bundle(store, &id)?;
@@ -73,7 +75,7 @@ impl Engine {
             inherit::complete(&mut request, &config);
             failpoint::reach!("create.filled");
             let container = row(&id, request, image);
-            let start = self.start_of(store, &container, &facts, (&config, &text))?;
+            let start = self.start_of(store, (&container, network), &facts, (&config, &text))?;
             if again {
                 supervision::keep(&bundle, &container, &start)?;
             }

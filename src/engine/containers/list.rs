@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::reconcile::{Look, look};
 use crate::engine::Engine;
 use crate::engine::api::{ContainerFilter, ContainerSummary, Event, Failure, ListContainers};
-use crate::model::container::{MountSource, NetworkMode};
+use crate::model::container::MountSource;
 use crate::model::digest::Digest;
 use crate::model::id::ContainerId;
 use crate::model::supervision::Health;
@@ -128,14 +128,10 @@ fn summary(store: &Store, container: Container) -> ContainerSummary {
         MountSource::Volume(name) => Some(name.clone()),
         MountSource::AnonymousVolume | MountSource::Tmpfs => None,
     });
-    let network = match request.network {
-        NetworkMode::None => "none",
-        NetworkMode::Host => "host",
-    };
     ContainerSummary {
         targets: request.mounts.iter().map(|mount| mount.target.clone()).collect(),
         mounts: sources.collect(),
-        networks: vec![network.to_owned()],
+        networks: vec![request.network.name().to_owned()],
         id: container.id,
         name: container.name,
         image: request.image,

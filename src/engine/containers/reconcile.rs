@@ -96,8 +96,8 @@ fn lost(run: &Run) -> Lifecycle {
     if identity::boot_id().is_ok_and(|boot| boot != run.monitor.boot_id) {
         return stopped(137, Some("host restarted"));
     }
-    if let Some(init) = &run.init {
-        kill(init);
+    for process in run.init.iter().chain(&run.network) {
+        kill(process);
     }
     stopped(137, Some("monitor lost"))
 }
@@ -122,7 +122,10 @@ fn known(lifecycle: &Lifecycle) -> Vec<ProcessIdentity> {
 /// Kills the monitor and the first process, whichever of the bundle and the row still know them.
 pub(super) fn kill_all(bundle: &Bundle, lifecycle: &Lifecycle) {
     let recorded = processes(bundle).map(|(init, monitor)| [Some(monitor), init].into_iter().flatten().collect());
-    for process in recorded.unwrap_or_else(|| known(lifecycle)) {
+    let network = record::read::<Run>(std::os::fd::AsFd::as_fd(bundle), record::RUN).ok().flatten();
+    let boot = identity::boot_id().ok();
+    let network = network.and_then(|run| run.network).filter(|process| boot.as_ref() == Some(&process.boot_id));
+    for process in recorded.unwrap_or_else(|| known(lifecycle)).into_iter().chain(network) {
         kill(&process);
     }
 }

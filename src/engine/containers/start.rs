@@ -8,8 +8,8 @@ use rustix::fs::FlockOperation;
 
 use super::attach::{self, Outcome, Signals};
 use super::{create, filter, narrate, supervision};
-use crate::engine::Engine;
 use crate::engine::api::{AttachOptions, Failure, FailureKind, ListDue, Start, Started};
+use crate::engine::{Engine, network};
 use crate::model::id::ContainerId;
 use crate::model::lifecycle::Lifecycle;
 use crate::monitor::client::{Idle, Session};
@@ -193,6 +193,7 @@ pub(super) fn supervise(
     monitor: Idle,
     attached: Option<(&AttachOptions, &Signals)>,
 ) -> Result<Supervised, Failure> {
+    network::check_ports(&ready.container.request.ports)?;
     ready.start.attached = attached.is_some();
     ready.start.detach_keys = attached.map(|(options, _)| options.detach_keys.clone()).unwrap_or_default();
     narrate::launch(ready);

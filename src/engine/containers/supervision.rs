@@ -9,7 +9,7 @@ use crate::engine::api::{Failure, FailureKind};
 use crate::model::flags::{health, signal};
 use crate::model::host::HostFacts;
 use crate::model::supervision::HealthCheck;
-use crate::monitor::protocol::{Mapping, Start, Stop, Subject};
+use crate::monitor::protocol::{Mapping, NetworkProgram, Start, Stop, Subject};
 use crate::store::Store;
 use crate::store::bundle::{Bundle, BundleFile};
 use crate::store::containers::Container;
@@ -48,7 +48,7 @@ impl Engine {
     pub(super) fn start_of(
         &self,
         store: &Store,
-        container: &Container,
+        (container, network): (&Container, Option<NetworkProgram>),
         facts: &HostFacts,
         (image, text): (&ImageConfiguration, &[u8]),
     ) -> Result<Start, Failure> {
@@ -68,6 +68,7 @@ impl Engine {
             health: health_check(container, text),
             timeout: request.timeout.map(|seconds| seconds.saturating_mul(1000)),
             stop: Stop { signal: stop_signal, grace: seconds.saturating_mul(1000) },
+            network,
             events: store.layout().events(),
             finish: self.finish_of(container),
         })

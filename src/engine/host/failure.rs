@@ -148,6 +148,21 @@ pub(super) fn install_helpers(os_release: &str) -> String {
     command.unwrap_or("install the package of your distribution with newuidmap (uidmap, or shadow-utils)").to_owned()
 }
 
+/// The command that installs `package`, going by the text of os-release(5).
+pub(super) fn install(os_release: &str, package: &str) -> String {
+    let value = |key| super::os_release(os_release, key);
+    let family = format!("{} {}", value("ID"), value("ID_LIKE"));
+    let command = family.split_whitespace().find_map(|id| match id {
+        "debian" | "ubuntu" => Some("sudo apt install"),
+        "fedora" | "rhel" | "centos" | "amzn" => Some("sudo dnf install"),
+        "arch" => Some("sudo pacman -S"),
+        "alpine" => Some("sudo apk add"),
+        "suse" | "opensuse" => Some("sudo zypper install"),
+        _ => None,
+    });
+    command.map_or_else(|| format!("install the package {package}"), |command| format!("{command} {package}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

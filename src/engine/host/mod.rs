@@ -36,10 +36,16 @@ pub fn facts(request: &ContainerRequest) -> Result<HostFacts, HostError> {
         hard_limits: if may_raise_limits() { Vec::new() } else { hard_limits() },
         resolv_conf: read_small("/etc/resolv.conf"),
         hosts: if request.network == NetworkMode::Host { read_small("/etc/hosts") } else { String::new() },
+        gateway: None,
         hostname: uname.nodename().to_string_lossy().into_owned(),
         fresh_proc: proc_is_whole(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
         apparmor: apparmor_is_on(),
     })
+}
+
+/// The command that installs a package that is called the same everywhere.
+pub fn install(package: &str) -> String {
+    failure::install(&read_small("/etc/os-release"), package)
 }
 
 /// The command that installs newuidmap and newgidmap here.

@@ -79,6 +79,8 @@ pub struct Plan {
     pub filter: Vec<u8>,
     /// The filter that [`Step::Listen`] loads; empty where ids are what they are.
     pub asks: Vec<u8>,
+    /// Whether somebody outside connects the network namespace.
+    pub connected: bool,
     /// The process as the user named it, for messages.
     pub program_name: String,
     /// Whether the program gets a terminal.
@@ -148,6 +150,7 @@ impl Plan {
             argv,
             envp,
             filter: extras.filter,
+            connected: false,
             program_name: program_name.clone(),
             terminal: process.terminal,
             stdio_owner: groups.real(process.user.uid, process.user.gid),

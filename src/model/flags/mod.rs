@@ -21,6 +21,7 @@ pub mod log;
 pub mod mount;
 pub mod names;
 mod options;
+pub mod publish;
 pub mod restart;
 pub mod security;
 pub mod signal;

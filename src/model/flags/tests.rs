@@ -374,7 +374,7 @@ fn single_words() {
     }
     assert_eq!(words::network("none"), Ok(NetworkMode::None));
     assert_eq!(words::network("host"), Ok(NetworkMode::Host));
-    assert!(text(words::network("bridge")).ends_with("the networks that exist are none and host"));
+    assert!(text(words::network("bridge")).ends_with("the networks that exist are pasta, none and host"));
     assert!(words::pull("newer").is_ok() && words::pull("sometimes").is_err());
     assert_eq!(words::platform("arm64").map(|p| p.to_string()).as_deref(), Ok("linux/arm64"));
     assert!(words::platform("a/b/c/d").is_err());

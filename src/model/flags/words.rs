@@ -8,12 +8,13 @@ use super::InvalidFlag;
 /// Reads `--network`.
 ///
 /// # Errors
-/// For every mode but `none` and `host`, which are those that exist.
+/// For every mode but those that exist.
 pub fn network(text: &str) -> Result<NetworkMode, InvalidFlag> {
     match text {
         "none" => Ok(NetworkMode::None),
         "host" => Ok(NetworkMode::Host),
-        _ => Err(InvalidFlag::new("--network", text, "the networks that exist are none and host")),
+        "pasta" => Ok(NetworkMode::Pasta),
+        _ => Err(InvalidFlag::new("--network", text, "the networks that exist are pasta, none and host")),
     }
 }
 

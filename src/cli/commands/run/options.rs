@@ -205,9 +205,17 @@ pub(super) struct Files {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct Network {
-    /// Use this network: none or host
-    #[arg(long, alias = "net", value_name = "MODE", default_value = "none")]
-    pub(super) network: String,
+    /// Use this network: pasta (the default, if it is installed), none or host [env: PYBOX_NETWORK]
+    #[arg(long, alias = "net", value_name = "MODE")]
+    pub(super) network: Option<String>,
+
+    /// Answer on a port of the host for one of the container
+    #[arg(short, long, value_name = "[HOST:]PORT")]
+    pub(super) publish: Vec<String>,
+
+    /// Publish all ports that the image exposes, on ports that are free
+    #[arg(short = 'P', long)]
+    pub(super) publish_all: bool,
 
     /// Name the host
     #[arg(short = 'h', long, value_name = "NAME")]

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use super::options::{Files, Limits, Network, Process, Security, Supervision, Wanted};
 use crate::cli::error::{OURS, Problem};
 use crate::cli::session::with_environment;
-use crate::model::container::{self, ContainerRequest};
+use crate::model::container::{self, ContainerRequest, NetworkMode};
 use crate::model::flags::{
-    InvalidFlag, account, capability, device, duration, env, health, label, limits, log, mount, names, restart,
-    security, signal, size, sysctl, tmpfs, ulimit, userns, volume, words,
+    InvalidFlag, account, capability, device, duration, env, health, label, limits, log, mount, names, publish,
+    restart, security, signal, size, sysctl, tmpfs, ulimit, userns, volume, words,
 };
 use crate::model::id::ContainerName;
 use crate::model::supervision::RestartPolicy;
@@ -175,7 +175,11 @@ fn working_dir() -> Result<PathBuf, Problem> {
 }
 
 fn network(flags: &Network, request: &mut ContainerRequest) -> Result<(), InvalidFlag> {
-    request.network = words::network(&flags.network)?;
+    let named = flags.network.clone().or_else(|| std::env::var("PYBOX_NETWORK").ok().filter(|name| !name.is_empty()));
+    request.network = named.as_deref().map_or(Ok(NetworkMode::Pasta), words::network)?;
+    request.network_named = named.is_some();
+    request.ports = each(&flags.publish, publish::publish)?.concat();
+    request.publish_all = flags.publish_all;
     request.hostname = flags.hostname.as_deref().map(names::hostname).transpose()?;
     request.add_hosts = each(&flags.add_hosts, names::add_host)?;
     request.dns = each(&flags.dns, names::dns)?;

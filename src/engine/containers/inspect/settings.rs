@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use oci_spec::runtime::{Process, Spec};
 use serde_json::{Map, Value, json};
 
-use crate::model::container::{ContainerRequest, Mount, MountSource, NetworkMode, Seccomp, UserNamespace};
+use crate::model::container::{ContainerRequest, Mount, MountSource, Seccomp, UserNamespace};
 use crate::model::flags::signal;
 use crate::model::supervision::{HealthCheck, RestartPolicy};
 use crate::monitor::protocol::Start;
@@ -71,8 +71,8 @@ pub(super) fn host_config(request: &ContainerRequest, spec: Option<&Spec>) -> Va
         "RestartPolicy": restart(request.restart),
         "LogConfig": { "Type": request.log.driver, "Config": log_options(request) },
         "NetworkMode": network(request),
-        "PortBindings": {},
-        "PublishAllPorts": false,
+        "PortBindings": ports(request),
+        "PublishAllPorts": request.publish_all,
         "Privileged": request.privileged,
         "ReadonlyRootfs": request.read_only,
         "CapAdd": request.cap_add,
@@ -166,10 +166,22 @@ fn security(request: &ContainerRequest) -> Vec<String> {
 }
 
 fn network(request: &ContainerRequest) -> &'static str {
-    match request.network {
-        NetworkMode::None => "none",
-        NetworkMode::Host => "host",
+    request.network.name()
+}
+
+/// Published ports as docker has them: by `80/tcp`, where each is bound.
+fn ports(request: &ContainerRequest) -> Value {
+    let mut all = serde_json::Map::new();
+    for port in &request.ports {
+        let (host, address) = (port.host.map(|port| port.to_string()), port.address.map(|address| address.to_string()));
+        let bound =
+            json!({ "HostIp": address.unwrap_or_else(|| "0.0.0.0".to_owned()), "HostPort": host.unwrap_or_default() });
+        let key = format!("{}/{}", port.container, port.protocol);
+        if let Some(list) = all.entry(key).or_insert_with(|| json!([])).as_array_mut() {
+            list.push(bound);
+        }
     }
+    Value::Object(all)
 }
 
 /// No network gives addresses yet.
@@ -178,7 +190,7 @@ pub(super) fn network_settings(request: &ContainerRequest) -> Value {
     let mut settings = addresses();
     if let Some(settings) = settings.as_object_mut() {
         settings.insert("Networks".to_owned(), json!({ (network(request)): addresses() }));
-        settings.insert("Ports".to_owned(), json!({}));
+        settings.insert("Ports".to_owned(), ports(request));
     }
     settings
 }

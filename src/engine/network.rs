@@ -1,0 +1,161 @@
+//! The network of a container, as far as it is decided before the container is there.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use oci_spec::image::ImageConfiguration;
+
+use super::api::{Event, Failure, FailureKind};
+use super::{Engine, host, ports};
+use crate::model::container::{ContainerRequest, NetworkMode};
+use crate::model::flags::publish;
+use crate::model::host::HostFacts;
+use crate::model::port::{Protocol, Published};
+use crate::monitor::protocol::NetworkProgram;
+use crate::network::pasta::{self, Knows};
+use crate::store::Store;
+
+impl Engine {
+    /// Settles what the request leaves open: the network, where pasta is not installed and was not asked for by name;
+    /// and ports of the host.
+    ///
+    /// # Errors
+    /// If there is no network for what was asked, or no port.
+    pub(super) fn settle_network(
+        request: &mut ContainerRequest,
+        config: &ImageConfiguration,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<(), Failure> {
+        if request.publish_all {
+            add_exposed(request, config);
+        }
+        if request.network == NetworkMode::Pasta && pasta::find().is_none() {
+            let install = host::install("passt");
+            if request.network_named || !request.ports.is_empty() {
+                let sentence = "a network of its own needs pasta, which is not installed";
+                return Err(Failure::say(FailureKind::Host, sentence).hint(install));
+            }
+            events(Event::Warning(format!("without pasta the container has no network; to install it: {install}")));
+            request.network = NetworkMode::None;
+        }
+        if !request.ports.is_empty() && request.network != NetworkMode::Pasta {
+            let sentence = format!("ports cannot be published with --network {}", request.network.name());
+            return Err(Failure::say(FailureKind::Invalid, sentence).hint("leave out -p, or --network".to_owned()));
+        }
+        for port in &mut request.ports {
+            if port.host.is_none() {
+                port.host = Some(free_port(port)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What connects the network of `request`; `facts` become those of a container in it.
+    ///
+    /// # Errors
+    /// If the program has gone meanwhile.
+    pub(super) fn connection(
+        store: &Store,
+        request: &ContainerRequest,
+        facts: &mut HostFacts,
+    ) -> Result<Option<NetworkProgram>, Failure> {
+        if request.network != NetworkMode::Pasta {
+            return Ok(None);
+        }
+        let gone = || Failure::say(FailureKind::Host, "pasta is not installed").hint(host::install("passt"));
+        let program = pasta::find().ok_or_else(gone)?;
+        let knows = knows(store, &program);
+        facts.resolv_conf = pasta::name_servers(&facts.resolv_conf);
+        facts.gateway = knows.host_address.then(|| pasta::HOST.to_owned());
+        let mut arguments = pasta::arguments(knows, &request.ports);
+        if !facts.user_namespace {
+            // As root it would become nobody, who may not enter the container's network.
+            arguments.extend(["--runas".to_owned(), "0".to_owned()]);
+        }
+        Ok(Some(NetworkProgram { program, arguments }))
+    }
+}
+
+/// Publishes what the image exposes and nobody has published.
+fn add_exposed(request: &mut ContainerRequest, config: &ImageConfiguration) {
+    let exposed = config.config().as_ref().and_then(|config| config.exposed_ports().clone()).unwrap_or_default();
+    let mut exposed: Vec<_> = exposed.iter().filter_map(|port| publish::exposed(port)).collect();
+    exposed.sort_unstable();
+    for (container, protocol) in exposed {
+        let known = |port: &Published| (port.container, port.protocol) == (container, protocol);
+        if !request.ports.iter().any(known) {
+            request.ports.push(Published { address: None, host: None, container, protocol });
+        }
+    }
+}
+
+/// What this version of pasta knows, noted until the program is another one.
+fn knows(store: &Store, program: &Path) -> Knows {
+    let facts = std::fs::metadata(program).map(|facts| (facts.len(), facts.mtime(), facts.ino())).unwrap_or_default();
+    let name = format!("pasta-{:x}-{:x}-{:x}", facts.0, facts.1, facts.2);
+    if let Some(noted) = store.recall(&name) {
+        return Knows { host_address: noted == b"host-address" };
+    }
+    let mut command = Command::new(program);
+    let said = command.arg("--help").env_clear().stdin(Stdio::null()).output();
+    let said = said.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    let knows = Knows::from_help(&String::from_utf8_lossy(&said));
+    // Not noted, it is asked again.
+    let _ = store.remember(&name, if knows.host_address { b"host-address" } else { b"" });
+    knows
+}
+
+/// Binds the host's side of a port for a moment.
+fn bind(port: &Published) -> io::Result<u16> {
+    let number = port.host.unwrap_or(0);
+    let one = |address: IpAddr| {
+        let place = SocketAddr::new(address, number);
+        let bound = match port.protocol {
+            Protocol::Tcp => TcpListener::bind(place).and_then(|socket| socket.local_addr()),
+            Protocol::Udp => UdpSocket::bind(place).and_then(|socket| socket.local_addr()),
+        };
+        bound.map(|place| place.port())
+    };
+    match port.address {
+        Some(address) => one(address),
+        // A host without IPv6 has no such address.
+        None => match one(Ipv6Addr::UNSPECIFIED.into()) {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => one(Ipv4Addr::UNSPECIFIED.into()),
+            other => other,
+        },
+    }
+}
+
+fn free_port(port: &Published) -> Result<u16, Failure> {
+    bind(port).map_err(|error| refused(port, &error))
+}
+
+/// Looks whether the ports of the host can be had.
+///
+/// # Errors
+/// With the port, and who has it if that can be seen.
+pub(super) fn check_ports(ports: &[Published]) -> Result<(), Failure> {
+    ports.iter().try_for_each(|port| bind(port).map(drop).map_err(|error| refused(port, &error)))
+}
+
+fn refused(port: &Published, error: &io::Error) -> Failure {
+    let say = |why: String| Failure::say(FailureKind::Conflict, format!("publish {port}: {why}"));
+    let number = port.host.unwrap_or_default();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let owner = ports::owner(number, port.protocol).map(|owner| format!(" by {owner}")).unwrap_or_default();
+            say(format!("the host's port {number}/{} is in use{owner}", port.protocol)).hint(format!(
+                "choose another one: -p {}:{}",
+                number.saturating_add(1),
+                port.container
+            ))
+        }
+        io::ErrorKind::PermissionDenied => say(format!("users may not use the host's port {number}"))
+            .hint(format!("sudo sysctl net.ipv4.ip_unprivileged_port_start={number}")),
+        io::ErrorKind::AddrNotAvailable => say("the host has no such address".to_owned()).hint("ip address".to_owned()),
+        _ => say(error.to_string()),
+    }
+}

@@ -1,0 +1,248 @@
+//! Containers with a network of their own: pasta, ports of the host, names, and what comes of its death.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::fixture::{skip, tool};
+use crate::guest::{Guest, awaits};
+use crate::harness::{Live, Run};
+
+const PASTA: &[&str] = &["--network", "pasta"];
+/// Tells who has connected, as the kernel's tables have it.
+const WHO: &str =
+    "touch /tmp/ready; exec nc -ll -p 80 -e awk '$4 ~ /^0[1-9]$/ { print $3 }' /proc/net/tcp /proc/net/tcp6";
+
+/// What is answered at a port of the host; empty for nothing.
+fn ask(address: &str) -> String {
+    let address: SocketAddr = address.parse().expect("an address");
+    let mut text = String::new();
+    if let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a limit");
+        let _ = stream.read_to_string(&mut text);
+    }
+    text.trim().to_owned()
+}
+
+/// A port that nobody has just now.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
+}
+
+fn network_of(live: &Live) -> Pid {
+    let monitor = {
+        let pid = live.pybox(["inspect", "--format", "{{.State.Pid}}", "guest"]).ok();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)).expect("a parent").to_owned()
+    };
+    let children = fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children")).expect("children");
+    let is_it = |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with("pas"));
+    Pid::from_raw(children.split_whitespace().find(is_it).expect("pasta").parse().expect("a pid"))
+}
+
+#[test]
+fn the_hosts_networks_are_reached_and_its_loopback_is_not() {
+    let Some(live) = Live::new() else { return };
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = server.local_addr().expect("its address").port();
+    let script = format!(
+        "ip route | grep -c default; ip -o addr show scope global | wc -l; \
+         gateway=$(ip route | awk '/default/ {{ print $3 }}'); \
+         for address in 127.0.0.1 $gateway; do nc -w 2 $address {port} < /dev/null > /dev/null 2>&1 && echo reached $address; done; \
+         cat /proc/sys/net/ipv4/ip_unprivileged_port_start"
+    );
+    let said = live.sh(PASTA, &script).ok();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!((lines[0], *lines.last().expect("a line")), ("1", "0"), "{said}");
+    assert!(lines[1].parse::<u32>().expect("a number") >= 1 && !said.contains("reached"), "{said}");
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn ports_are_published_and_let_go_of() {
+    let Some(live) = Live::new() else { return };
+    let (first, second) = (free_port(), free_port());
+    let flags = ["-p", &format!("{first}:80"), "-p", &format!("127.0.0.1:{second}:80"), "-p", "127.0.0.1::80"];
+    let guest = Guest::runs(&live, &[PASTA, &flags].concat(), WHO);
+    for address in [format!("127.0.0.1:{first}"), format!("[::1]:{first}"), format!("127.0.0.1:{second}")] {
+        assert_ne!(ask(&address), "", "{address}");
+    }
+    let listed = live.pybox(["port", "guest"]).ok();
+    let chosen =
+        listed.lines().find(|line| !line.ends_with(&format!(":{first}")) && !line.ends_with(&format!(":{second}")));
+    let chosen =
+        chosen.and_then(|line| line.strip_prefix("80/tcp -> ")).unwrap_or_else(|| panic!("{listed}")).to_owned();
+    assert_ne!(ask(&chosen), "", "{chosen}");
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    // It is in use, by whom can be seen, and free again when the container has gone.
+    let taken = live.sh(&["--network", "pasta", "-p", &format!("{first}:80")], "true").run();
+    taken.refuses(125, "is in use by pas").says(&format!("-p {}:80", first + 1));
+    live.pybox(["stop", "-t", "0", "guest"]).ok();
+    assert_eq!(ask(&format!("127.0.0.1:{first}")), "");
+    live.pybox(["start", "guest"]).ok();
+    awaits(|| !ask(&format!("127.0.0.1:{first}")).is_empty());
+    drop(guest);
+    drop(TcpListener::bind(("127.0.0.1", first)).expect("the port is free"));
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn datagrams_are_passed_on() {
+    let Some(live) = Live::new() else { return };
+    let port = free_port();
+    // The same port on both sides: passt of 2023-03 sends answers astray if they differ (docs/DECISIONS.md).
+    let script = "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => $ARGV[0], Proto => 'udp') or die; \
+                  open(my $r, '>', '/tmp/ready'); close($r); while ($s->recv(my $line, 100)) { $s->send('got ' . $line) }";
+    let (published, number) = (format!("127.0.0.1:{port}:{port}/udp"), port.to_string());
+    let words = [
+        "run",
+        "-d",
+        "--name",
+        "guest",
+        "--network",
+        "pasta",
+        "-p",
+        &published,
+        &live.debian(),
+        "perl",
+        "-e",
+        script,
+        &number,
+    ];
+    live.pybox(words).within(120).ok();
+    awaits(|| live.pybox(["exec", "guest", "test", "-e", "/tmp/ready"]).run().code == Some(0));
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a limit");
+    socket.send_to(b"datagram\n", ("127.0.0.1", port)).expect("send");
+    let mut answer = [0; 64];
+    let length = socket.recv(&mut answer).expect("an answer");
+    assert_eq!(&answer[..length], b"got datagram\n");
+    live.pybox(["rm", "-f", "guest"]).ok();
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn who_connects_from_afar_is_seen() {
+    let Some(live) = Live::new() else { return };
+    if !live.user.judged_by_root() {
+        return skip("a client on another network needs root");
+    }
+    let port = free_port();
+    let guest = Guest::runs(&live, &[PASTA, &["-p", &format!("{port}:80")]].concat(), WHO);
+    let name = format!("pbt{}", std::process::id());
+    let script = format!(
+        "exec unshare --net sh -c 'echo; read x; ip link set {name}b up; ip addr add 198.51.100.2/24 dev {name}b; \
+         sleep 2 | busybox nc -w 3 198.51.100.1 {port}'"
+    );
+    let mut client = Command::new("sh");
+    client.args(["-c", &script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut client = client.spawn().expect("a client");
+    let mut ready = [0; 1];
+    client.stdout.as_mut().expect("its output").read_exact(&mut ready).expect("it is there");
+    let set_up = format!(
+        "ip link add {name}a type veth peer name {name}b netns {} && ip addr add 198.51.100.1/24 dev {name}a && ip link set {name}a up",
+        client.id()
+    );
+    let made = tool("sh", &["-c", &set_up]);
+    client.stdin.as_mut().expect("its input").write_all(b"\n").expect("go");
+    let output = client.wait_with_output().expect("the client");
+    let _ = tool("ip", &["link", "del", &format!("{name}a")]);
+    made.expect("a link to the client");
+    // 198.51.100.2, as the kernel writes it, with the port after it.
+    let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(seen.trim().split(':').next().is_some_and(|address| address.ends_with("026433C6")), "{seen}");
+    drop(guest);
+}
+
+#[test]
+fn a_network_that_dies_comes_back_and_the_container_lives_on() {
+    let Some(live) = Live::new() else { return };
+    let port = free_port();
+    let guest = Guest::runs(&live, &[PASTA, &["-p", &format!("127.0.0.1:{port}:80")]].concat(), WHO);
+    let address = format!("127.0.0.1:{port}");
+    assert_ne!(ask(&address), "");
+    let pid = live.pybox(["inspect", "--format", "{{.State.Pid}}", "guest"]).ok();
+    let died = network_of(&live);
+    kill(died, Signal::SIGKILL).expect("kill");
+    let begun = Instant::now();
+    awaits(|| !ask(&address).is_empty());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(live.pybox(["inspect", "--format", "{{.State.Pid}}", "guest"]).ok(), pid);
+    assert_ne!(network_of(&live), died);
+    let events = live.pybox(["events", "--since", "1m", "--until", "0s"]).ok();
+    assert!(events.contains("network-restart"), "{events}");
+    drop(guest);
+    live.pybox(["check"]).run().exits(0);
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_lost_monitor_leaves_no_network() {
+    let Some(live) = Live::new() else { return };
+    let port = free_port();
+    let guest = Guest::runs(&live, &[PASTA, &["-p", &format!("127.0.0.1:{port}:80")]].concat(), WHO);
+    let network = network_of(&live);
+    let stat = fs::read_to_string(format!("/proc/{network}/stat")).expect("a process");
+    let monitor = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)).expect("a parent").to_owned();
+    kill(Pid::from_raw(monitor.parse().expect("a pid")), Signal::SIGKILL).expect("kill");
+    awaits(|| live.pybox(["inspect", "--format", "{{.State.Status}}", "guest"]).ok() == "exited");
+    awaits(|| TcpListener::bind(("127.0.0.1", port)).is_ok());
+    drop(guest);
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn resolvers_of_the_hosts_loopback_are_asked() {
+    let Some(live) = Live::new() else { return };
+    if !live.user.judged_by_root() {
+        return skip("another /etc/resolv.conf needs root");
+    }
+    let image = live.image("busybox");
+    live.pybox(["pull", &image]).ok();
+    // As with systemd-resolved: port 53 of an address that only the host has.
+    let server = UdpSocket::bind("127.0.53.53:53").expect("port 53");
+    server.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
+    std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        while let Ok((length, from)) = server.recv_from(&mut packet) {
+            let question = &packet[12..length];
+            let end = question.iter().position(|byte| *byte == 0).map_or(length, |zero| 12 + zero + 5);
+            let header = [packet[0], packet[1], 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+            let record = [0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 77];
+            let _ = server.send_to(&[&header[..], &packet[12..end], &record].concat(), from);
+        }
+    });
+    let host = live.file("resolv.conf", "nameserver 127.0.53.53\nsearch example.org\n");
+    let script = "mount --bind \"$1\" /etc/resolv.conf && exec setpriv --reuid pyboxtest --regid pyboxtest --init-groups \
+                  \"$0\" run --rm --network pasta \"$2\" sh -c 'cat /etc/resolv.conf; nslookup -type=a name.example.org'";
+    let mut command = live.privileged("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(live.program()).arg(&host).arg(&image);
+    let said = Run::of(command).ok();
+    assert!(said.starts_with("nameserver 169.254.1.1\nsearch example.org\n") && said.contains("192.0.2.77"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_published_is_refused() {
+    let Some(live) = Live::new() else { return };
+    let image = live.image("busybox");
+    live.sh(&["--network", "none", "-p", "8080:80"], "true")
+        .run()
+        .refuses(125, "cannot be published with --network none");
+    live.sh(&["-p", "8080:80/sctp"], "true").run().refuses(125, "sctp");
+    live.sh(&["-p", "70000"], "true").run().refuses(125, "--publish");
+    live.sh(&["--network", "pasta", "-p", "192.0.2.200:8080:80"], "true")
+        .run()
+        .refuses(125, "the host has no such address");
+    let start = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").expect("a setting");
+    if start.trim().parse::<u16>().expect("a number") > 80 {
+        let refused = live.sh(&["--network", "pasta", "-p", "80:80"], "true").run();
+        refused.refuses(125, "users may not use the host's port 80").says("ip_unprivileged_port_start=80");
+    }
+    live.pybox(["run", "--rm", "--network", "bridge", &image, "true"]).run().refuses(125, "pasta, none and host");
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
