@@ -75,7 +75,7 @@ impl Engine {
             // As root it would become nobody, who may not enter the container's network.
             arguments.extend(["--runas".to_owned(), "0".to_owned()]);
         }
-        Ok(Some(NetworkProgram { program, arguments }))
+        Ok(Some(NetworkProgram { program, arguments, follows_names: request.dns.is_empty() }))
     }
 }
 

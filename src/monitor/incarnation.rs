@@ -8,6 +8,7 @@ use super::attached::Pipes;
 use super::emulator::{self, Emulator};
 use super::error::MonitorError;
 use super::input::Input;
+use super::names::Names;
 use super::network::Network;
 use super::protocol::{Mapping, Start};
 use super::pump::Pump;
@@ -34,6 +35,8 @@ pub struct Incarnation {
     pub emulator: Option<Emulator>,
     /// What connects its network, if something does.
     pub network: Option<Network>,
+    /// Its name servers, if they follow the host's.
+    pub names: Option<Names>,
     /// How it was made, for those who join it.
     pub facts: JoinFacts,
     /// What it is typed.
@@ -68,6 +71,9 @@ impl Incarnation {
         let server = recipe.map(|recipe| Server::start(&recipe)).transpose()?;
         let emulator = plan.pretends().then(Emulator::start).transpose()?;
         failpoint::reach!("monitor.compiled");
+        // What cannot be followed is as it was when the container was made.
+        let follows = start.network.as_ref().is_some_and(|network| network.follows_names);
+        let names = follows.then(|| Names::follow(bundle.as_fd()).ok()).flatten();
         let mut network = None;
         let begin = |stdio: Stdio<'_>| -> Result<Running, MonitorError> {
             let mut child = parent::start(&plan, &mapping, stdio, None)?;
@@ -86,7 +92,7 @@ impl Incarnation {
         };
         if plan.terminal {
             let running = begin(None)?;
-            return with_terminal((running, (server, emulator, network), facts), start, log);
+            return with_terminal((running, (server, emulator, network, names), facts), start, log);
         }
         let pipes = Pipes::new(start.interactive).map_err(system("make pipes"))?;
         let [input, output, error] = &pipes.program;
@@ -100,6 +106,7 @@ impl Incarnation {
             server,
             emulator,
             network,
+            names,
             facts,
             input,
             output: Pump::new(output, Some(error), log, start.attached),
@@ -108,7 +115,7 @@ impl Incarnation {
 }
 
 /// What may be there beside the first process.
-type Beside = (Option<Server>, Option<Emulator>, Option<Network>);
+type Beside = (Option<Server>, Option<Emulator>, Option<Network>, Option<Names>);
 
 /// Begins to connect the network of a process that is held, if it has one.
 fn connect(start: &Start, child: &mut Held) -> Result<Option<Network>, MonitorError> {
@@ -137,7 +144,7 @@ fn journal(start: &Start) -> Option<Journal> {
 }
 
 fn with_terminal(
-    (running, (server, emulator, network), facts): (Running, Beside, JoinFacts),
+    (running, (server, emulator, network, names), facts): (Running, Beside, JoinFacts),
     start: &Start,
     log: Option<Writer>,
 ) -> Result<Incarnation, MonitorError> {
@@ -150,7 +157,7 @@ fn with_terminal(
     let output = quiet().map_err(system("take the terminal"))?;
     let feed = start.interactive.then(quiet).transpose().map_err(system("take the terminal"))?;
     let (input, output) = (Input::new(feed, false), Pump::new(output, None, log, false));
-    Ok(Incarnation { running, server, emulator, network, facts, input, output })
+    Ok(Incarnation { running, server, emulator, network, names, facts, input, output })
 }
 
 /// What comes of a document.

@@ -24,6 +24,7 @@ use super::{happenings, timers::is_due};
 use crate::model::lifecycle::ProcessIdentity;
 use crate::sys::{failpoint, identity, startup};
 
+mod network;
 mod wait;
 
 /// How long output that nobody takes is waited for when the program has ended.
@@ -164,6 +165,7 @@ impl Life {
                 self.take_signals();
             }
             self.copy(&ready.streams);
+            self.follow_names(&ready.streams);
             for id in ready.sockets {
                 self.take_words(id);
             }
@@ -214,16 +216,6 @@ impl Life {
                 }
             }
         }
-    }
-
-    /// Starts what connects the network again, if that is what `pid` was: the container lives on.
-    fn reconnect(&mut self, pid: u32) {
-        let network = self.now.as_mut().and_then(|now| now.network.as_mut()).filter(|network| network.pid() == pid);
-        let Some(network) = network.filter(|_| self.exit_code.is_none()) else { return };
-        let (again, pid) = (network.again(), network.pid());
-        self.run.network = again.then(|| identity_of(&self.run, pid));
-        let _ = self.write_run();
-        self.tell_happening(if again { "network-restart" } else { "network-lost" }, &[]);
     }
 
     /// Moves bytes between the program and callers.

@@ -26,6 +26,7 @@ mod health;
 mod incarnation;
 pub mod input;
 mod life;
+mod names;
 mod network;
 mod program;
 mod pump;

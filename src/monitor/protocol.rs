@@ -62,6 +62,9 @@ pub struct NetworkProgram {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// Whether the container's name servers are the host's, also when these change.
+    #[serde(default)]
+    pub follows_names: bool,
 }
 
 /// Who a container is.

@@ -4,6 +4,22 @@
 use crate::harness::Live;
 
 #[test]
+fn who_keeps_the_own_id_has_a_name_inside() {
+    let Some(live) = Live::new() else { return };
+    for driver in ["hybrid", "fuse"] {
+        let flags = ["--storage-driver", driver, "run", "--rm", "--userns=keep-id", &live.image("busybox")];
+        let script =
+            "whoami; id -gn; stat -c '%u %g %a' /etc /etc/passwd /etc/group; echo x >> /etc/passwd || echo kept";
+        let said = live.pybox(flags.into_iter().chain(["sh", "-c", script])).run().text();
+        let name = &live.user.name;
+        assert_eq!(said, format!("{name}\n{name}\n0 0 755\n0 0 644\n0 0 644\nkept"), "{driver}");
+    }
+    // Whom the image knows, it names itself.
+    let said = live.sh(&["--userns=keep-id:uid=1000,gid=1000"], "whoami").ok();
+    assert_eq!(said, "app");
+}
+
+#[test]
 fn users_by_name_and_number() {
     let Some(live) = Live::new() else { return };
     for (user, uid_gid_groups) in [

@@ -100,6 +100,14 @@ fn who_becomes_somebody_is_that_one() {
 }
 
 #[test]
+fn who_keeps_the_own_id_is_that_one() {
+    let Some(live) = Live::plain() else { return };
+    let script = "id -un; id -u; touch /tmp/f; stat -c %U /tmp/f; stat -c %u /etc/passwd; chown 0 /tmp/f 2> /dev/null || echo kept";
+    let expected = format!("{0}\n{1}\n{0}\n0\nkept", live.user.name, live.user.uid);
+    assert_eq!(live.sh(&["--userns=keep-id"], script).ok(), expected);
+}
+
+#[test]
 fn owners_are_kept_by_layers_archives_and_copies() {
     let Some(live) = Live::plain() else { return };
     others(&live);

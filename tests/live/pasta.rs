@@ -227,6 +227,31 @@ fn resolvers_of_the_hosts_loopback_are_asked() {
 }
 
 #[test]
+fn name_servers_follow_the_hosts() {
+    let Some(live) = Live::new() else { return };
+    if !live.user.judged_by_root() {
+        return skip("another /etc needs root");
+    }
+    let image = live.image("busybox");
+    live.pybox(["pull", &image]).ok();
+    // An /etc of our own, where the file can be replaced as programs that manage it do.
+    let etc = live.directory("etc");
+    let script = "mount -t overlay none -o \"lowerdir=/etc,upperdir=$1/u,workdir=$1/w\" /etc || exit 9; \
+                  as() { setpriv --reuid pyboxtest --regid pyboxtest --init-groups \"$0\" \"$@\"; }; \
+                  new() { echo \"nameserver $1\" > /etc/new && mv /etc/new /etc/resolv.conf; }; \
+                  new 192.0.2.1; image=$2; as run -d --name names --network pasta \"$image\" sleep 100 > /dev/null; \
+                  as exec names cat /etc/resolv.conf; new 192.0.2.2; sleep 0.5; as exec names cat /etc/resolv.conf; \
+                  as exec names sh -c 'echo mine > /etc/resolv.conf'; new 192.0.2.3; sleep 0.5; as exec names cat /etc/resolv.conf; \
+                  as restart -t 0 names > /dev/null; as exec names cat /etc/resolv.conf; as rm -f names > /dev/null";
+    fs::create_dir(etc.join("u")).and_then(|()| fs::create_dir(etc.join("w"))).expect("directories");
+    let mut command = live.privileged("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(live.program()).arg(&etc).arg(&image);
+    let said = Run::of(command).ok();
+    assert_eq!(said, "nameserver 192.0.2.1\nnameserver 192.0.2.2\nmine\nnameserver 192.0.2.3");
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+#[test]
 fn what_cannot_be_published_is_refused() {
     let Some(live) = Live::new() else { return };
     let image = live.image("busybox");

@@ -72,6 +72,7 @@ impl Engine {
             let layers = self.layers_for(store, (&request, &facts), store.layer_dirs(image)?)?;
             let made = (&bundle, &held, layers);
             let filter = fill(store, made, (&id, &request, image), (&config, &facts), events)?;
+            self.introduce(store, &bundle, (&request, &facts), image)?;
             inherit::complete(&mut request, &config);
             failpoint::reach!("create.filled");
             let container = row(&id, request, image);

@@ -16,6 +16,7 @@ mod filter;
 mod image;
 mod inherit;
 mod inspect;
+mod introduce;
 mod limits;
 mod list;
 mod logs;

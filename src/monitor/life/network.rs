@@ -1,0 +1,31 @@
+//! What a container's network asks of its monitor: to be there, and to have the host's name servers.
+
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+
+use super::{Life, identity_of};
+use crate::monitor::names::Names;
+
+impl Life {
+    /// Starts what connects the network again, if that is what `pid` was: the container lives on.
+    pub(super) fn reconnect(&mut self, pid: u32) {
+        let network = self.now.as_mut().and_then(|now| now.network.as_mut()).filter(|network| network.pid() == pid);
+        let Some(network) = network.filter(|_| self.exit_code.is_none()) else { return };
+        let (again, pid) = (network.again(), network.pid());
+        self.run.network = again.then(|| identity_of(&self.run, pid));
+        let _ = self.write_run();
+        self.tell_happening(if again { "network-restart" } else { "network-lost" }, &[]);
+    }
+
+    /// Looks whether the host's name servers have changed, if one of `ready` says that they may have.
+    pub(super) fn follow_names(&mut self, ready: &[RawFd]) {
+        let names = self.now.as_mut().and_then(|now| now.names.as_mut());
+        let names = names.filter(|names| ready.contains(&names.changes().as_raw_fd()));
+        if let Some(names) = names
+            && names.turn(self.bundle.as_fd()).is_err()
+            && let Some(now) = &mut self.now
+        {
+            // What cannot be followed stays as it is.
+            now.names = None::<Names>;
+        }
+    }
+}
