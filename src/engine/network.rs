@@ -75,7 +75,8 @@ impl Engine {
             // As root it would become nobody, who may not enter the container's network.
             arguments.extend(["--runas".to_owned(), "0".to_owned()]);
         }
-        Ok(Some(NetworkProgram { program, arguments, follows_names: request.dns.is_empty() }))
+        let follows_names = request.dns.is_empty() && request.dns_search.is_empty() && request.dns_options.is_empty();
+        Ok(Some(NetworkProgram { program, arguments, follows_names }))
     }
 }
 

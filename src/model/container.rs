@@ -68,6 +68,10 @@ pub struct ContainerRequest {
     pub add_hosts: Vec<(String, String)>,
     /// `--dns`.
     pub dns: Vec<std::net::IpAddr>,
+    /// `--dns-search`; a single dot is none at all.
+    pub dns_search: Vec<String>,
+    /// `--dns-option`.
+    pub dns_options: Vec<String>,
     /// `--label`.
     pub labels: std::collections::BTreeMap<String, String>,
     /// `--pull`.

@@ -44,13 +44,21 @@ impl Life {
                 self.note(id, |connection| connection.waits_for_start = true);
                 self.restart(wish);
             }
+            // Of two who ask at the same time, one hears that it was done already.
+            Control::Pause if self.run.paused => self.refuse(id, "already paused", "unpause"),
             Control::Pause => self.freeze(id, true),
             Control::Hold => {
                 self.freeze(id, true);
                 let holds = self.run.paused;
                 self.note(id, |connection| connection.holds = holds);
             }
-            Control::Unpause => self.freeze(id, false),
+            // Who held it may find that somebody else has let it go on.
+            Control::Unpause if !self.run.paused && !self.holds(id) => self.refuse(id, "not paused", "pause"),
+            Control::Unpause => {
+                self.freeze(id, false);
+                // Whoever pauses it from now on is not undone when this connection goes.
+                self.note(id, |connection| connection.holds = false);
+            }
             Control::Exec { unfiltered, detached } => {
                 let confinement = if unfiltered { Confinement::Unfiltered } else { Confinement::Filtered };
                 let bond = if detached { Bond::Free } else { Bond::Owned };
@@ -70,6 +78,16 @@ impl Life {
                 self.connections.tell(id, &Event::Done, &[]);
             }
         }
+    }
+
+    fn refuse(&mut self, id: Id, state: &str, verb: &str) {
+        let name = &self.start.subject.name;
+        let (message, hint) = (format!("container {name} is {state}"), format!("pybox {verb} {name}"));
+        self.fail(id, &message, Some(hint));
+    }
+
+    fn holds(&mut self, id: Id) -> bool {
+        self.connections.get(id).is_some_and(|connection| connection.holds)
     }
 
     fn note(&mut self, id: Id, change: impl FnOnce(&mut super::connections::Connection)) {
@@ -121,8 +139,8 @@ impl Life {
         now.running.child.signal(signal);
         self.tell_happening("kill", &[("signal", signal.to_string())]);
         if self.run.paused && signal != KILL {
-            // Frozen, it could not obey. To die it need not thaw, and nobody sees it run once more.
-            let _ = self.set_frozen(false);
+            // Frozen, it could not obey. With an end in sight it stays what it was to those who look.
+            let _ = if deadline.is_some() { self.thaw() } else { self.set_frozen(false) };
         }
         // Of two who ask, the less patient one decides.
         self.kill_at = match (self.kill_at, deadline) {
@@ -226,8 +244,7 @@ impl Life {
                 return Err(error.into());
             }
         } else {
-            all(CONT)?;
-            first.signal(CONT);
+            self.thaw()?;
         }
         self.run.paused = freeze;
         let written = self.write_run();
@@ -236,6 +253,14 @@ impl Life {
             let _ = self.set_frozen(false);
         }
         written.map_err(|error| MonitorError::System("write run.json of the container", error))
+    }
+
+    /// Lets all processes go on, and notes nothing.
+    fn thaw(&self) -> Result<(), MonitorError> {
+        let Some(now) = &self.now else { return Ok(()) };
+        signal_all(now.running.target(), &now.facts, CONT)?;
+        now.running.child.signal(CONT);
+        Ok(())
     }
 
     /// Begins an exec; what comes of it is told later.

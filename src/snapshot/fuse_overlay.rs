@@ -21,10 +21,11 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::sched::CloneFlags;
 use pybox_fuse_overlay::{Config, Durability, Ids, Overlay, Upper};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 
@@ -37,6 +38,9 @@ pub const PERSONA: &str = "__overlay";
 
 /// The word that comes with the device, and with the user namespace to serve it in if that is not ours.
 pub const DEVICE: u8 = b'D';
+
+/// How long the last server of the same directories may take to end.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The longest recipe: 127 paths.
 const LONGEST: usize = 128 << 10;
@@ -96,7 +100,20 @@ pub(super) fn serve_below(device: OwnedFd, config: Config) -> u8 {
     if served.is_ok() { 0 } else { 125 }
 }
 
+/// Waits for the one who has served these directories before, and is about to end: an upper directory has one server.
+fn await_turn(config: &Config) {
+    let Some(upper) = &config.upper else { return };
+    let begun = Instant::now();
+    let lock = |operation| rustix::fs::flock(&upper.work, operation);
+    while lock(FlockOperation::NonBlockingLockExclusive).is_err() && begun.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // The overlay takes it by a descriptor of its own.
+    let _ = lock(FlockOperation::Unlock);
+}
+
 fn serve_as_we_are(device: OwnedFd, config: Config) -> Result<(), String> {
+    await_turn(&config);
     confine(&config)?;
     let overlay = Overlay::open(config).map_err(|error| format!("put the layers together: {error}"))?;
     pybox_fuse_overlay::serve(device, &overlay).map_err(|error| format!("serve the file system: {error}"))

@@ -57,16 +57,29 @@ pub fn hosts(request: &ContainerRequest, host: &HostFacts, name: &str) -> Result
     Ok(text)
 }
 
-/// `/etc/resolv.conf`: the host's; `--dns` takes the place of its name servers and
-/// leaves its `search` and `options` lines.
+/// `/etc/resolv.conf`: the host's; `--dns`, `--dns-search` and `--dns-option` each take the place of the lines that
+/// they are about, and leave the others.
 pub fn resolv_conf(request: &ContainerRequest, host: &HostFacts) -> String {
-    let text = lines_of(&host.resolv_conf);
-    if request.dns.is_empty() {
-        return text;
+    let servers = request.dns.iter().map(|address| format!("nameserver {address}\n")).collect::<String>();
+    let domains: Vec<&str> = request.dns_search.iter().map(String::as_str).filter(|domain| *domain != ".").collect();
+    let search = if domains.is_empty() { String::new() } else { format!("search {}\n", domains.join(" ")) };
+    let options = format!("options {}\n", request.dns_options.join(" "));
+    let mut text = String::new();
+    let mut replaced = Vec::new();
+    for (asked, words, line) in [
+        (!request.dns.is_empty(), &["nameserver"][..], servers),
+        (!request.dns_search.is_empty(), &["search", "domain"], search),
+        (!request.dns_options.is_empty(), &["options"], options),
+    ] {
+        if asked {
+            replaced.extend(words);
+            text.push_str(&line);
+        }
     }
-    let keyword = |line: &&str| line.split_whitespace().next() != Some("nameserver");
-    let servers = request.dns.iter().map(|address| format!("nameserver {address}\n"));
-    servers.chain(text.lines().filter(keyword).map(|line| format!("{line}\n"))).collect()
+    let host = lines_of(&host.resolv_conf);
+    let stays = |line: &&str| line.split_whitespace().next().is_none_or(|word| !replaced.contains(&word));
+    text.extend(host.lines().filter(stays).map(|line| format!("{line}\n")));
+    text
 }
 
 fn names_in(hosts: &str, name: &str) -> bool {
@@ -130,6 +143,12 @@ mod tests {
         request.dns = vec!["9.9.9.9".parse().unwrap(), "::1".parse().unwrap()];
         let expected = "nameserver 9.9.9.9\nnameserver ::1\n# made\nsearch lan\noptions edns0\n";
         assert_eq!(resolv_conf(&request, &host), expected);
+        request.dns_search = vec!["a.example".into(), "b.example".into()];
+        request.dns_options = vec!["ndots:2".into()];
+        let expected = "nameserver 9.9.9.9\nnameserver ::1\nsearch a.example b.example\noptions ndots:2\n# made\n";
+        assert_eq!(resolv_conf(&request, &host), expected);
+        let none = ContainerRequest { dns_search: vec![".".into()], ..ContainerRequest::default() };
+        assert!(!resolv_conf(&none, &host).contains("search"));
         assert_eq!(resolv_conf(&ContainerRequest::default(), &HostFacts { resolv_conf: String::new(), ..host }), "");
     }
 

@@ -55,3 +55,50 @@ pub fn add_host(text: &str) -> Result<(String, String), InvalidFlag> {
 pub fn dns(text: &str) -> Result<IpAddr, InvalidFlag> {
     text.parse().map_err(|_| InvalidFlag::new("--dns", text, "expected an IP address, as in 10.0.0.1"))
 }
+
+/// Reads a domain of `--dns-search`; a dot stands for none.
+///
+/// # Errors
+/// If it is no domain.
+pub fn dns_search(text: &str) -> Result<String, InvalidFlag> {
+    let domain = text.strip_suffix('.').unwrap_or(text);
+    if text == "." || (domain.len() <= 253 && is_hostname(domain)) {
+        return Ok(text.into());
+    }
+    Err(InvalidFlag::new("--dns-search", text, "expected a domain, as in example.org, or a dot for none"))
+}
+
+/// Reads an option of resolv.conf(5).
+///
+/// # Errors
+/// If it is more than a word.
+pub fn dns_option(text: &str) -> Result<String, InvalidFlag> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | ':');
+    if !text.is_empty() && text.len() <= 64 && text.chars().all(plain) {
+        return Ok(text.into());
+    }
+    Err(InvalidFlag::new("--dns-option", text, "expected a word, as in ndots:2"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_resolv_conf_takes() {
+        for (domain, taken) in [
+            ("example.org", true),
+            ("lan", true),
+            ("org.", true),
+            (".", true),
+            ("", false),
+            ("a b", false),
+            ("-", false),
+        ] {
+            assert_eq!(dns_search(domain).is_ok(), taken, "{domain:?}");
+        }
+        for (option, taken) in [("ndots:2", true), ("edns0", true), ("", false), ("a b", false), ("x\ny", false)] {
+            assert_eq!(dns_option(option).is_ok(), taken, "{option:?}");
+        }
+    }
+}

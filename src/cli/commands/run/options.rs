@@ -228,6 +228,14 @@ pub(super) struct Network {
     /// Ask this name server
     #[arg(long, value_name = "ADDRESS")]
     pub(super) dns: Vec<String>,
+
+    /// Complete short names with this domain; a dot for none
+    #[arg(long, value_name = "DOMAIN")]
+    pub(super) dns_search: Vec<String>,
+
+    /// Set an option of resolv.conf(5), as in ndots:2
+    #[arg(long, alias = "dns-opt", value_name = "OPTION")]
+    pub(super) dns_option: Vec<String>,
 }
 
 /// How much it may use.

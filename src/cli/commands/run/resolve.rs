@@ -183,6 +183,8 @@ fn network(flags: &Network, request: &mut ContainerRequest) -> Result<(), Invali
     request.hostname = flags.hostname.as_deref().map(names::hostname).transpose()?;
     request.add_hosts = each(&flags.add_hosts, names::add_host)?;
     request.dns = each(&flags.dns, names::dns)?;
+    request.dns_search = each(&flags.dns_search, names::dns_search)?;
+    request.dns_options = each(&flags.dns_option, names::dns_option)?;
     Ok(())
 }
 

@@ -90,6 +90,8 @@ pub(super) fn host_config(request: &ContainerRequest, spec: Option<&Spec>) -> Va
             "PathOnHost": device.host, "PathInContainer": device.container, "CgroupPermissions": device.permissions,
         })).collect::<Vec<_>>(),
         "Dns": request.dns,
+        "DnsSearch": request.dns_search,
+        "DnsOptions": request.dns_options,
         "ExtraHosts": request.add_hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect::<Vec<_>>(),
         "GroupAdd": request.groups,
         "UsernsMode": match request.userns {
