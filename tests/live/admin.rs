@@ -56,15 +56,21 @@ fn processes_and_what_they_use_are_shown() {
 fn what_happens_is_told_as_it_happens() {
     let Some(live) = Live::new() else { return };
     let image = live.image("busybox");
-    let follow = ["events", "--filter", "container=told", "--format", "{{.Type}} {{.Action}} {{.Name}}"];
+    let names = ["events", "--filter", "container=told", "--filter", "container=early"];
+    let follow = names.into_iter().chain(["--format", "{{.Type}} {{.Action}} {{.Name}}"]);
     let watcher = live.pybox(follow).within(60).start();
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // Who watches sees what happens from then on.
+    awaits(|| {
+        live.pybox(["create", "--name", "early", &image]).ok();
+        live.pybox(["rm", "early"]).ok();
+        watcher.has_shown("early")
+    });
     live.pybox(["run", "--name", "told", "--label", "tier=web", &image, "sh", "-c", "exit 3"]).run().exits(3);
     live.pybox(["rm", "told"]).ok();
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    watcher.shows("destroy told");
     watcher.signal(nix::sys::signal::Signal::SIGTERM);
     let seen = watcher.wait().text();
-    let seen: Vec<&str> = seen.lines().collect();
+    let seen: Vec<&str> = seen.lines().filter(|line| line.ends_with(" told")).collect();
     assert_eq!(seen, ["create", "start", "die", "destroy"].map(|action| format!("container {action} told")));
     let past = |flags: &[&str]| {
         let words = ["events", "--since", "1h", "--until", "0s", "--format", "{{.Action}}"].iter().chain(flags);

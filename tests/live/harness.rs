@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -111,7 +111,7 @@ impl Live {
     pub(crate) fn pybox<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Run {
         let mut command = self.command(self.program());
         command.args(arguments);
-        Run { command, stdin: None, limit: Duration::from_secs(60) }
+        Run::of(command)
     }
 
     /// `pybox run --rm FLAGS… busybox sh -c SCRIPT`, to be run.
@@ -189,6 +189,7 @@ impl Drop for Live {
 pub(crate) struct Run {
     command: Command,
     stdin: Option<Vec<u8>>,
+    typed: bool,
     limit: Duration,
 }
 
@@ -203,6 +204,12 @@ impl Run {
         self
     }
 
+    /// Its input stays open, for [`Running::types`].
+    pub(crate) fn typed(mut self) -> Self {
+        self.typed = true;
+        self
+    }
+
     /// More than the minute that is usual.
     pub(crate) fn within(mut self, seconds: u64) -> Self {
         self.limit = Duration::from_secs(seconds);
@@ -211,7 +218,7 @@ impl Run {
 
     /// Any command of the test user.
     pub(crate) fn of(command: Command) -> Self {
-        Self { command, stdin: None, limit: Duration::from_secs(60) }
+        Self { command, stdin: None, typed: false, limit: Duration::from_secs(60) }
     }
 
     /// Runs to the end.
@@ -227,16 +234,19 @@ impl Run {
     /// Starts in a process group of its own.
     pub(crate) fn start(mut self) -> Running {
         let line = format!("{:?}", self.command);
-        let input = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+        let input = if self.stdin.is_some() || self.typed { Stdio::piped() } else { Stdio::null() };
         self.command.process_group(0).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
-        if let (Some(bytes), Some(mut pipe)) = (self.stdin, child.stdin.take()) {
+        if let Some(bytes) = self.stdin
+            && let Some(mut pipe) = child.stdin.take()
+        {
             // A program that does not read its input is free to do so.
             std::thread::spawn(move || pipe.write_all(&bytes).ok());
         }
-        let stdout = drain(child.stdout.take());
-        let stderr = drain(child.stderr.take());
-        Running { child, line, stdout, stderr, end: Instant::now() + self.limit }
+        let shown = Arc::default();
+        let stdout = drain(child.stdout.take(), Arc::clone(&shown));
+        let stderr = drain(child.stderr.take(), Arc::default());
+        Running { child, line, shown, stdout, stderr, end: Instant::now() + self.limit }
     }
 }
 
@@ -244,6 +254,7 @@ impl Run {
 pub(crate) struct Running {
     child: Child,
     line: String,
+    shown: Arc<Mutex<Vec<u8>>>,
     stdout: mpsc::Receiver<Vec<u8>>,
     stderr: mpsc::Receiver<Vec<u8>>,
     end: Instant,
@@ -257,6 +268,26 @@ impl Running {
     /// Sends a signal to the program alone.
     pub(crate) fn signal(&self, signal: Signal) {
         nix::sys::signal::kill(self.pid(), signal).expect("send a signal");
+    }
+
+    /// Types into a command that is [`Run::typed`].
+    pub(crate) fn types(&mut self, text: &str) {
+        let pipe = self.child.stdin.as_mut().expect("input that is open");
+        pipe.write_all(text.as_bytes()).expect("type");
+    }
+
+    /// Whether standard output has `words` by now.
+    pub(crate) fn has_shown(&self, words: &str) -> bool {
+        String::from_utf8_lossy(&self.shown.lock().expect("output")).contains(words)
+    }
+
+    /// Waits until standard output has `words`.
+    #[track_caller]
+    pub(crate) fn shows(&self, words: &str) {
+        while !self.has_shown(words) {
+            assert!(Instant::now() < self.end, "{}\n  never showed \"{words}\"", self.line);
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits for the end; a command over its limit is killed and fails the test.
@@ -336,14 +367,16 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
+fn drain(pipe: Option<impl Read + Send + 'static>, shown: Arc<Mutex<Vec<u8>>>) -> mpsc::Receiver<Vec<u8>> {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {
-        let mut bytes = Vec::new();
+        let mut part = vec![0; 64 * 1024];
         if let Some(mut pipe) = pipe {
-            pipe.read_to_end(&mut bytes).ok();
+            while let Ok(count @ 1..) = pipe.read(&mut part) {
+                shown.lock().expect("output").extend_from_slice(&part[..count]);
+            }
         }
-        tell.send(bytes).ok();
+        tell.send(std::mem::take(&mut *shown.lock().expect("output"))).ok();
     });
     told
 }

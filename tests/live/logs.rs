@@ -80,22 +80,24 @@ fn who_follows_stays_through_a_restart() {
 #[test]
 fn much_output_is_whole_for_everybody() {
     let Some(live) = Live::new() else { return };
-    let image = live.image("busybox");
     let script = "until test -e /tmp/go; do sleep 0.02; done; seq 1 1000000; seq 1 300000 >&2";
-    live.pybox(["run", "-d", "--name", "writer", &image, "sh", "-c", script]).ok();
+    let writer = Guest::runs(&live, &[], script);
     let lines = |most: u32| (1..=most).map(|number| format!("{number}\n")).collect::<String>().into_bytes();
     let (output, error) = (lines(1_000_000), lines(300_000));
+    let (_, monitor) = writer.pids();
+    let descriptors = || std::fs::read_dir(format!("/proc/{monitor}/fd")).expect("descriptors").count();
+    let unattached = descriptors();
     // One reads at once, one late, one has gone in the middle of it.
     let mut slow = live.command(live.program());
-    slow.args(["attach", "--no-stdin", "writer"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    slow.args(["attach", "--no-stdin", "guest"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut slow = slow.spawn().expect("run");
-    let quick = live.pybox(["attach", "--no-stdin", "writer"]).within(120).start();
-    let follower = live.pybox(["logs", "-f", "writer"]).within(120).start();
+    let quick = live.pybox(["attach", "--no-stdin", "guest"]).within(120).start();
+    let follower = live.pybox(["logs", "-f", "guest"]).within(120).start();
     let mut gone = live.command(live.program());
-    gone.args(["attach", "--no-stdin", "writer"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    gone.args(["attach", "--no-stdin", "guest"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut gone = gone.spawn().expect("run");
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    live.pybox(["exec", "writer", "touch", "/tmp/go"]).ok();
+    awaits(|| descriptors() >= unattached + 3);
+    live.pybox(["exec", "guest", "touch", "/tmp/go"]).ok();
     let mut first = [0; 100];
     gone.stdout.take().expect("a pipe").read_exact(&mut first).expect("read");
     gone.wait().expect("wait");
@@ -107,9 +109,9 @@ fn much_output_is_whole_for_everybody() {
         let end = running.wait().exits(0);
         assert!(end.stdout == output && end.stderr.as_bytes() == error, "{} bytes", end.stdout.len());
     }
-    let kept = live.pybox(["logs", "writer"]).run().exits(0);
+    let kept = live.pybox(["logs", "guest"]).run().exits(0);
     assert!(kept.stdout == output && kept.stderr.as_bytes() == error);
-    live.pybox(["rm", "-f", "writer"]).ok();
+    drop(writer);
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
 
