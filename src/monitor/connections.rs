@@ -40,7 +40,7 @@ pub struct Connection {
     pub waits_for_start: bool,
     /// Its streams are connected.
     pub attached: bool,
-    /// All is frozen for as long as it lasts.
+    /// The container is frozen for as long as it lasts.
     pub holds: bool,
 }
 
@@ -127,6 +127,11 @@ impl Connections {
     /// The connection of this id, if it is there.
     pub fn get(&mut self, id: Id) -> Option<&mut Connection> {
         self.all.iter_mut().find(|connection| connection.id == id)
+    }
+
+    /// Whether somebody holds the container.
+    pub fn hold(&self) -> bool {
+        self.all.iter().any(|connection| connection.holds)
     }
 
     /// Whether the connection of this id is there.

@@ -16,7 +16,7 @@ use super::error::MonitorError;
 use super::exec::{Execs, Told};
 use super::health::Watch;
 use super::incarnation::Incarnation;
-use super::protocol::{Event, SOCKET, Start};
+use super::protocol::{Cargo, Control, Event, SOCKET, Start};
 use super::record::{self, Exit, Run};
 use super::server::Server;
 use super::timers::{self, Backoff};
@@ -40,6 +40,8 @@ pub struct Life {
     pub(super) filter: Option<OwnedFd>,
     signals: SignalFd,
     pub(super) connections: Connections,
+    /// What has been asked for while somebody holds it.
+    pub(super) put_off: Vec<(Id, Control, Cargo)>,
     /// Callers whose terminal we may have to put back.
     pub(super) callers: Vec<(Id, Caller)>,
     /// Processes that have joined the container, and those on their way.
@@ -115,6 +117,7 @@ impl Life {
             filter,
             signals,
             connections: Connections::new(listener),
+            put_off: Vec::new(),
             callers: Vec::new(),
             execs: Execs::new(),
             now: None,

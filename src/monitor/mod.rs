@@ -21,6 +21,7 @@ mod emulator;
 mod error;
 mod exec;
 mod finish;
+mod frozen;
 mod happenings;
 mod health;
 mod incarnation;

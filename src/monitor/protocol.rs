@@ -147,7 +147,8 @@ pub enum Control {
     Restart(StopWish),
     /// Freeze all its processes. Answered by [`Event::Done`] or [`Event::Failed`].
     Pause,
-    /// The same for as long as this connection lasts: whoever asks may be killed. Answered in the same way.
+    /// Freeze them for as long as this connection lasts, or until it says [`Control::Unpause`]: whoever asks may be
+    /// killed. The container counts as running, and is paused by others or not. Answered in the same way.
     Hold,
     /// Let them go on. Answered by [`Event::Done`] or [`Event::Failed`].
     Unpause,

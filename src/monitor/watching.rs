@@ -27,6 +27,7 @@ impl Life {
 
     /// Does what is due by the clock.
     pub(super) fn check_health(&mut self) {
+        let frozen = self.is_frozen();
         let Some(health) = &mut self.health else { return };
         match health.due() {
             Some(Due::Kill) => {
@@ -36,7 +37,7 @@ impl Life {
                 }
             }
             // Frozen, it could not answer, and that is no failure.
-            Some(Due::Begin) if self.run.paused => health.put_off(),
+            Some(Due::Begin) if frozen => health.put_off(),
             Some(Due::Begin) => {
                 let order = health.order(self.bundle.as_fd());
                 if let Err(error) = order.and_then(|order| self.exec(Owner::Check, &order)) {

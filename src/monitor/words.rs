@@ -12,12 +12,9 @@ use super::exec::{Bond, Confinement, Order, Place};
 use super::life::{Life, Owner};
 use super::protocol::{Cargo, Control, Event, StopWish, WireError};
 use super::timers;
-use crate::launch::join::signal_all;
 
-/// SIGKILL, SIGCONT and SIGSTOP.
+/// SIGKILL.
 const KILL: i32 = 9;
-const CONT: i32 = 18;
-const STOP: i32 = 19;
 
 impl Life {
     /// Hears one packet of a connection and does what it says.
@@ -30,7 +27,7 @@ impl Life {
         }
     }
 
-    fn obey(&mut self, id: Id, control: Control, cargo: Cargo) {
+    pub(super) fn obey(&mut self, id: Id, control: Control, cargo: Cargo) {
         match control {
             Control::Signal(number) => self.signal(number),
             Control::Resize { rows, columns } => self.resize(rows, columns),
@@ -47,18 +44,15 @@ impl Life {
             // Of two who ask at the same time, one hears that it was done already.
             Control::Pause if self.run.paused => self.refuse(id, "already paused", "unpause"),
             Control::Pause => self.freeze(id, true),
-            Control::Hold => {
-                self.freeze(id, true);
-                let holds = self.run.paused;
-                self.note(id, |connection| connection.holds = holds);
+            Control::Hold => self.hold(id),
+            Control::Unpause if self.holds(id) => {
+                let outcome = self.let_go(id);
+                self.done(id, outcome);
             }
-            // Who held it may find that somebody else has let it go on.
-            Control::Unpause if !self.run.paused && !self.holds(id) => self.refuse(id, "not paused", "pause"),
-            Control::Unpause => {
-                self.freeze(id, false);
-                // Whoever pauses it from now on is not undone when this connection goes.
-                self.note(id, |connection| connection.holds = false);
-            }
+            Control::Unpause if !self.run.paused => self.refuse(id, "not paused", "pause"),
+            Control::Unpause => self.freeze(id, false),
+            // It would change what is being read.
+            Control::Exec { .. } if self.connections.hold() => self.put_off.push((id, control, cargo)),
             Control::Exec { unfiltered, detached } => {
                 let confinement = if unfiltered { Confinement::Unfiltered } else { Confinement::Filtered };
                 let bond = if detached { Bond::Free } else { Bond::Owned };
@@ -86,11 +80,7 @@ impl Life {
         self.fail(id, &message, Some(hint));
     }
 
-    fn holds(&mut self, id: Id) -> bool {
-        self.connections.get(id).is_some_and(|connection| connection.holds)
-    }
-
-    fn note(&mut self, id: Id, change: impl FnOnce(&mut super::connections::Connection)) {
+    pub(super) fn note(&mut self, id: Id, change: impl FnOnce(&mut super::connections::Connection)) {
         if let Some(connection) = self.connections.get(id) {
             change(connection);
         }
@@ -103,9 +93,10 @@ impl Life {
     /// A connection has gone: killed, or satisfied.
     fn left(&mut self, id: Id) {
         let attached = self.connections.get(id).is_some_and(|connection| connection.attached);
-        let holds = self.connections.get(id).is_some_and(|connection| connection.holds);
-        if holds && self.run.paused && self.set_frozen(false).is_ok() {
-            self.tell_happening("unpause", &[]);
+        self.put_off.retain(|(of, ..)| *of != id);
+        if self.holds(id) {
+            // Nobody is left who could be told.
+            let _ = self.let_go(id);
         }
         if let Some((_, caller)) = self.callers.iter().find(|(caller, _)| *caller == id) {
             caller.restore_terminal();
@@ -138,9 +129,12 @@ impl Life {
         let deadline = timers::after(wish.grace.unwrap_or(self.start.stop.grace));
         now.running.child.signal(signal);
         self.tell_happening("kill", &[("signal", signal.to_string())]);
-        if self.run.paused && signal != KILL {
+        if self.is_frozen() && signal != KILL {
             // Frozen, it could not obey. With an end in sight it stays what it was to those who look.
-            let _ = if deadline.is_some() { self.thaw() } else { self.set_frozen(false) };
+            if deadline.is_none() && self.run.paused {
+                let _ = self.set_paused(false);
+            }
+            let _ = self.thaw();
         }
         // Of two who ask, the less patient one decides.
         self.kill_at = match (self.kill_at, deadline) {
@@ -214,53 +208,6 @@ impl Life {
             now.output.detach(id);
             now.input.detach(id);
         }
-    }
-
-    fn freeze(&mut self, id: Id, freeze: bool) {
-        let outcome = self.set_frozen(freeze);
-        match outcome {
-            Ok(()) => {
-                self.tell_happening(if freeze { "pause" } else { "unpause" }, &[]);
-                self.connections.tell(id, &Event::Done, &[]);
-            }
-            Err(error) => self.connections.tell(id, &error.event(), &[]),
-        }
-    }
-}
-
-impl Life {
-    /// Freezes all processes, or lets them go on.
-    ///
-    /// # Errors
-    /// With what kept it from that.
-    pub(super) fn set_frozen(&mut self, freeze: bool) -> Result<(), MonitorError> {
-        let Some(now) = &self.now else { return Ok(()) };
-        let (first, all) = (&now.running.child, |signal| signal_all(now.running.target(), &now.facts, signal));
-        if freeze {
-            // The first process first, so that it makes no other meanwhile.
-            first.signal(STOP);
-            if let Err(error) = all(STOP) {
-                first.signal(CONT);
-                return Err(error.into());
-            }
-        } else {
-            self.thaw()?;
-        }
-        self.run.paused = freeze;
-        let written = self.write_run();
-        if freeze && written.is_err() {
-            // Nobody would know that it is frozen.
-            let _ = self.set_frozen(false);
-        }
-        written.map_err(|error| MonitorError::System("write run.json of the container", error))
-    }
-
-    /// Lets all processes go on, and notes nothing.
-    fn thaw(&self) -> Result<(), MonitorError> {
-        let Some(now) = &self.now else { return Ok(()) };
-        signal_all(now.running.target(), &now.facts, CONT)?;
-        now.running.child.signal(CONT);
-        Ok(())
     }
 
     /// Begins an exec; what comes of it is told later.

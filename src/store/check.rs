@@ -169,7 +169,9 @@ impl Store {
             let path = layers.join(&name);
             if let Some((hex, _)) = name.split_once(".partial-") {
                 // Whoever unpacks it holds its lock.
-                if let Attempt::Held(_lock) = Lock::attempt(&self.layout.locks().join(format!("layer-{hex}")))? {
+                if let Attempt::Held(_lock) = Lock::attempt(&self.layout.locks().join(format!("layer-{hex}")))?
+                    && super::layers::is_left(&path)
+                {
                     findings.push(discard(path, "was left by an unpacking that was interrupted"));
                 }
             } else if !super::layers::complete(&path).exists() {

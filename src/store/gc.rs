@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::bundle::{self, BundleFile};
 use super::db::{self, Abort};
+use super::layers::is_left;
 use super::lock::{Attempt, Lock, is_abandoned};
 use super::{Durability, Layout, Store, StoreError, trash};
 use crate::model::digest::{Algorithm, Digest};
@@ -187,9 +188,10 @@ impl Store {
         for name in names(&layers)? {
             let Some((hex, _)) = name.split_once(".partial-") else { continue };
             // Whoever unpacks it holds its lock.
+            let path = layers.join(&name);
             match Lock::attempt(&self.layout.locks().join(format!("layer-{hex}")))? {
-                Attempt::Held(_lock) => discarded.extend(trash::discard(&self.layout, &layers.join(&name))?),
-                Attempt::Busy { .. } => {}
+                Attempt::Held(_lock) if is_left(&path) => discarded.extend(trash::discard(&self.layout, &path)?),
+                _ => {}
             }
         }
         let ingests = self.layout.ingests();

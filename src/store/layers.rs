@@ -13,8 +13,12 @@
 //! layer counts as missing and is unpacked again from its blob, which *was*
 //! synced. [`Store::settle_layers`] ends that state when there is time.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
@@ -23,6 +27,9 @@ use super::lock::{Lock, Wait};
 use super::{Durability, Layout, Store, atomic, cas, clock, db, trash};
 use crate::model::digest::Digest;
 use crate::sys::failpoint;
+
+/// How long whoever unpacks may take to notice that nobody waits for it any more.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// What the worker found out about a layer while unpacking it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +86,20 @@ impl LayerIngest {
     /// The directory to unpack into; empty, mode 0755, ours.
     pub fn diff(&self) -> PathBuf {
         self.staging.join("diff")
+    }
+
+    /// The same, open and locked for as long as any copy of the descriptor is: whoever writes there may outlive us by
+    /// a moment, and must have ended before somebody else removes what is left.
+    ///
+    /// # Errors
+    /// What open(2) says.
+    pub fn open_diff(&self) -> Result<OwnedFd, StoreError> {
+        let path = self.diff();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let diff = rustix::fs::open(&path, flags, Mode::empty()).map_err(StoreError::errno("open", &path))?;
+        // Where directories cannot be locked there is only the hope that the writer is quick.
+        let _ = rustix::fs::flock(&diff, FlockOperation::NonBlockingLockShared);
+        Ok(diff)
     }
 
     /// What killed processes left of this layer and we may not delete: for the worker.
@@ -141,7 +162,7 @@ impl Store {
         for (path, mode) in [(&staging, 0o700), (&diff, 0o755)] {
             std::fs::create_dir(path).map_err(StoreError::io("create", path))?;
             // The uppermost directory's mode is what a container sees of its root: no umask in it.
-            let mode = rustix::fs::Mode::from_raw_mode(mode);
+            let mode = Mode::from_raw_mode(mode);
             rustix::fs::chmod(path, mode).map_err(StoreError::errno("chmod", path))?;
         }
         Ok(Some(LayerIngest { diff_id: diff_id.clone(), staging, leftovers, _lock: lock }))
@@ -261,7 +282,7 @@ impl Store {
         let mut discarded = Vec::new();
         for entry in std::fs::read_dir(&layers).map_err(StoreError::io("read", &layers))? {
             let entry = entry.map_err(StoreError::io("read", &layers))?;
-            if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
+            if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) && is_left(&entry.path()) {
                 discarded.extend(trash::discard(&self.layout, &entry.path())?);
             }
         }
@@ -273,6 +294,24 @@ impl Store {
         let layers = self.layout.layers();
         let directory = std::fs::File::open(&layers).map_err(StoreError::io("open", &layers))?;
         rustix::fs::syncfs(directory).map_err(StoreError::errno("sync", &layers))
+    }
+}
+
+/// Whether nobody writes to what an interrupted unpacking has left: its writer ends when it misses whoever started it,
+/// which is waited for.
+pub(super) fn is_left(staging: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(diff) = rustix::fs::open(staging.join("diff"), flags, Mode::empty()) else { return true };
+    let started = Instant::now();
+    loop {
+        match rustix::fs::flock(&diff, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK | Errno::INTR) if started.elapsed() < LAST_WORDS => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(Errno::WOULDBLOCK | Errno::INTR) => return false,
+            // Free, or on a file system without locks.
+            _ => return true,
+        }
     }
 }
 

@@ -113,8 +113,6 @@ fn steps_at(operation: &Operation, place: usize, before: Pair) -> Vec<Pair> {
         ("pause", Running) => becomes(&[Paused]),
         ("unpause", Paused) => becomes(&[Running]),
         ("pause" | "unpause", Dying) => becomes(&[Dying]),
-        // While somebody commits it is frozen, and somebody else may let it go on.
-        ("unpause", Running) => becomes(&[Running]),
         ("exec", Running | Dying) => becomes(&[is]),
         ("rename", _) if other == Absent => {
             vec![[other, is]].into_iter().map(|pair| if place == 0 { pair } else { [is, other] }).collect()
@@ -125,7 +123,7 @@ fn steps_at(operation: &Operation, place: usize, before: Pair) -> Vec<Pair> {
         Answer::Done => done(),
         Answer::Saw(Stopped) => same_if(is == Stopped),
         Answer::Saw(Running) => same_if(matches!(is, Running | Dying)),
-        Answer::Saw(Paused) => same_if(matches!(is, Paused | Running | Dying)),
+        Answer::Saw(Paused) => same_if(matches!(is, Paused | Dying)),
         Answer::Saw(state) => same_if(is == state),
         Answer::NoSuch => same_if(is == Absent),
         Answer::InUse => same_if(if operation.verb == "rename" { other != Absent } else { is != Absent }),

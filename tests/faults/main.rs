@@ -26,6 +26,7 @@ mod crowds;
 mod floods;
 mod full_disk;
 mod histories;
+mod holds;
 mod interruptions;
 mod killed_commands;
 mod killed_monitors;

@@ -10,7 +10,6 @@ use super::made::Made;
 use super::view;
 use crate::engine::api::{Commit, Committed, Event, Failure, FailureKind};
 use crate::engine::{Engine, happenings};
-use crate::model::lifecycle::Lifecycle;
 use crate::monitor::protocol::Control;
 use crate::snapshot::worker::view::{Stage, Task};
 use crate::store::containers::Container;
@@ -28,16 +27,21 @@ impl Engine {
     ) -> Result<Committed, Failure> {
         let store = self.store(Access::Write)?;
         let container = self.find_container(&store, &commit.name)?;
-        let paused = commit.pause && matches!(container.lifecycle, Lifecycle::Running { .. });
+        let holds = commit.pause && container.lifecycle.init().is_some();
         // Only while its files are read: whatever else goes wrong finds the container as it was. And it is frozen
         // only as long as we are there: it goes on if we are killed.
         let fill = |spool: &mut Spool| {
-            let held = if paused { Some(act::hold(&store, &container)?) } else { None };
+            // One that ends meanwhile needs not be held, and no harm is done.
+            let ended = || self.find_container(&store, &commit.name).is_ok_and(|now| now.lifecycle.init().is_none());
+            let held = match holds.then(|| act::hold(&store, &container)).transpose() {
+                Err(_) if ended() => None,
+                held => held?,
+            };
             failpoint::reach!("commit.paused");
             let filled = self.fill(&store, &container, spool);
+            let goes_on = held.as_ref().map_or(Ok(()), |session| act::freeze(session, &container, &Control::Unpause));
             // That it cannot go on is not to be passed over.
-            held.as_ref().map_or(Ok(()), |session| act::freeze(session, &container, &Control::Unpause))?;
-            filled
+            goes_on.or_else(|failure| if ended() { Ok(()) } else { Err(failure) }).and(filled)
         };
         let id = self.commit_image(&store, (&container, commit), fill, events)?;
         happenings::of_container(&store, "commit", &container);

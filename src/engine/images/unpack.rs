@@ -4,10 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
-use std::path::Path;
 use std::time::Duration;
-
-use rustix::fs::{Mode, OFlags};
 
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, LayerProgress, LayerSize};
@@ -124,7 +121,7 @@ impl Unpacking<'_> {
         let blob = self.store.open_blob(&layer.blob)?;
         let compression = compression(&blob).map_err(StoreError::io("read", &self.store.layout().blob(&layer.blob)))?;
         let job = Unpack { compression, diff_id: Some(layer.diff_id.clone()), limits: Limits::default() };
-        let output = open_directory(&ingest.diff())?;
+        let output = ingest.open_diff()?;
         Ok(self.program.unpack(&job, output.as_fd(), blob.as_fd())?)
     }
 
@@ -196,11 +193,6 @@ pub(super) fn by_magic(head: &[u8]) -> Compression {
         [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Compression::Zstd,
         _ => Compression::None,
     }
-}
-
-fn open_directory(path: &Path) -> Result<std::os::fd::OwnedFd, Failure> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty()).map_err(StoreError::errno("open", path))?)
 }
 
 /// The first bytes of `input`, and all of it again.

@@ -8,7 +8,6 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use super::feed::{Feed, Stop, answer};
@@ -114,10 +113,8 @@ impl<'p> Puller<'p> {
     }
 
     async fn unpack(&self, mut staging: Staging<'_, 'p>, job: &Job) -> Result<(), Setback> {
-        let Some(output) = staging.ingest.as_ref().map(LayerIngest::diff) else { return Ok(()) };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let output = rustix::fs::open(&output, flags, Mode::empty())
-            .map_err(|errno| Failure::say(FailureKind::Store, format!("open {}: {errno}", output.display())))?;
+        let Some(ingest) = &staging.ingest else { return Ok(()) };
+        let output = ingest.open_diff()?;
         let unpacked = match patiently(|| self.store.ingest(&job.blob, Wait::No)).await? {
             None => {
                 let blob = self.store.open_blob(&job.blob)?;
