@@ -4,12 +4,15 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::aftermath::{gone, long, ordinary, whole, with_busybox};
 use crate::harness::{Live, Outcome};
 
 const CLIENTS: usize = 16;
+/// Longer than they take.
+const PATIENCE: Duration = Duration::from_secs(10);
 const VERBS: [&str; 13] = [
     "create", "start", "start", "stop", "rm", "rm -f", "kill", "pause", "unpause", "rename", "exec", "commit",
     "inspect",
@@ -215,9 +218,20 @@ fn whatever_many_clients_do_there_is_an_order_in_which_it_is_true() {
     while round == 0 || Instant::now() < until {
         let begin = Instant::now();
         let histories: Mutex<[Vec<Operation>; 4]> = Mutex::default();
+        let busy = AtomicUsize::new(CLIENTS);
         std::thread::scope(|scope| {
+            let (live, busy) = (&live, &busy);
+            // Who has been paused amid an exec goes on when somebody lets it: at the end nobody else is left to do so.
+            scope.spawn(move || {
+                while busy.load(Ordering::Relaxed) > 0 {
+                    std::thread::sleep(Duration::from_millis(100));
+                    if begin.elapsed() > PATIENCE {
+                        NAMES.iter().flatten().for_each(|name| drop(live.pybox(["unpause", name]).run()));
+                    }
+                }
+            });
             for client in 0..CLIENTS {
-                let (live, image, histories) = (&live, &image, &histories);
+                let (image, histories) = (&image, &histories);
                 scope.spawn(move || {
                     let mut dice = Dice(round * 1000 + client as u64);
                     for _ in 0..8 {
@@ -227,6 +241,7 @@ fn whatever_many_clients_do_there_is_an_order_in_which_it_is_true() {
                         let (names, operation) = one(live, image, &mut dice, begin);
                         histories.lock().expect("no client has failed")[names].push(operation);
                     }
+                    busy.fetch_sub(1, Ordering::Relaxed);
                 });
             }
         });

@@ -36,15 +36,20 @@ pub(super) fn look(store: &Store, mut container: Container) -> Look {
         }
         return Look::Here(container);
     };
+    // The end is read first: what is read of the run afterwards was true when there was no end yet.
+    let exit = record::read::<Exit>(std::os::fd::AsFd::as_fd(&bundle), record::EXIT).ok().flatten();
     let run = record::read::<Run>(std::os::fd::AsFd::as_fd(&bundle), record::RUN).ok().flatten();
     if is_owned(&bundle) {
-        // Its maker or its monitor lives; the row may be a moment behind.
-        if let Some(run) = run {
-            container.lifecycle = run.lifecycle();
+        // Its maker, its monitor or who removes it lives; the row may be a moment behind.
+        match (exit, run) {
+            (Some(exit), _) => container.lifecycle = exit.lifecycle(),
+            (None, Some(run)) => container.lifecycle = run.lifecycle(),
+            (None, None) => {}
         }
         return Look::Here(container);
     }
-    let exit = record::read::<Exit>(std::os::fd::AsFd::as_fd(&bundle), record::EXIT).ok().flatten();
+    // Whoever owned it may have written its end meanwhile.
+    let exit = exit.or_else(|| record::read::<Exit>(std::os::fd::AsFd::as_fd(&bundle), record::EXIT).ok().flatten());
     let before = container.lifecycle.clone();
     container.lifecycle = match (exit, run) {
         (Some(exit), _) => exit.lifecycle(),
