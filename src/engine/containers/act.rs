@@ -260,24 +260,31 @@ pub(super) fn wait_until_free(bundle: &Bundle, patience: Duration) -> bool {
     }
 }
 
+/// How long it may take until a container that is killed is gone.
+const LAST: Duration = Duration::from_secs(15);
+
 /// Kills a container and waits until its bundle is ours, whatever state its monitor is in.
 ///
 /// # Errors
 /// If it does not end.
 pub(super) fn kill_for_good(bundle: &Bundle, container: &Container) -> Result<(), Failure> {
     let now = StopWish { signal: Some(9), grace: Some(0) };
-    if let Ok(session) = Session::connect(bundle.as_fd()) {
-        let _ = session.control(&Control::Stop(now));
-        // Readable when it answers or goes; a monitor that is stopped itself does neither.
-        let patience = Timespec { tv_sec: 2, tv_nsec: 0 };
-        let _ = rustix::event::poll(&mut [PollFd::new(&session.as_fd(), PollFlags::IN)], Some(&patience));
-    }
-    if wait_until_free(bundle, Duration::from_millis(500)) {
-        return Ok(());
-    }
-    reconcile::kill_all(bundle, &container.lifecycle);
-    if wait_until_free(bundle, Duration::from_secs(5)) {
-        return Ok(());
+    let deadline = Instant::now() + LAST;
+    // Again and again: whoever starts it just now has the bundle, and neither a socket nor a process to kill.
+    while Instant::now() < deadline {
+        if let Ok(session) = Session::connect(bundle.as_fd()) {
+            let _ = session.control(&Control::Stop(now));
+            // Readable when it answers or goes; a monitor that is stopped itself does neither.
+            let patience = Timespec { tv_sec: 2, tv_nsec: 0 };
+            let _ = rustix::event::poll(&mut [PollFd::new(&session.as_fd(), PollFlags::IN)], Some(&patience));
+        }
+        if wait_until_free(bundle, Duration::from_millis(500)) {
+            return Ok(());
+        }
+        reconcile::kill_all(bundle, &container.lifecycle);
+        if wait_until_free(bundle, Duration::from_millis(100)) {
+            return Ok(());
+        }
     }
     Err(Failure::say(FailureKind::Conflict, format!("container {} does not end", container.name))
         .hint(format!("pybox ps --all --filter id={}", container.id.short())))
