@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use pybox::emulation;
 use pybox::engine::{expire, settle};
+use pybox::network::holder;
 use pybox::snapshot::{fuse_overlay, worker};
 #[cfg(feature = "failpoints")]
 use pybox::sys::failpoint;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     match words.next().as_deref().and_then(|word| word.to_str()) {
         Some("__monitor") => ExitCode::from(pybox::monitor::main(words.next().as_deref())),
         Some(fuse_overlay::PERSONA) => ExitCode::from(fuse_overlay::main(words.next().as_deref())),
+        Some(holder::PERSONA) => ExitCode::from(holder::main(words.next().as_deref())),
         Some(emulation::PERSONA) => ExitCode::from(emulation::main(words.next().as_deref())),
         Some(settle::PERSONA) => settle::main(words),
         Some(expire::PERSONA) => expire::main(words),

@@ -6,8 +6,8 @@ use clap::{ArgMatches, Args, FromArgMatches as _, Parser, Subcommand};
 
 use super::commands::{
     attach, check, commit, control, cp, create, df, diff, events, exec, export, history, images, import, info, inspect,
-    install_completion, load, logs, port, prune, ps, pull, rename, rm, rmi, run, save, start, stats, tag, top, update,
-    version, volume, wait,
+    install_completion, load, logs, network, port, prune, ps, pull, rename, rm, rmi, run, save, start, stats, tag, top,
+    update, version, volume, wait,
 };
 use super::environment::Wishes;
 use super::usage::settle_switches;
@@ -150,6 +150,8 @@ pub(super) enum Command {
     Check(check::Args),
     #[command(subcommand)]
     Volume(volume::Volume),
+    #[command(subcommand)]
+    Network(network::Network),
     /// Remove unused images; and verbs about images by docker's grouped names
     #[command(subcommand)]
     Image(Image),

@@ -19,6 +19,7 @@ pub(super) mod inspect;
 pub(super) mod install_completion;
 pub(super) mod load;
 pub(super) mod logs;
+pub(super) mod network;
 pub(super) mod port;
 pub(super) mod prune;
 pub(super) mod ps;
@@ -78,6 +79,7 @@ impl Command {
             Self::Export(args) | Self::Container(Container::Export(args)) => args.execute(session),
             Self::Commit(args) | Self::Container(Container::Commit(args)) => args.execute(session),
             Self::History(args) | Self::Image(Image::History(args)) => args.execute(session),
+            Self::Network(verb) => verb.execute(session),
             Self::Volume(verb) => verb.execute(session),
             Self::Check(args) | Self::System(System::Check(args)) => args.execute(session),
             Self::Attach(args) | Self::Container(Container::Attach(args)) => args.execute(session),

@@ -28,6 +28,7 @@ mod info;
 mod lifecycle;
 mod logs;
 mod names;
+mod networks;
 mod processes;
 mod room;
 mod volumes;
@@ -52,6 +53,7 @@ pub use lifecycle::{
 };
 pub use logs::{LogShown, ShowLog};
 pub use names::{ListNames, Named};
+pub use networks::{CreateNetwork, ListNetworks, NetworkCreated, NetworkRemoved, NetworkSummary, RemoveNetwork};
 pub use processes::{ListProcesses, Process, Processes, ReadUsage, Usage};
 pub use room::{DiskUsage, GetDiskUsage, ImageRoom, Prune, PruneFilter, PruneImages, PruneVolumes, Pruned, VolumeRoom};
 pub use volumes::{CreateVolume, ListVolumes, RemoveVolume, VolumeCreated, VolumeRemoved, VolumeSummary};
@@ -371,6 +373,9 @@ calls! {
     CreateVolume(CreateVolume) -> VolumeCreated(VolumeCreated),
     ListVolumes(ListVolumes) -> Volumes(Vec<VolumeSummary>),
     RemoveVolume(RemoveVolume) -> VolumeRemoved(VolumeRemoved),
+    CreateNetwork(CreateNetwork) -> NetworkCreated(NetworkCreated),
+    ListNetworks(ListNetworks) -> Networks(Vec<NetworkSummary>),
+    RemoveNetwork(RemoveNetwork) -> NetworkRemoved(NetworkRemoved),
     ListHistory(ListHistory) -> History(Vec<HistoryStep>),
     Pull(Pull) -> Pulled(Pulled),
     ListImages(ListImages) -> Images(Vec<ImageSummary>),

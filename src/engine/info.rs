@@ -64,7 +64,7 @@ impl Engine {
             mem_total: host::memory(),
             name: uname.nodename().to_string_lossy().into_owned(),
             cgroup_version: host::cgroup_version().to_owned(),
-            networks: vec!["none".to_owned(), "host".to_owned()],
+            networks: ["bridge", "host", "none", "pasta"].map(str::to_owned).to_vec(),
             drivers: probe::drivers(),
             ..Info::default()
         };

@@ -13,6 +13,7 @@ mod images;
 mod info;
 mod names;
 mod network;
+mod networks;
 mod ports;
 mod processes;
 mod room;
@@ -59,6 +60,9 @@ impl Engine {
             Request::Export(export) => self.export_container(&export).map(Into::into),
             Request::ListChanges(list) => self.list_changes(&list).map(Into::into),
             Request::Commit(commit) => self.commit_container(&commit, events).map(Into::into),
+            Request::CreateNetwork(create) => self.create_network(&create).map(Into::into),
+            Request::ListNetworks(list) => self.list_networks(&list).map(Into::into),
+            Request::RemoveNetwork(remove) => self.remove_network(&remove).map(Into::into),
             Request::CreateVolume(create) => self.create_volume(&create).map(Into::into),
             Request::ListVolumes(list) => self.list_volumes(&list).map(Into::into),
             Request::RemoveVolume(remove) => self.remove_volume(&remove).map(Into::into),

@@ -13,10 +13,14 @@ use super::{Engine, host, ports};
 use crate::model::container::{ContainerRequest, NetworkMode};
 use crate::model::flags::publish;
 use crate::model::host::HostFacts;
+use crate::model::network::Network;
 use crate::model::port::{Protocol, Published};
 use crate::monitor::protocol::NetworkProgram;
 use crate::network::pasta::{self, Knows};
 use crate::store::Store;
+
+/// The interface of a container on networks that its ports are published through.
+const PUBLISHED: &str = "pasta0";
 
 impl Engine {
     /// Settles what the request leaves open: the network, where pasta is not installed and was not asked for by name;
@@ -41,7 +45,12 @@ impl Engine {
             events(Event::Warning(format!("without pasta the container has no network; to install it: {install}")));
             request.network = NetworkMode::None;
         }
-        if !request.ports.is_empty() && request.network != NetworkMode::Pasta {
+        let publishes = matches!(request.network, NetworkMode::Pasta | NetworkMode::Bridge);
+        if request.network == NetworkMode::Bridge && pasta::find().is_none() {
+            let install = host::install("passt");
+            events(Event::Warning(format!("without pasta the networks lead nowhere else; to install it: {install}")));
+        }
+        if !request.ports.is_empty() && !publishes {
             let sentence = format!("ports cannot be published with --network {}", request.network.name());
             return Err(Failure::say(FailureKind::Invalid, sentence).hint("leave out -p, or --network".to_owned()));
         }
@@ -60,23 +69,54 @@ impl Engine {
     pub(super) fn connection(
         store: &Store,
         request: &ContainerRequest,
+        networks: &[Network],
         facts: &mut HostFacts,
     ) -> Result<Option<NetworkProgram>, Failure> {
-        if request.network != NetworkMode::Pasta {
+        let on_networks = request.network == NetworkMode::Bridge;
+        let publishes = !request.ports.is_empty();
+        if on_networks {
+            see_networks(store, networks, facts);
+        }
+        if request.network != NetworkMode::Pasta && !(on_networks && publishes) {
             return Ok(None);
+        }
+        if on_networks && networks.iter().all(|network| network.internal) {
+            let sentence = "ports cannot be published on networks that are internal";
+            return Err(Failure::say(FailureKind::Invalid, sentence).hint("leave out -p".to_owned()));
         }
         let gone = || Failure::say(FailureKind::Host, "pasta is not installed").hint(host::install("passt"));
         let program = pasta::find().ok_or_else(gone)?;
         let knows = knows(store, &program);
-        facts.resolv_conf = pasta::name_servers(&facts.resolv_conf);
-        facts.gateway = knows.host_address.then(|| pasta::HOST.to_owned());
         let mut arguments = pasta::arguments(knows, &request.ports);
+        if on_networks {
+            // Beside its interfaces on the networks: the way out, and the way in to its ports, are pasta's.
+            arguments.extend(["--ns-ifname".to_owned(), PUBLISHED.to_owned()]);
+        } else {
+            facts.resolv_conf = pasta::name_servers(&facts.resolv_conf);
+            facts.gateway = knows.host_address.then(|| pasta::HOST.to_owned());
+        }
         if !facts.user_namespace {
             // As root it would become nobody, who may not enter the container's network.
             arguments.extend(["--runas".to_owned(), "0".to_owned()]);
         }
-        let follows_names = request.dns.is_empty() && request.dns_search.is_empty() && request.dns_options.is_empty();
+        let follows_names =
+            !on_networks && request.dns.is_empty() && request.dns_search.is_empty() && request.dns_options.is_empty();
         Ok(Some(NetworkProgram { program, arguments, follows_names }))
+    }
+}
+
+/// What a container on networks sees of the host: name servers are asked through those of its networks.
+fn see_networks(store: &Store, networks: &[Network], facts: &mut HostFacts) {
+    let Some(program) = pasta::find() else { return };
+    let leads_out = networks.iter().any(|network| !network.internal);
+    facts.gateway = (leads_out && knows(store, &program).host_address).then(|| pasta::HOST.to_owned());
+    let servers: Vec<_> = networks.iter().filter(|network| !network.nameless).flat_map(Network::gateways).collect();
+    facts.resolv_conf = pasta::name_servers(&facts.resolv_conf);
+    if !servers.is_empty() {
+        let asked = servers.iter().map(|server| format!("nameserver {server}\n"));
+        let is_server = |line: &&str| line.split_whitespace().next() == Some("nameserver");
+        let others = facts.resolv_conf.lines().filter(|line| !is_server(line)).map(|line| format!("{line}\n"));
+        facts.resolv_conf = asked.chain(others).collect();
     }
 }
 
@@ -94,7 +134,7 @@ fn add_exposed(request: &mut ContainerRequest, config: &ImageConfiguration) {
 }
 
 /// What this version of pasta knows, noted until the program is another one.
-fn knows(store: &Store, program: &Path) -> Knows {
+pub(super) fn knows(store: &Store, program: &Path) -> Knows {
     let facts = std::fs::metadata(program).map(|facts| (facts.len(), facts.mtime(), facts.ino())).unwrap_or_default();
     let name = format!("pasta-{:x}-{:x}-{:x}", facts.0, facts.1, facts.2);
     if let Some(noted) = store.recall(&name) {

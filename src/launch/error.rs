@@ -17,6 +17,9 @@ pub enum LaunchError {
     /// The id maps could not be written.
     #[error("map the container's user and group ids")]
     Map(#[from] MapError),
+    /// It could not be made below the user namespace of its networks, or put on these.
+    #[error("{0}")]
+    Below(String),
     /// A step of the child failed.
     #[error("{operation}")]
     Step {

@@ -13,7 +13,7 @@ use super::error::LaunchError;
 use super::plan::Plan;
 use super::step::{Mount, Source, Step};
 use super::wire::{self, Report};
-use crate::sys::clone::{Child, Namespaces, clone3};
+use crate::sys::clone::{Child, Fresh, Namespaces, clone3, clone3_below};
 use crate::sys::idmap::{Helpers, write_directly};
 use crate::sys::{failpoint, message};
 
@@ -27,6 +27,21 @@ pub enum Mapping {
         /// Whether we may set groups; without privilege the kernel wants it denied.
         deny_setgroups: bool,
     },
+}
+
+/// Another user namespace that the child's is to be a child of, and what is done there when the child has been born:
+/// writing its maps is a part of it.
+pub struct Below<'a> {
+    /// The user namespace.
+    pub user: BorrowedFd<'a>,
+    /// Called with the child's pid, in a process with all rights in that namespace; says what failed.
+    pub then: &'a dyn Fn(u32) -> Result<(), String>,
+}
+
+impl std::fmt::Debug for Below<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Below").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 /// Standard input, output and error of the program; none where it gets a terminal.
@@ -85,23 +100,57 @@ pub fn start(
     stdio: Stdio<'_>,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Held, LaunchError> {
-    Forked::new(plan, stdio, cgroup)?.map(plan, mapping)
+    let forked = Forked::new(plan, |child| {
+        clone3(plan.namespaces, cgroup, |fresh| child(stdio, fresh))
+            .map_err(|error| LaunchError::Namespaces(error.into()))
+    })?;
+    let held = forked.look(plan)?;
+    if plan.namespaces.contains(Namespaces::USER) {
+        match mapping {
+            Mapping::Helpers(helpers) => helpers.apply(held.pid(), &plan.uid_map, &plan.gid_map)?,
+            Mapping::Direct { deny_setgroups } => {
+                write_directly(held.pid(), &plan.uid_map, &plan.gid_map, *deny_setgroups)?;
+            }
+        }
+    }
+    held.mapped()
+}
+
+/// The same for a child whose user namespace is to be below another one.
+///
+/// # Errors
+/// [`LaunchError::Below`]; nothing is left behind.
+pub fn start_below(
+    plan: &Plan,
+    below: &Below<'_>,
+    stdio: Stdio<'_>,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Held, LaunchError> {
+    let forked = Forked::new(plan, |child| {
+        clone3_below(below.user, plan.namespaces, cgroup, |fresh| child(stdio, fresh), |pid| (below.then)(pid))
+            .map_err(LaunchError::Below)
+    })?;
+    forked.look(plan)?.mapped()
 }
 
 impl Forked {
-    fn new(plan: &Plan, stdio: Stdio<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Self, LaunchError> {
+    /// A child by `make`, which is given what is to be run in it.
+    fn new(
+        plan: &Plan,
+        make: impl FnOnce(&dyn Fn(Stdio<'_>, &Fresh) -> u8) -> Result<Child, LaunchError>,
+    ) -> Result<Self, LaunchError> {
         let (ours, theirs) = message::pair().map_err(wire_error)?;
-        let child = clone3(plan.namespaces, cgroup, |fresh| {
+        let child = make(&|stdio, fresh| {
             // Our end is a copy in the child: it must not keep the wire open.
             crate::sys::exec::close_copy(ours.as_fd());
             child::walk(plan, &Birth { wire: theirs.as_fd(), stdio, target: None }, fresh)
-        });
-        let child = child.map_err(|error| LaunchError::Namespaces(error.into()))?;
+        })?;
         failpoint::reach!("launch.cloned");
         Ok(Self { child: Held { child: Some(child), wire: ours, user: None, network: None } })
     }
 
-    fn map(mut self, plan: &Plan, mapping: &Mapping) -> Result<Held, LaunchError> {
+    /// Takes hold of the namespaces that somebody will need.
+    fn look(mut self, plan: &Plan) -> Result<Held, LaunchError> {
         let pid = self.child.pid();
         // Now: later the child lets nobody near.
         let open = |kind: &str| {
@@ -115,22 +164,19 @@ impl Forked {
         if plan.connected && plan.namespaces.contains(Namespaces::NETWORK) {
             self.child.network = Some(open("net")?);
         }
-        if plan.namespaces.contains(Namespaces::USER) {
-            match mapping {
-                Mapping::Helpers(helpers) => helpers.apply(pid, &plan.uid_map, &plan.gid_map)?,
-                Mapping::Direct { deny_setgroups } => {
-                    write_directly(pid, &plan.uid_map, &plan.gid_map, *deny_setgroups)?;
-                }
-            }
-        }
-        failpoint::reach!("launch.mapped");
-        message::send(self.child.wire.as_fd(), &[wire::MAPPED], &[]).map_err(wire_error)?;
-        failpoint::reach!("launch.held");
         Ok(self.child)
     }
 }
 
 impl Held {
+    /// Tells the child that its ids are there.
+    fn mapped(self) -> Result<Self, LaunchError> {
+        failpoint::reach!("launch.mapped");
+        message::send(self.wire.as_fd(), &[wire::MAPPED], &[]).map_err(wire_error)?;
+        failpoint::reach!("launch.held");
+        Ok(self)
+    }
+
     /// The child's pid, for what is attached from outside before the gate opens.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().map_or(0, |child| child.pid)

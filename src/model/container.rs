@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::ContainerName;
+use super::network::Attachment;
 use super::platform::Platform;
 use super::port::Published;
 use super::supervision::{HealthRequest, LogRequest, RestartPolicy};
@@ -42,6 +43,8 @@ pub struct ContainerRequest {
     pub hostname: Option<String>,
     /// `--network`.
     pub network: NetworkMode,
+    /// The networks of many that it is on; the first one leads out, if it leads anywhere.
+    pub attachments: Vec<Attachment>,
     /// Whether it was named by the user, and so is not to be done without.
     pub network_named: bool,
     /// `-p`; those of `-P` are added when the image is known.
@@ -144,6 +147,8 @@ pub enum NetworkMode {
     Host,
     /// A network namespace that pasta connects to the host's networks.
     Pasta,
+    /// A network namespace on networks that it shares with others.
+    Bridge,
 }
 
 impl NetworkMode {
@@ -153,6 +158,7 @@ impl NetworkMode {
             Self::None => "none",
             Self::Host => "host",
             Self::Pasta => "pasta",
+            Self::Bridge => "bridge",
         }
     }
 }

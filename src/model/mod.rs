@@ -11,6 +11,7 @@ pub mod flags;
 pub mod host;
 pub mod id;
 pub mod lifecycle;
+pub mod network;
 pub mod platform;
 pub mod port;
 pub mod reference;

@@ -8,6 +8,7 @@ use super::attached::Pipes;
 use super::emulator::{self, Emulator};
 use super::error::MonitorError;
 use super::input::Input;
+use super::membership;
 use super::names::Names;
 use super::network::Network;
 use super::protocol::{Mapping, Start};
@@ -21,6 +22,7 @@ use crate::launch::{self, Extras, JoinFacts, LaunchError, Plan};
 use crate::logs::journal::{Journal, Subject};
 use crate::logs::writer::Writer;
 use crate::model::supervision::LogDriver;
+use crate::network::holder::client::Joined;
 use crate::sys::failpoint;
 use crate::sys::idmap::Helpers;
 
@@ -37,6 +39,8 @@ pub struct Incarnation {
     pub network: Option<Network>,
     /// Its name servers, if they follow the host's.
     pub names: Option<Names>,
+    /// The networks that it is on, if it is on some.
+    pub networks: Option<Joined>,
     /// How it was made, for those who join it.
     pub facts: JoinFacts,
     /// What it is typed.
@@ -74,9 +78,13 @@ impl Incarnation {
         // What cannot be followed is as it was when the container was made.
         let follows = start.network.as_ref().is_some_and(|network| network.follows_names);
         let names = follows.then(|| Names::follow(bundle.as_fd()).ok()).flatten();
+        let networks = start.membership.as_ref().map(membership::join).transpose()?;
         let mut network = None;
         let begin = |stdio: Stdio<'_>| -> Result<Running, MonitorError> {
-            let mut child = parent::start(&plan, &mapping, stdio, None)?;
+            let mut child = match (&start.membership, &networks) {
+                (Some(membership), Some(joined)) => membership::born(&plan, &mapping, (membership, joined), stdio)?,
+                _ => parent::start(&plan, &mapping, stdio, None)?,
+            };
             network = connect(start, &mut child)?;
             held(child.pid(), network.as_ref().map(Network::pid))?;
             failpoint::reach!("monitor.recorded");
@@ -92,7 +100,7 @@ impl Incarnation {
         };
         if plan.terminal {
             let running = begin(None)?;
-            return with_terminal((running, (server, emulator, network, names), facts), start, log);
+            return with_terminal((running, (server, emulator, network, names, networks), facts), start, log);
         }
         let pipes = Pipes::new(start.interactive).map_err(system("make pipes"))?;
         let [input, output, error] = &pipes.program;
@@ -107,6 +115,7 @@ impl Incarnation {
             emulator,
             network,
             names,
+            networks,
             facts,
             input,
             output: Pump::new(output, Some(error), log, start.attached),
@@ -115,7 +124,7 @@ impl Incarnation {
 }
 
 /// What may be there beside the first process.
-type Beside = (Option<Server>, Option<Emulator>, Option<Network>, Option<Names>);
+type Beside = (Option<Server>, Option<Emulator>, Option<Network>, Option<Names>, Option<Joined>);
 
 /// Begins to connect the network of a process that is held, if it has one.
 fn connect(start: &Start, child: &mut Held) -> Result<Option<Network>, MonitorError> {
@@ -144,7 +153,7 @@ fn journal(start: &Start) -> Option<Journal> {
 }
 
 fn with_terminal(
-    (running, (server, emulator, network, names), facts): (Running, Beside, JoinFacts),
+    (running, (server, emulator, network, names, networks), facts): (Running, Beside, JoinFacts),
     start: &Start,
     log: Option<Writer>,
 ) -> Result<Incarnation, MonitorError> {
@@ -157,7 +166,7 @@ fn with_terminal(
     let output = quiet().map_err(system("take the terminal"))?;
     let feed = start.interactive.then(quiet).transpose().map_err(system("take the terminal"))?;
     let (input, output) = (Input::new(feed, false), Pump::new(output, None, log, false));
-    Ok(Incarnation { running, server, emulator, network, names, facts, input, output })
+    Ok(Incarnation { running, server, emulator, network, names, networks, facts, input, output })
 }
 
 /// What comes of a document.

@@ -169,6 +169,7 @@ impl Life {
             }
             self.copy(&ready.streams);
             self.follow_names(&ready.streams);
+            self.stay_joined(&ready.streams);
             for id in ready.sockets {
                 self.take_words(id);
             }

@@ -27,6 +27,7 @@ mod health;
 mod incarnation;
 pub mod input;
 mod life;
+mod membership;
 mod names;
 mod network;
 mod program;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::lifecycle::ProcessIdentity;
 use crate::model::supervision::{HealthCheck, LogRequest, RestartPolicy};
+use crate::network::segment::Membership;
 use crate::sys::message;
 
 /// Name of the listening socket in the bundle.
@@ -49,6 +50,9 @@ pub struct Start {
     /// What connects its network namespace, if something does.
     #[serde(default)]
     pub network: Option<NetworkProgram>,
+    /// The networks of many that it is on.
+    #[serde(default)]
+    pub membership: Option<Membership>,
     /// The file that events are appended to.
     pub events: PathBuf,
     /// Program and arguments that are run when all is over and nobody is attached: what removes it.

@@ -1,4 +1,6 @@
-//! Networks of containers, as far as other programs make them: which program, with which arguments. Pure but for
-//! [`pasta::find`], which looks for it. Starting and watching it is the monitor's.
+//! How containers are connected: alone, through [`pasta`], or with others on [`segment`]s that the [`holder`] keeps.
 
+pub mod holder;
 pub mod pasta;
+pub mod plug;
+pub mod segment;

@@ -239,6 +239,27 @@ impl Store {
                 findings.push(Finding { subject: format!("volume {name}"), what, remedy });
             }
         }
+        self.check_networks(findings)
+    }
+
+    /// A network is whole or not there.
+    fn check_networks(&self, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+        let networks = self.layout.networks();
+        if !networks.is_dir() {
+            return Ok(());
+        }
+        // Nobody makes one meanwhile.
+        let _making = self.make_networks()?;
+        for path in gc::names(&networks)?.into_iter().map(|name| networks.join(name)).filter(|path| path.is_dir()) {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if name.starts_with(".new-") {
+                findings.push(discard(path, "was left by the making of a network"));
+            } else if name.parse().is_ok_and(|name| self.network(&name).is_none()) {
+                let remedy = Remedy::Command(format!("rm -r {}; pybox network create {name}", path.display()));
+                let what = "cannot be read".to_owned();
+                findings.push(Finding { subject: format!("network {name}"), what, remedy });
+            }
+        }
         Ok(())
     }
 }

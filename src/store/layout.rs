@@ -110,6 +110,16 @@ impl Layout {
         self.volume_directory(name).join("_data")
     }
 
+    /// All networks of many containers.
+    pub fn networks(&self) -> PathBuf {
+        self.root.join("networks")
+    }
+
+    /// All there is of a network.
+    pub fn network(&self, name: &ContainerName) -> PathBuf {
+        self.networks().join(name.as_str())
+    }
+
     /// What happened, for `pybox events`.
     pub fn events(&self) -> PathBuf {
         self.root.join("events.jsonl")

@@ -26,6 +26,7 @@ pub mod layers;
 mod layout;
 mod leases;
 mod lock;
+pub mod networks;
 mod rebuild;
 mod remove;
 mod trash;

@@ -161,6 +161,100 @@ pub fn clone3(
     }
 }
 
+/// As [`clone3`], from below: the child is ours, and its user namespace is a child of `user`, which is not ours. `then`
+/// is called in a process that has all rights in `user` and knows the child by its pid; what it says goes to the caller.
+///
+/// That process shares nothing with us but a copy of our memory, and ends before this function does.
+///
+/// # Errors
+/// EDEADLK as in [`clone3`], else with the sentence that says what failed; no child is left behind then.
+pub fn clone3_below(
+    user: BorrowedFd<'_>,
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce(&Fresh) -> u8,
+    then: impl FnOnce(u32) -> Result<(), String>,
+) -> Result<Child, String> {
+    let failed = |what: &'static str| move |error: Errno| format!("{what}: {error}");
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
+    let between = clone3(Namespaces::empty(), None, |fresh| {
+        let told = match birth_below(user, namespaces, cgroup, &write) {
+            Ok(Side::Child) => {
+                // The end of what is told is when the process between has ended.
+                super::exec::close_copy(write.as_fd());
+                return child(fresh);
+            }
+            Ok(Side::Parent(born)) => then(born.pid),
+            Err(sentence) => Err(sentence),
+        };
+        let sentence = told.err().unwrap_or_default();
+        let _ = rustix::io::write(&write, sentence.as_bytes());
+        0
+    });
+    let between = between.map_err(failed("make a process"))?;
+    drop(write);
+    let mut said = Vec::new();
+    let heard = std::io::Read::read_to_end(&mut std::fs::File::from(read), &mut said);
+    let _ = between.wait();
+    heard.map_err(|error| format!("hear of the new process: {error}"))?;
+    let Some((pid, sentence)) = said.split_first_chunk() else { return Err("make a process: it ended".to_owned()) };
+    let pid = u32::from_ne_bytes(*pid);
+    let born = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let sentence = String::from_utf8_lossy(sentence).into_owned();
+    // Nobody else can reap it, so the pid is still its own.
+    let Some(born) = born else { return Err(sentence) };
+    let pidfd = rustix::process::pidfd_open(born, rustix::process::PidfdFlags::empty());
+    let child = Child { pid, pidfd: pidfd.map_err(failed("hold the new process"))? };
+    if sentence.is_empty() {
+        return Ok(child);
+    }
+    child.kill();
+    let _ = child.wait();
+    Err(sentence)
+}
+
+/// Enters `user` and makes a child of our parent in new namespaces; writes its pid, or zero, to `told`.
+fn birth_below(
+    user: BorrowedFd<'_>,
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    told: &OwnedFd,
+) -> Result<Side, String> {
+    let entered = enter_user(user).map_err(|error| format!("enter the user namespace of the networks: {error}"));
+    let mut pidfd: RawFd = -1;
+    let mut args = CloneArgs {
+        flags: namespaces.bits() | (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64,
+        pidfd: &raw mut pidfd as u64,
+        ..CloneArgs::default()
+    };
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    let born = entered.and_then(|()| {
+        // SAFETY: as in `copy_of_us`; this process has one thread.
+        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+        side(pid, &pidfd).map_err(|error| format!("make the namespaces of the container: {error}"))
+    });
+    let pid = match &born {
+        Ok(Side::Child) => return Ok(Side::Child),
+        Ok(Side::Parent(child)) => child.pid,
+        Err(_) => 0,
+    };
+    rustix::io::write(told, &pid.to_ne_bytes()).map_err(|error| format!("tell of the new process: {error}"))?;
+    born
+}
+
+fn enter_user(user: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: takes a descriptor and a number, in a process of one thread.
+    if unsafe { libc::setns(user.as_raw_fd(), libc::CLONE_NEWUSER) } != 0 {
+        return Err(last_error());
+    }
+    // Who gains rights can no longer be looked at, and hands that on to its child, whose maps are to be written.
+    // SAFETY: takes numbers.
+    if unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) } != 0 { Err(last_error()) } else { Ok(()) }
+}
+
 /// Makes a child, in no new namespaces, that makes the system calls in `child` and ends with
 /// `code`. What other threads hold does not matter, as long as `child` takes no lock: it must
 /// not allocate, for one.

@@ -107,6 +107,25 @@ fn a_removal_is_killed_at_each_step() {
 }
 
 #[test]
+fn what_makes_and_joins_networks_is_killed_at_each_step() {
+    let Some(live) = armed() else { return };
+    let image = with_busybox(&live);
+    struck(&live, "network.made", &["network", "create", "web"]);
+    whole(&live, "network.made");
+    assert_eq!(ordinary(&live, ["network", "ls", "-q"]).exits(0).text(), "");
+    ordinary(&live, ["network", "create", "web", "--subnet", "10.99.9.0/29"]).exits(0);
+    let words = ["run", "-d", "--name", "struck", "--network", "web", "--ip", "10.99.9.3", &image, "sh", "-c", STEADY];
+    struck(&live, "network.leased", &words);
+    whole(&live, "network.leased");
+    // Its address is nobody's, and its name is free or its own.
+    ordinary(&live, ["rm", "-f", "struck"]).exits(0);
+    ordinary(&live, words).exits(0);
+    ordinary(&live, ["rm", "-f", "struck"]).exits(0);
+    ordinary(&live, ["network", "rm", "web"]).exits(0);
+    gone(&live, "networks");
+}
+
+#[test]
 fn starts_stops_and_execs_are_killed_at_each_step() {
     let Some(live) = armed() else { return };
     let image = with_busybox(&live);

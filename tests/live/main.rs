@@ -26,6 +26,7 @@ mod lifecycle;
 mod logs;
 mod mounts;
 mod network;
+mod networks;
 mod odd_places;
 mod one_id;
 mod oracle;

@@ -38,6 +38,13 @@ pub(crate) struct Volumes {
     how: How,
 }
 
+/// Remove networks that no container is on
+#[derive(Debug, clap::Args)]
+pub(crate) struct Networks {
+    #[command(flatten)]
+    how: How,
+}
+
 /// Remove stopped containers, images that nothing needs, and what interrupted downloads have left
 #[derive(Debug, clap::Args)]
 pub(crate) struct Everything {
@@ -87,12 +94,20 @@ impl Volumes {
     }
 }
 
+impl Networks {
+    pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
+        let prune = Prune { networks: true, ..Prune::default() };
+        self.how.execute("network prune", &prune, session)
+    }
+}
+
 impl Everything {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
         let prune = Prune {
             containers: true,
             images: images(self.all),
             volumes: if self.volumes { PruneVolumes::Anonymous } else { PruneVolumes::None },
+            networks: true,
             leftovers: true,
             filters: Vec::new(),
         };
@@ -134,6 +149,7 @@ fn warning(prune: &Prune) -> String {
         prune.containers.then_some("all stopped containers"),
         volumes,
         images,
+        prune.networks.then_some("all networks not used by at least one container"),
         prune.leftovers.then_some("what interrupted downloads have left"),
     ]
     .into_iter()
@@ -179,6 +195,7 @@ fn text(pruned: &Pruned) -> String {
     let untagged = pruned.untagged.iter().map(|name| format!("untagged: {}", familiar(name)));
     let deleted = pruned.images.iter().map(|id| format!("deleted: {id}"));
     list("Deleted Images", untagged.chain(deleted).collect());
+    list("Deleted Networks", pruned.networks.clone());
     text.push_str(&format!("Total reclaimed space: {}\n", human::size(pruned.reclaimed)));
     text
 }
@@ -229,6 +246,7 @@ mod tests {
             untagged: vec!["debian:12".parse().expect("a name")],
             images: vec![crate::model::digest::Digest::sha256(&[1; 32])],
             volumes: vec![],
+            networks: vec!["web".to_owned()],
             reclaimed: 16_430_000,
         };
         let image = "01".repeat(32);
@@ -236,7 +254,7 @@ mod tests {
             text(&pruned),
             format!(
                 "Deleted Containers:\n{id}\n\nDeleted Images:\nuntagged: debian:12\ndeleted: sha256:{image}\n\n\
-                 Total reclaimed space: 16.4MB\n"
+                 Deleted Networks:\nweb\n\nTotal reclaimed space: 16.4MB\n"
             )
         );
     }

@@ -57,6 +57,8 @@ pub struct Prune {
     pub images: PruneImages,
     /// Which volumes that no container mounts.
     pub volumes: PruneVolumes,
+    /// Networks that no container is on.
+    pub networks: bool,
     /// What killed commands and interrupted downloads have left, of any age.
     pub leftovers: bool,
     /// What containers and images have to be like; all of these have to hold.
@@ -117,6 +119,8 @@ pub struct Pruned {
     pub images: Vec<Digest>,
     /// Volumes.
     pub volumes: Vec<String>,
+    /// Networks.
+    pub networks: Vec<String>,
     /// Bytes that were freed.
     pub reclaimed: u64,
 }

@@ -61,7 +61,8 @@ impl Engine {
         let config = without_volumes(config);
         Self::settle_network(&mut request, &config, events)?;
         let mut facts = host::facts(&request)?;
-        let network = Self::connection(store, &request, &mut facts)?;
+        let networks = self.find_networks(store, &request)?;
+        let network = Self::connection(store, &request, &networks, &mut facts)?;
         self.tell_of_one_id(store, &facts, events);
         let id = new_id()?;
         let bundle = new_bundle(store, &id)?;

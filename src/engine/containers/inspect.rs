@@ -32,6 +32,10 @@ impl Engine {
         let mounts: Vec<Value> = container.request.mounts.iter().map(|one| mount(store, one)).collect();
         let start = bundle.as_ref().and_then(|bundle| supervision::read(bundle, &container).ok());
         let mut document = document(&container, (bundle.as_ref(), &records), (spec.as_ref(), start.as_ref()), &mounts);
+        if let (false, Some(document)) = (container.request.attachments.is_empty(), document.as_object_mut()) {
+            let on = self.leases_of(store, &container);
+            document.insert("NetworkSettings".to_owned(), settings::on_networks(&container.request, &on));
+        }
         if let (true, Some(document)) = (inspect.sizes, document.as_object_mut()) {
             let written = self.measure(&store.layout().container(&container.id).join("upper"))?;
             let image = store.list_images()?.into_iter().find(|image| image.id == container.image);

@@ -131,7 +131,10 @@ fn summary(store: &Store, container: Container) -> ContainerSummary {
     ContainerSummary {
         targets: request.mounts.iter().map(|mount| mount.target.clone()).collect(),
         mounts: sources.collect(),
-        networks: vec![request.network.name().to_owned()],
+        networks: match request.attachments.as_slice() {
+            [] => vec![request.network.name().to_owned()],
+            on => on.iter().map(|attachment| attachment.network.to_string()).collect(),
+        },
         id: container.id,
         name: container.name,
         image: request.image,

@@ -95,6 +95,7 @@ impl Engine {
             ready.start.interactive &= options.input;
         }
         let id = ready.container.id.clone();
+        ready.start.membership = self.membership(store, &ready.container)?;
         let monitor = spawn_monitor(attached.is_some())?;
         let supervised = supervise(store, &mut ready, monitor, attached.zip(signals));
         let outcome = self.write_down(store, &ready, supervised)?;

@@ -69,6 +69,7 @@ impl Engine {
             timeout: request.timeout.map(|seconds| seconds.saturating_mul(1000)),
             stop: Stop { signal: stop_signal, grace: seconds.saturating_mul(1000) },
             network,
+            membership: None,
             events: store.layout().events(),
             finish: self.finish_of(container),
         })

@@ -9,12 +9,15 @@
 mod failure;
 mod ids;
 pub mod probe;
+mod routes;
 
 use std::fs;
 
 use rustix::process::{Resource, getegid, geteuid, getrlimit};
 
 pub use failure::HostError;
+pub use routes::subnets;
+
 pub use ids::{home_directory, id_map, one_id, user_name};
 
 use crate::model::container::{ContainerRequest, NetworkMode};

@@ -35,6 +35,10 @@ impl Engine {
             let reclaimed = self.prune_volumes(prune, &mut pruned)?;
             self.told(Kind::Volume, reclaimed, &mut pruned);
         }
+        if prune.networks {
+            pruned.networks = self.prune_networks(|network| prune.accepts(Some(network.created), &network.labels))?;
+            self.told(Kind::Network, 0, &mut pruned);
+        }
         if prune.images != PruneImages::None || prune.leftovers {
             let store = self.store(Access::Write)?;
             let age = if prune.leftovers { Age::Any } else { Age::Hour };

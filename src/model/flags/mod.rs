@@ -20,6 +20,7 @@ pub mod limits;
 pub mod log;
 pub mod mount;
 pub mod names;
+pub mod network;
 mod options;
 pub mod publish;
 pub mod restart;

@@ -1,7 +1,7 @@
 //! Tables of what each flag takes and what it refuses.
 
 use super::*;
-use crate::model::container::{NetworkMode, Seccomp, Security, UserNamespace};
+use crate::model::container::{Seccomp, Security, UserNamespace};
 
 mod any_text;
 mod mounts;
@@ -372,9 +372,6 @@ fn single_words() {
     ] {
         assert!(userns::parse(bad).is_err(), "{bad:?}");
     }
-    assert_eq!(words::network("none"), Ok(NetworkMode::None));
-    assert_eq!(words::network("host"), Ok(NetworkMode::Host));
-    assert!(text(words::network("bridge")).ends_with("the networks that exist are pasta, none and host"));
     assert!(words::pull("newer").is_ok() && words::pull("sometimes").is_err());
     assert_eq!(words::platform("arm64").map(|p| p.to_string()).as_deref(), Ok("linux/arm64"));
     assert!(words::platform("a/b/c/d").is_err());

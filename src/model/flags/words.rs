@@ -1,22 +1,9 @@
-//! Flags that take one word of a short list: `--network`, `--pull`, `--platform`.
+//! Flags that take one word of a short list: `--pull`, `--platform`.
 
-use crate::model::container::{NetworkMode, PullPolicy};
+use crate::model::container::PullPolicy;
 use crate::model::platform::Platform;
 
 use super::InvalidFlag;
-
-/// Reads `--network`.
-///
-/// # Errors
-/// For every mode but those that exist.
-pub fn network(text: &str) -> Result<NetworkMode, InvalidFlag> {
-    match text {
-        "none" => Ok(NetworkMode::None),
-        "host" => Ok(NetworkMode::Host),
-        "pasta" => Ok(NetworkMode::Pasta),
-        _ => Err(InvalidFlag::new("--network", text, "the networks that exist are pasta, none and host")),
-    }
-}
 
 /// Reads `--pull`.
 ///

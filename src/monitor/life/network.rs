@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 
 use super::{Life, identity_of};
+use crate::monitor::membership;
 use crate::monitor::names::Names;
 
 impl Life {
@@ -14,6 +15,19 @@ impl Life {
         self.run.network = again.then(|| identity_of(&self.run, pid));
         let _ = self.write_run();
         self.tell_happening(if again { "network-restart" } else { "network-lost" }, &[]);
+    }
+
+    /// Joins the networks again, if one of `ready` says that who kept them has gone: the container stays on them, and
+    /// has a name there again.
+    pub(super) fn stay_joined(&mut self, ready: &[RawFd]) {
+        let Some(now) = &mut self.now else { return };
+        let gone = now.networks.as_ref().is_some_and(|joined| ready.contains(&joined.as_fd().as_raw_fd()));
+        if let Some(membership) = self.start.membership.as_ref().filter(|_| gone) {
+            let again = membership::join(membership);
+            let happening = if again.is_ok() { "network-restart" } else { "network-lost" };
+            now.networks = again.ok();
+            self.tell_happening(happening, &[]);
+        }
     }
 
     /// Looks whether the host's name servers have changed, if one of `ready` says that they may have.

@@ -34,7 +34,9 @@ impl Life {
         let streams = self.now.iter().flat_map(|now| now.input.interests().chain(now.output.interests()));
         let health = self.health.iter().flat_map(Watch::interests);
         let names = self.now.iter().flat_map(|now| &now.names).map(|names| (names.changes(), PollFlags::IN));
-        let streams: Vec<_> = streams.chain(self.execs.interests()).chain(health).chain(names).collect();
+        let networks = self.now.iter().flat_map(|now| &now.networks).map(|joined| (joined.as_fd(), PollFlags::IN));
+        let beside = health.chain(names).chain(networks);
+        let streams: Vec<_> = streams.chain(self.execs.interests()).chain(beside).collect();
         let mut fds = vec![PollFd::new(&signals, PollFlags::IN)];
         fds.extend(sockets.iter().map(|(_, fd)| PollFd::new(fd, PollFlags::IN)));
         fds.extend(streams.iter().map(|(fd, flags)| PollFd::new(fd, *flags)));

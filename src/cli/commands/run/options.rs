@@ -205,9 +205,26 @@ pub(super) struct Files {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct Network {
-    /// Use this network: pasta (the default, if it is installed), none or host [env: PYBOX_NETWORK]
-    #[arg(long, alias = "net", value_name = "MODE")]
-    pub(super) network: Option<String>,
+    /// Use this network: pasta (the default, if it is installed), none, host, or some of `pybox network ls`
+    /// [env: PYBOX_NETWORK]
+    #[arg(long, alias = "net", value_name = "MODE|NAME[:ip=…,alias=…]")]
+    pub(super) network: Vec<String>,
+
+    /// Have this address on the network
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) ip: Option<String>,
+
+    /// Have this address of IPv6 on the network
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) ip6: Option<String>,
+
+    /// Be called this, too, by others on the network
+    #[arg(long, alias = "net-alias", value_name = "NAME")]
+    pub(super) network_alias: Vec<String>,
+
+    /// Have this hardware address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) mac_address: Option<String>,
 
     /// Answer on a port of the host for one of the container
     #[arg(short, long, value_name = "[HOST:]PORT")]

@@ -6,6 +6,7 @@ use super::options::{Files, Limits, Network, Process, Security, Supervision, Wan
 use crate::cli::error::{OURS, Problem};
 use crate::cli::session::with_environment;
 use crate::model::container::{self, ContainerRequest, NetworkMode};
+use crate::model::flags::network::{self, Wanted as WantedNetwork};
 use crate::model::flags::{
     InvalidFlag, account, capability, device, duration, env, health, label, limits, log, mount, names, publish,
     restart, security, signal, size, sysctl, tmpfs, ulimit, userns, volume, words,
@@ -37,7 +38,7 @@ pub(in crate::cli::commands) fn request(args: Wanted) -> Result<ContainerRequest
     process(args.process, &mut request)?;
     supervision(&args.supervision, &mut request)?;
     files(&args.files, &mut request)?;
-    network(&args.network, &mut request)?;
+    connect(&args.network, &mut request)?;
     request.limits = resource_limits(&args.limits)?;
     privileges(&args.security, &mut request)?;
     Ok(request)
@@ -174,10 +175,8 @@ fn working_dir() -> Result<PathBuf, Problem> {
     })
 }
 
-fn network(flags: &Network, request: &mut ContainerRequest) -> Result<(), InvalidFlag> {
-    let named = flags.network.clone().or_else(|| std::env::var("PYBOX_NETWORK").ok().filter(|name| !name.is_empty()));
-    request.network = named.as_deref().map_or(Ok(NetworkMode::Pasta), words::network)?;
-    request.network_named = named.is_some();
+fn connect(flags: &Network, request: &mut ContainerRequest) -> Result<(), InvalidFlag> {
+    networks(flags, request)?;
     request.ports = each(&flags.publish, publish::publish)?.concat();
     request.publish_all = flags.publish_all;
     request.hostname = flags.hostname.as_deref().map(names::hostname).transpose()?;
@@ -185,6 +184,49 @@ fn network(flags: &Network, request: &mut ContainerRequest) -> Result<(), Invali
     request.dns = each(&flags.dns, names::dns)?;
     request.dns_search = each(&flags.dns_search, names::dns_search)?;
     request.dns_options = each(&flags.dns_option, names::dns_option)?;
+    Ok(())
+}
+
+/// Which network: one mode, or networks of many.
+fn networks(flags: &Network, request: &mut ContainerRequest) -> Result<(), InvalidFlag> {
+    let by_habit = || std::env::var("PYBOX_NETWORK").ok().filter(|name| !name.is_empty());
+    let named = if flags.network.is_empty() { by_habit().into_iter().collect() } else { flags.network.clone() };
+    request.network = NetworkMode::Pasta;
+    request.network_named = !named.is_empty();
+    let refuse = |text: &str, why: &str| Err(InvalidFlag::new("--network", text, why));
+    for text in &named {
+        match (network::parse(text)?, request.attachments.is_empty()) {
+            (WantedNetwork::Mode(mode), true) if named.len() == 1 => request.network = mode,
+            (WantedNetwork::Mode(_), _) => return refuse(text, "it goes with no other network"),
+            (WantedNetwork::Network(wanted), _) => {
+                if request.attachments.iter().any(|other| other.network == wanted.network) {
+                    return refuse(text, "it is named twice");
+                }
+                request.network = NetworkMode::Bridge;
+                request.attachments.push(wanted);
+            }
+        }
+    }
+    let addresses = [("--ip", &flags.ip), ("--ip6", &flags.ip6)];
+    let addresses = addresses.into_iter().filter_map(|(flag, text)| Some(network::ip(flag, text.as_deref()?)));
+    let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+    let aliases = each(&flags.network_alias, network::network_alias)?;
+    let mac = flags.mac_address.as_deref().map(network::mac).transpose()?;
+    let of_one = !addresses.is_empty() || mac.is_some();
+    match request.attachments.as_mut_slice() {
+        [] if of_one || !aliases.is_empty() => {
+            let flag = if mac.is_some() { "--mac-address" } else { "--ip, --ip6 and --network-alias" };
+            return refuse(request.network.name(), &format!("{flag} can be had on a network of `pybox network ls`"));
+        }
+        [_, _, ..] if of_one => return refuse("", "with several networks, addresses stand with each: NAME:ip=ADDRESS"),
+        attachments => {
+            for attachment in attachments {
+                attachment.addresses.extend(&addresses);
+                attachment.aliases.extend(aliases.iter().cloned());
+                attachment.mac = attachment.mac.or(mac);
+            }
+        }
+    }
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::container::{ContainerRequest, Mount, MountSource, Seccomp, UserNamespace};
 use crate::model::flags::signal;
+use crate::model::network::{Lease, Network};
 use crate::model::supervision::{HealthCheck, RestartPolicy};
 use crate::monitor::protocol::Start;
 
@@ -186,7 +187,41 @@ fn ports(request: &ContainerRequest) -> Value {
     Value::Object(all)
 }
 
-/// No network gives addresses yet.
+/// The same for a container on networks of many: what it has there if it runs.
+pub(super) fn on_networks(request: &ContainerRequest, on: &BTreeMap<String, (Network, Option<Lease>)>) -> Value {
+    let of = |(network, lease): &(Network, Option<Lease>)| {
+        let range = |ipv6| network.subnets.iter().find(|range| range.subnet.is_ipv6() == ipv6);
+        let address = |ipv6| {
+            let addresses = lease.iter().flat_map(|lease| &lease.addresses);
+            addresses.copied().find(|address| address.is_ipv6() == ipv6)
+        };
+        let text = |address: Option<std::net::IpAddr>| address.map(|address| address.to_string()).unwrap_or_default();
+        let gateway = |ipv6| text(address(ipv6).and(range(ipv6)).map(|range| range.gateway));
+        let prefix = |ipv6| address(ipv6).and(range(ipv6)).map_or(0, |range| range.subnet.prefix());
+        let attachment = request.attachments.iter().find(|one| one.network == network.name);
+        json!({
+            "NetworkID": network.id,
+            "IPAddress": text(address(false)),
+            "IPPrefixLen": prefix(false),
+            "Gateway": gateway(false),
+            "GlobalIPv6Address": text(address(true)),
+            "GlobalIPv6PrefixLen": prefix(true),
+            "IPv6Gateway": gateway(true),
+            "MacAddress": lease.as_ref().map(|lease| lease.mac.to_string()).unwrap_or_default(),
+            "Aliases": attachment.map(|attachment| attachment.aliases.clone()).unwrap_or_default(),
+        })
+    };
+    // As docker has it, the addresses at the top are those of the first network.
+    let first = request.attachments.first().and_then(|first| on.get(first.network.as_str())).map(of);
+    let mut settings = first.unwrap_or_else(|| json!({}));
+    if let Some(settings) = settings.as_object_mut() {
+        settings.insert("Networks".to_owned(), on.iter().map(|(name, one)| (name.clone(), of(one))).collect());
+        settings.insert("Ports".to_owned(), ports(request));
+    }
+    settings
+}
+
+/// No other network gives addresses that are the container's alone.
 pub(super) fn network_settings(request: &ContainerRequest) -> Value {
     let addresses = || json!({ "IPAddress": "", "Gateway": "", "MacAddress": "" });
     let mut settings = addresses();

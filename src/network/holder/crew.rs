@@ -1,0 +1,285 @@
+//! The processes of a keeper: the one inside the namespaces, and the one that leads out.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use serde::{Deserialize, Serialize};
+
+use super::wire::{self, Order, Said};
+use super::{INSIDE, PERSONA};
+use crate::network::segment::{Ids, Keeper};
+use crate::sys::clone::Child;
+use crate::sys::idmap::{Helpers, write_directly};
+use crate::sys::{exec, identity};
+
+/// How long a process may take to do what it is told.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+/// Where it stands who they are, for one who takes over.
+const NOTE: &str = "keeper.json";
+/// One that lived shorter than this is not started again at once.
+const LIVES: Duration = Duration::from_secs(2);
+
+/// Two processes, each by its pid and the time that it started at.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Note {
+    inside: Option<(u32, u64)>,
+    uplink: Option<(u32, u64)>,
+}
+
+/// Writes down who is there. Without that, one who takes over makes new namespaces.
+pub(super) fn note(place: BorrowedFd<'_>, inside: &Inside, uplink: Option<&Uplink>) {
+    let named = |child: &Child| identity::started_ticks(child.pid).ok().map(|ticks| (child.pid, ticks));
+    let note = Note { inside: named(&inside.process), uplink: uplink.and_then(|uplink| named(&uplink.process)) };
+    let text = serde_json::to_vec(&note).unwrap_or_default();
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    if let Ok(file) = rustix::fs::openat(place, NOTE, flags, Mode::RUSR | Mode::WUSR) {
+        let _ = rustix::io::write(&file, &text);
+    }
+}
+
+/// Who is left of a keeper that was killed.
+fn left(place: BorrowedFd<'_>) -> Note {
+    let file = rustix::fs::openat(place, NOTE, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty());
+    let mut text = Vec::new();
+    if let Ok(file) = file {
+        let _ = std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut text);
+    }
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+/// A pidfd of exactly this process, if it is there.
+fn held(named: Option<(u32, u64)>) -> Option<(u32, OwnedFd)> {
+    let (pid, ticks) = named?;
+    let process = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)?;
+    let pidfd = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).ok()?;
+    // Opened first, compared after: the pidfd stays with the process it was opened on.
+    (identity::started_ticks(pid) == Ok(ticks)).then_some((pid, pidfd))
+}
+
+/// The process inside.
+#[derive(Debug)]
+pub(super) struct Inside {
+    process: Child,
+    socket: OwnedFd,
+    network: OwnedFd,
+    user: Option<OwnedFd>,
+}
+
+impl Inside {
+    /// Starts it: in the namespaces that a keeper before us has left, or in new ones.
+    ///
+    /// # Errors
+    /// With the sentence that says what failed.
+    pub(super) fn start(keeper: &Keeper, place: BorrowedFd<'_>) -> Result<Self, String> {
+        let left = left(place);
+        let found = held(left.inside);
+        let inside = match found.as_ref().and_then(|(pid, _)| namespaces_of(*pid, keeper.ids.is_some()).ok()) {
+            Some((network, user)) => Self::enter(keeper, network, user),
+            None => Self::make(keeper),
+        }?;
+        // Their part is ours now.
+        for (_, pidfd) in found.into_iter().chain(held(left.uplink)) {
+            let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+            let _ = rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&PATIENCE));
+        }
+        note(place, &inside, None);
+        Ok(inside)
+    }
+
+    fn make(keeper: &Keeper) -> Result<Self, String> {
+        let (process, socket) = spawn(&keeper.program)?;
+        tell(socket.as_fd(), &Order::Make { user: keeper.ids.is_some() }, &[])?;
+        let Some(ids) = &keeper.ids else {
+            said_done(socket.as_fd())?;
+            let (network, user) = namespaces_of(process.pid, false)?;
+            return Ok(Self { process, socket, network, user });
+        };
+        match answer(socket.as_fd())? {
+            Said::Born => {}
+            Said::Failed(sentence) => return Err(sentence),
+            Said::Done => return Err("make the namespaces of the networks: it was not done".to_owned()),
+        }
+        let (network, user) = namespaces_of(process.pid, true)?;
+        map(process.pid, ids)?;
+        tell(socket.as_fd(), &Order::Mapped, &[])?;
+        said_done(socket.as_fd())?;
+        Ok(Self { process, socket, network, user })
+    }
+
+    fn enter(keeper: &Keeper, network: OwnedFd, user: Option<OwnedFd>) -> Result<Self, String> {
+        let (process, socket) = spawn(&keeper.program)?;
+        // The user namespace comes first: it gives the right to enter the other.
+        let fds: Vec<_> = user.iter().chain([&network]).map(AsFd::as_fd).collect();
+        tell(socket.as_fd(), &Order::Enter, &fds)?;
+        said_done(socket.as_fd())?;
+        Ok(Self { process, socket, network, user })
+    }
+
+    /// Another one in the same namespaces, this one having ended.
+    ///
+    /// # Errors
+    /// With the sentence that says what failed.
+    pub(super) fn again(&self, keeper: &Keeper) -> Result<Self, String> {
+        let _ = self.process.wait();
+        let copy = |fd: &OwnedFd| {
+            rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|error| format!("hold the namespaces: {error}"))
+        };
+        Self::enter(keeper, copy(&self.network)?, self.user.as_ref().map(copy).transpose()?)
+    }
+
+    /// Has it do something.
+    ///
+    /// # Errors
+    /// With the sentence that says what failed.
+    pub(super) fn order(&self, order: &Order, fds: &[BorrowedFd<'_>]) -> Result<(), String> {
+        tell(self.socket.as_fd(), order, fds)?;
+        said_done(self.socket.as_fd())
+    }
+
+    /// Lets it end.
+    pub(super) fn end(&self) {
+        let _ = tell(self.socket.as_fd(), &Order::End, &[]);
+        let _ = self.process.wait();
+    }
+
+    /// Readable when it has ended.
+    pub(super) fn process(&self) -> &OwnedFd {
+        &self.process.pidfd
+    }
+
+    /// The network namespace.
+    pub(super) fn network(&self) -> BorrowedFd<'_> {
+        self.network.as_fd()
+    }
+
+    /// The user namespace, if it is another one than ours.
+    pub(super) fn user(&self) -> Option<BorrowedFd<'_>> {
+        self.user.as_ref().map(AsFd::as_fd)
+    }
+}
+
+/// The network namespace of a process, and its user namespace if that is wanted.
+fn namespaces_of(pid: u32, user: bool) -> Result<(OwnedFd, Option<OwnedFd>), String> {
+    let open = |kind: &str| {
+        let path = format!("/proc/{pid}/ns/{kind}");
+        let opened = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        opened.map_err(|error| format!("open {path}: {error}"))
+    };
+    Ok((open("net")?, user.then(|| open("user")).transpose()?))
+}
+
+fn map(pid: u32, ids: &Ids) -> Result<(), String> {
+    let mapped = match &ids.helpers {
+        Some((newuidmap, newgidmap)) => {
+            let helpers = Helpers { newuidmap: newuidmap.clone(), newgidmap: newgidmap.clone() };
+            helpers.apply(pid, &ids.uids, &ids.gids)
+        }
+        None => write_directly(pid, &ids.uids, &ids.gids, !rustix::process::geteuid().is_root()),
+    };
+    mapped.map_err(|error| format!("map the ids of the networks: {error}"))
+}
+
+fn spawn(program: &Path) -> Result<(Child, OwnedFd), String> {
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(|error| format!("make a socket: {error}"))?;
+    let mut command = Command::new(program);
+    command.args([OsStr::new(PERSONA), OsStr::new(INSIDE)]).env_clear().current_dir("/");
+    command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
+    let started = command.spawn().map_err(|error| format!("start {}: {error}", program.display()))?;
+    let process = Child::of(&started).map_err(|error| format!("hold the process inside: {error}"))?;
+    Ok((process, ours))
+}
+
+fn tell(socket: BorrowedFd<'_>, order: &Order, fds: &[BorrowedFd<'_>]) -> Result<(), String> {
+    wire::send(socket, order, fds).map_err(|error| format!("speak to the process in the networks' namespaces: {error}"))
+}
+
+fn said_done(socket: BorrowedFd<'_>) -> Result<(), String> {
+    match answer(socket)? {
+        Said::Done => Ok(()),
+        Said::Failed(sentence) => Err(sentence),
+        Said::Born => Err("enter the namespaces of the networks: it was not done".to_owned()),
+    }
+}
+
+fn answer(socket: BorrowedFd<'_>) -> Result<Said, String> {
+    let silent = || "the process in the networks' namespaces does not answer".to_owned();
+    match rustix::io::retry_on_intr(|| rustix::event::poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&PATIENCE)))
+    {
+        Ok(1..) => {}
+        _ => return Err(silent()),
+    }
+    match wire::receive::<Said>(socket) {
+        Ok(Some((said, _))) => Ok(said),
+        Ok(None) => Err("the process in the networks' namespaces has ended".to_owned()),
+        Err(error) => Err(format!("hear the process in the networks' namespaces: {error}")),
+    }
+}
+
+/// What leads out: pasta, in the same namespaces.
+#[derive(Debug)]
+pub(super) struct Uplink {
+    process: Child,
+    since: Instant,
+}
+
+impl Uplink {
+    /// Starts it and waits until it leads out.
+    ///
+    /// # Errors
+    /// With what it says.
+    pub(super) fn start(
+        program: &Path,
+        arguments: &[String],
+        (network, user): (BorrowedFd<'_>, Option<BorrowedFd<'_>>),
+    ) -> Result<Self, String> {
+        let copy = |fd: BorrowedFd<'_>| {
+            rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|error| format!("hold the namespaces: {error}"))
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().current_dir("/");
+        command.stdin(copy(network)?).stdout(Stdio::piped()).stderr(Stdio::piped());
+        exec::enter_before(&mut command, user.map(copy).transpose()?);
+        let mut started = command.spawn().map_err(|error| format!("start {}: {error}", program.display()))?;
+        let process = Child::of(&started).map_err(|error| format!("hold {}: {error}", program.display()))?;
+        let uplink = Self { process, since: Instant::now() };
+        let (Some(mut ready), Some(mut said)) = (started.stdout.take(), started.stderr.take()) else {
+            return Err(format!("hear {}", program.display()));
+        };
+        let mut words = [0; 32];
+        let waited = rustix::io::retry_on_intr(|| {
+            rustix::event::poll(&mut [PollFd::new(&ready, PollFlags::IN)], Some(&PATIENCE))
+        });
+        if matches!(waited, Ok(1..)) && matches!(std::io::Read::read(&mut ready, &mut words), Ok(1..)) {
+            return Ok(uplink);
+        }
+        uplink.process.kill();
+        let mut text = String::new();
+        let _ = std::io::Read::read_to_string(&mut said, &mut text);
+        Err(format!("lead the networks out: {}", text.trim().replace('\n', "; ")))
+    }
+
+    /// Readable when it has ended.
+    pub(super) fn process(&self) -> BorrowedFd<'_> {
+        self.process.pidfd.as_fd()
+    }
+
+    /// Whether it has not lived long; it has ended.
+    pub(super) fn was_short(self) -> bool {
+        self.since.elapsed() < LIVES
+    }
+}
+
+impl Drop for Uplink {
+    fn drop(&mut self) {
+        self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,192 @@
+//! The process in the namespaces: it has what it is ordered to have, and nothing else.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::sched::CloneFlags;
+use pybox_netns_helper::links::Links;
+use pybox_netns_helper::names::{Entry, Server};
+use pybox_netns_helper::rules::{self, Zone};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use super::wire::{self, Order, Present, Said};
+use crate::network::pasta;
+use crate::network::segment::Segment;
+use crate::sys::worker_limits::close_from;
+
+/// How long it waits for another process outside.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The name of our table.
+const TABLE: &str = "pybox";
+/// Set in every network namespace that forwards.
+const SETTINGS: [(&str, &str); 2] =
+    [("/proc/sys/net/ipv4/ip_forward", "1"), ("/proc/sys/net/ipv6/conf/all/forwarding", "1")];
+
+pub(super) fn main() -> u8 {
+    if close_from(3).is_err() {
+        return 2;
+    }
+    let stdin = std::io::stdin();
+    let socket = stdin.as_fd();
+    let _ = rustix::thread::set_name(c"pybox-networks");
+    let mut builder = match enter(socket) {
+        Ok(Some(server)) => Builder { server, present: BTreeMap::new(), uplink: None },
+        Ok(None) => return 2,
+        Err(sentence) => {
+            let _ = wire::send(socket, &Said::Failed(sentence), &[]);
+            return 1;
+        }
+    };
+    if wire::send(socket, &Said::Done, &[]).is_err() {
+        return 1;
+    }
+    loop {
+        let said = match wire::receive::<Order>(socket) {
+            Ok(Some((Order::Have(present), _))) => builder.have(&present).map_or_else(Said::Failed, |()| Said::Done),
+            Ok(Some((Order::Uplink, fds))) => {
+                builder.uplink = fds.into_iter().next();
+                Said::Done
+            }
+            Ok(Some((Order::End, _))) => break,
+            Ok(Some(_)) => Said::Failed("it is inside already".to_owned()),
+            Ok(None) | Err(_) => {
+                // The namespaces are ours to keep until somebody takes over, who kills us.
+                std::thread::sleep(PATIENCE);
+                break;
+            }
+        };
+        // Whoever is not there any more is found out by the next turn.
+        let _ = wire::send(socket, &said, &[]);
+    }
+    builder.cut();
+    0
+}
+
+/// Makes the namespaces, or enters those on board, and becomes root there. None if there is no order.
+fn enter(socket: BorrowedFd<'_>) -> Result<Option<Server>, String> {
+    let failed = |what: &'static str| move |error: Errno| format!("{what}: {error}");
+    let made = |error: nix::errno::Errno| format!("make the namespaces of the networks: {error}");
+    match wire::receive::<Order>(socket) {
+        Ok(Some((Order::Make { user: false }, _))) => nix::sched::unshare(CloneFlags::CLONE_NEWNET).map_err(made)?,
+        Ok(Some((Order::Make { user: true }, _))) => {
+            nix::sched::unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(made)?;
+            wire::send(socket, &Said::Born, &[]).map_err(failed("speak"))?;
+            match wire::receive::<Order>(socket) {
+                Ok(Some((Order::Mapped, _))) => {}
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some((Order::Enter, fds))) => {
+            for fd in fds {
+                nix::sched::setns(fd, CloneFlags::empty())
+                    .map_err(|error| format!("enter the namespaces of the networks: {error}"))?;
+            }
+        }
+        _ => return Ok(None),
+    }
+    rustix::thread::set_thread_gid(Gid::ROOT).map_err(failed("become root"))?;
+    rustix::thread::set_thread_uid(Uid::ROOT).map_err(failed("become root"))?;
+    for (file, value) in SETTINGS {
+        // A kernel without IPv6 has no such file.
+        if std::path::Path::new(file).exists() {
+            std::fs::write(file, value).map_err(|error| format!("write {file}: {error}"))?;
+        }
+    }
+    Links::open().and_then(|mut links| links.set_up("lo")).map_err(|error| error.to_string())?;
+    let needed = CapabilitySet::NET_ADMIN | CapabilitySet::NET_BIND_SERVICE | CapabilitySet::KILL;
+    let sets = CapabilitySets { effective: needed, permitted: needed, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets).map_err(failed("give up rights"))?;
+    Ok(Some(Server::new(upstreams)))
+}
+
+/// The host's name servers; those of its loopback are reached through pasta.
+fn upstreams() -> Vec<std::net::SocketAddr> {
+    let text = pasta::name_servers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    let server = |line: &str| {
+        let mut words = line.split_whitespace();
+        let address = (words.next() == Some("nameserver")).then(|| words.next()).flatten()?;
+        address.parse::<IpAddr>().ok().map(|address| (address, 53).into())
+    };
+    text.lines().filter_map(server).collect()
+}
+
+struct Builder {
+    server: Server,
+    /// By bridge.
+    present: BTreeMap<String, Segment>,
+    /// The process that leads out; it ends with us.
+    uplink: Option<OwnedFd>,
+}
+
+impl Builder {
+    /// Makes what is missing, removes what is too much, and tells the name server who is there.
+    fn have(&mut self, wanted: &[Present]) -> Result<(), String> {
+        let mut links = Links::open().map_err(|error| error.to_string())?;
+        let gone: Vec<String> = self
+            .present
+            .keys()
+            .filter(|bridge| wanted.iter().all(|present| present.segment.bridge != **bridge))
+            .cloned()
+            .collect();
+        let mut changed = !gone.is_empty();
+        for bridge in gone {
+            self.server.forget(&bridge);
+            links.remove(&bridge).map_err(|error| error.to_string())?;
+            self.present.remove(&bridge);
+        }
+        for Present { segment, .. } in wanted {
+            if !self.present.contains_key(&segment.bridge) {
+                self.add(&mut links, segment).inspect_err(|_| drop(links.remove(&segment.bridge)))?;
+                self.present.insert(segment.bridge.clone(), segment.clone());
+                changed = true;
+            }
+        }
+        if changed {
+            let zones: Vec<Zone> = self.present.values().map(zone).collect();
+            rules::replace(TABLE, &zones, &[]).map_err(|error| error.to_string())?;
+        }
+        for Present { segment, people } in wanted {
+            let entry = |person: &wire::Person| Entry {
+                names: person.names.clone(),
+                addresses: person.addresses.clone(),
+                also: person.also.clone(),
+            };
+            self.server.set(&segment.bridge, people.iter().map(entry).collect());
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, links: &mut Links, segment: &Segment) -> Result<(), String> {
+        let bridge = &segment.bridge;
+        let failed = |error: pybox_netns_helper::Error| format!("make network {}: {error}", segment.name);
+        links.add_bridge(bridge).map_err(failed)?;
+        for (address, prefix) in &segment.gateways {
+            links.add_address(bridge, *address, *prefix).map_err(failed)?;
+        }
+        links.set_up(bridge).map_err(failed)?;
+        if !segment.nameless {
+            for (address, _) in &segment.gateways {
+                self.server.listen(bridge, *address).map_err(failed)?;
+            }
+            if segment.internal {
+                self.server.keep_inside(bridge);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the uplink.
+    fn cut(&self) {
+        if let Some(uplink) = &self.uplink {
+            let _ = rustix::process::pidfd_send_signal(uplink, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+fn zone(segment: &Segment) -> Zone {
+    Zone { bridge: segment.bridge.clone(), subnets: segment.gateways.clone(), internal: segment.internal }
+}
