@@ -13,8 +13,12 @@ mod blobs;
 mod documents;
 #[path = "registry/logins.rs"]
 mod logins;
+#[path = "registry/pushes.rs"]
+mod pushes;
 #[path = "registry/redirects.rs"]
 mod redirects;
+#[path = "registry/shelf.rs"]
+mod shelf;
 #[path = "registry/tls.rs"]
 mod tls;
 

@@ -6,8 +6,8 @@ use clap::{ArgMatches, Args, FromArgMatches as _, Parser, Subcommand};
 
 use super::commands::{
     attach, check, commit, control, cp, create, df, diff, events, exec, export, history, images, import, info, inspect,
-    install_completion, load, logs, network, port, prune, ps, pull, rename, rm, rmi, run, save, start, stats, tag, top,
-    update, version, volume, wait,
+    install_completion, load, logs, network, port, prune, ps, pull, push, rename, rm, rmi, run, save, start, stats,
+    tag, top, update, version, volume, wait,
 };
 use super::environment::Wishes;
 use super::usage::settle_switches;
@@ -131,6 +131,7 @@ pub(super) enum Command {
     Commit(commit::Args),
     Export(export::Args),
     Pull(pull::Args),
+    Push(push::Args),
     Images(images::Args),
     Rmi(rmi::Args),
     Import(import::Args),
@@ -175,6 +176,7 @@ pub(super) enum Image {
     #[command(alias = "remove")]
     Rm(rmi::Args),
     Pull(pull::Args),
+    Push(push::Args),
     Import(import::Args),
     Load(load::Args),
     Save(save::Args),

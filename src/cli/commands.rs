@@ -24,6 +24,7 @@ pub(super) mod port;
 pub(super) mod prune;
 pub(super) mod ps;
 pub(super) mod pull;
+pub(super) mod push;
 pub(super) mod rename;
 pub(super) mod rm;
 pub(super) mod rmi;
@@ -84,6 +85,7 @@ impl Command {
             Self::Check(args) | Self::System(System::Check(args)) => args.execute(session),
             Self::Attach(args) | Self::Container(Container::Attach(args)) => args.execute(session),
             Self::Pull(args) | Self::Image(Image::Pull(args)) => args.execute(session),
+            Self::Push(args) | Self::Image(Image::Push(args)) => args.execute(session),
             Self::Images(args) | Self::Image(Image::Ls(args)) => args.execute(session),
             Self::Rmi(args) | Self::Image(Image::Rm(args)) => args.execute(session),
             Self::Import(args) | Self::Image(Image::Import(args)) => args.execute(session),

@@ -30,6 +30,7 @@ mod logs;
 mod names;
 mod networks;
 mod processes;
+mod push;
 mod room;
 mod volumes;
 
@@ -55,6 +56,7 @@ pub use logs::{LogShown, ShowLog};
 pub use names::{ListNames, Named};
 pub use networks::{CreateNetwork, ListNetworks, NetworkCreated, NetworkRemoved, NetworkSummary, RemoveNetwork};
 pub use processes::{ListProcesses, Process, Processes, ReadUsage, Usage};
+pub use push::{Push, Pushed};
 pub use room::{DiskUsage, GetDiskUsage, ImageRoom, Prune, PruneFilter, PruneImages, PruneVolumes, Pruned, VolumeRoom};
 pub use volumes::{CreateVolume, ListVolumes, RemoveVolume, VolumeCreated, VolumeRemoved, VolumeSummary};
 
@@ -378,6 +380,7 @@ calls! {
     RemoveNetwork(RemoveNetwork) -> NetworkRemoved(NetworkRemoved),
     ListHistory(ListHistory) -> History(Vec<HistoryStep>),
     Pull(Pull) -> Pulled(Pulled),
+    Push(Push) -> Pushed(Vec<Pushed>),
     ListImages(ListImages) -> Images(Vec<ImageSummary>),
     RemoveImage(RemoveImage) -> ImageRemoved(Vec<ImageRemoval>),
     Import(Import) -> Imported(Imported),

@@ -69,6 +69,7 @@ impl Engine {
             Request::ListHistory(list) => self.list_history(&list).map(Into::into),
             Request::Wait(wait) => self.wait_for_container(&wait).map(Into::into),
             Request::Pull(pull) => self.pull(&pull, events).map(Into::into),
+            Request::Push(push) => self.push(&push, events).map(Into::into),
             Request::ListContainers(list) => self.list_containers(&list, events).map(Into::into),
             Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),
             Request::Check(check) => self.check(*check, events).map(Into::into),

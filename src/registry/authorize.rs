@@ -34,6 +34,37 @@ const TOKEN_LIFE: Duration = Duration::from_secs(60);
 
 type Header = Secret<HeaderValue>;
 
+/// What a request needs to be allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// To read the endpoint's repository.
+    Pull,
+    /// To write to it.
+    Push,
+    /// To write to it, and to read another one of the same registry.
+    Mount(String),
+}
+
+impl Rights {
+    /// The scopes of a token (distribution's token specification).
+    fn scopes(&self, repository: &str) -> Vec<String> {
+        match self {
+            Self::Pull => vec![format!("repository:{repository}:pull")],
+            Self::Push => vec![format!("repository:{repository}:pull,push")],
+            Self::Mount(from) => {
+                vec![format!("repository:{repository}:pull,push"), format!("repository:{from}:pull")]
+            }
+        }
+    }
+
+    fn denied(&self) -> &'static str {
+        match self {
+            Self::Push | Self::Mount(_) => "the user may not push to it",
+            Self::Pull => "the user may not pull from it",
+        }
+    }
+}
+
 /// Makes and keeps `Authorization` headers.
 #[derive(Debug)]
 pub(crate) struct Authorizer {
@@ -74,10 +105,16 @@ impl Authorizer {
     }
 
     /// The header that was made for `endpoint` before, if it is still good.
-    pub(crate) fn held(&self, endpoint: &Endpoint) -> Option<Header> {
+    pub(crate) fn held(&self, endpoint: &Endpoint, rights: &Rights) -> Option<Header> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = held.get(&key(endpoint))?;
+        let found = held.get(&key(endpoint, rights))?;
         found.until.is_none_or(|until| Instant::now() < until).then(|| found.header.clone())
+    }
+
+    /// Whether there was a header, and it is good no longer: the next request will be refused once.
+    pub(crate) fn has_run_out(&self, endpoint: &Endpoint, rights: &Rights) -> bool {
+        let known = self.held.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key(endpoint, rights));
+        known && self.held(endpoint, rights).is_none()
     }
 
     /// The header that answers the 401 in `refused`, which came although (if
@@ -86,13 +123,13 @@ impl Authorizer {
     pub(crate) async fn answer(
         &self,
         transport: &Transport,
-        endpoint: &Endpoint,
+        (endpoint, rights): (&Endpoint, &Rights),
         asker: (&Url, Trust),
         refused: (&Response, Option<Header>),
     ) -> Result<Header, Failure> {
         let _one_at_a_time = self.gate.lock().await;
         let (response, sent) = refused;
-        if let Some(newer) = self.held(endpoint).filter(|held| Some(held) != sent.as_ref()) {
+        if let Some(newer) = self.held(endpoint, rights).filter(|held| Some(held) != sent.as_ref()) {
             return Ok(newer);
         }
         let unauthorized = |why: String| RegistryError::Unauthorized {
@@ -124,17 +161,17 @@ impl Authorizer {
             }
             (Challenge::Basic, _) => return Err(explain("it asks for a user name and a password").into()),
             (Challenge::Bearer { error: Some(error), .. }, _) if sent.is_some() && error == "insufficient_scope" => {
-                return Err(explain("the user may not pull from it").into());
+                return Err(explain(rights.denied()).into());
             }
             (Challenge::Bearer { realm, service, .. }, credentials) => {
-                let call = TokenCall { transport, endpoint, asker, realm: &realm, service, credentials };
+                let call = TokenCall { transport, endpoint, rights, asker, realm: &realm, service, credentials };
                 call.run(&self.allow_realm).await.map_err(|failure| match failure.error {
                     RegistryError::Unauthorized { why, .. } => explain(&why).into(),
                     error => Failure { error, again: failure.again },
                 })?
             }
         };
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(key(endpoint), held.clone());
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(key(endpoint, rights), held.clone());
         Ok(held.header)
     }
 
@@ -167,6 +204,7 @@ impl Authorizer {
 struct TokenCall<'a> {
     transport: &'a Transport,
     endpoint: &'a Endpoint,
+    rights: &'a Rights,
     asker: (&'a Url, Trust),
     realm: &'a str,
     service: Option<String>,
@@ -197,7 +235,7 @@ impl TokenCall<'_> {
 
     /// The scope is the one we need, whatever the challenge suggests.
     fn request(&self, mut url: Url) -> Result<Request, RegistryError> {
-        let scope = format!("repository:{}:pull", self.endpoint.repository);
+        let scopes = self.rights.scopes(&self.endpoint.repository);
         let service = self.service.as_deref();
         if let Some(Credentials::IdentityToken(token)) = &self.credentials {
             let mut form = Url::parse("form:").map_err(|error| self.refuse(error.to_string()))?;
@@ -205,7 +243,7 @@ impl TokenCall<'_> {
                 .append_pair("grant_type", "refresh_token")
                 .append_pair("service", service.unwrap_or_default())
                 .append_pair("client_id", "pybox")
-                .append_pair("scope", &scope)
+                .append_pair("scope", &scopes.join(" "))
                 .append_pair("refresh_token", token.expose());
             let mut request = Request::new(Method::POST, url);
             let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -216,7 +254,9 @@ impl TokenCall<'_> {
         if let Some(service) = service {
             url.query_pairs_mut().append_pair("service", service);
         }
-        url.query_pairs_mut().append_pair("scope", &scope);
+        for scope in &scopes {
+            url.query_pairs_mut().append_pair("scope", scope);
+        }
         let password = match &self.credentials {
             Some(Credentials::Password { user, password }) => {
                 url.query_pairs_mut().append_pair("account", user);
@@ -290,8 +330,8 @@ impl TokenCall<'_> {
     }
 }
 
-fn key(endpoint: &Endpoint) -> (String, String) {
-    (endpoint.authority.clone(), endpoint.repository.clone())
+fn key(endpoint: &Endpoint, rights: &Rights) -> (String, String) {
+    (endpoint.authority.clone(), rights.scopes(&endpoint.repository).join(" "))
 }
 
 fn basic(user: &str, password: &Secret<String>) -> Result<Header, RegistryError> {

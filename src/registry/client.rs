@@ -16,6 +16,7 @@ use super::fetch::{Answer, Question};
 use super::registries::{Endpoint, Registries};
 use super::tls::Trust;
 use super::transport::Transport;
+use super::upload::CHUNK;
 use super::verify::{self, Verifier};
 use crate::model::digest::Digest;
 use crate::model::platform::Platform;
@@ -40,6 +41,8 @@ pub struct Options {
     pub proxies: Proxies,
     /// Patience.
     pub timing: Timing,
+    /// How many bytes of a large blob are sent at once; [`super::upload::CHUNK`] if none.
+    pub chunk: Option<u64>,
 }
 
 /// Proxy settings as they stand in the environment. They may have passwords in
@@ -149,13 +152,14 @@ impl Resolved {
 /// certificates and the resolver are made when first needed.
 #[derive(Debug)]
 pub struct Client {
-    registries: Registries,
+    pub(crate) registries: Registries,
     pub(crate) transport: Transport,
     pub(crate) authorizer: Authorizer,
     /// How each host is spoken to, once that is known.
     pub(crate) bases: Mutex<HashMap<String, (Url, Trust)>>,
     /// Hosts that answered at least once: a refused connection there is worth a retry.
     pub(crate) answered: Mutex<HashSet<String>>,
+    pub(crate) chunk: u64,
 }
 
 impl Client {
@@ -164,14 +168,16 @@ impl Client {
     /// # Errors
     /// [`RegistryError::Configuration`].
     pub fn new(options: Options) -> Result<Self, RegistryError> {
-        let Options { auth_files, registries_conf, certs_dirs, helper_dirs, allow_realm, user_agent, proxies, timing } =
+        let Options { auth_files, registries_conf, certs_dirs, helper_dirs, allow_realm, user_agent, proxies, .. } =
             options;
+        let (timing, chunk) = (options.timing, options.chunk.unwrap_or(CHUNK).max(1));
         Ok(Self {
             registries: Registries::read(&registries_conf)?,
             transport: Transport::new(certs_dirs, user_agent, proxies, timing),
             authorizer: Authorizer::new(auth_files, helper_dirs, allow_realm),
             bases: Mutex::default(),
             answered: Mutex::default(),
+            chunk,
         })
     }
 

@@ -72,6 +72,20 @@ pub enum RegistryError {
         /// The registry's own words, shortened; may be empty.
         message: String,
     },
+    /// The registry does not take what is sent.
+    #[error("send {what} to {registry}: it answers {status}{}", message_text(message))]
+    Rejected {
+        /// Host and port.
+        registry: String,
+        /// What was sent.
+        what: String,
+        /// HTTP status.
+        status: u16,
+        /// The code of the distribution specification, as `DIGEST_INVALID`; may be empty.
+        code: String,
+        /// The registry's own words, shortened; may be empty.
+        message: String,
+    },
     /// The bytes are other ones than the digest names.
     #[error("check {what}: its digest is {actual}, expected {expected}")]
     WrongDigest {
@@ -182,21 +196,22 @@ impl RegistryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotFound { .. } => Some("check the name and the tag of the image".into()),
-            Self::Unauthorized { registry, .. } => Some(format!(
-                "podman login {registry}   (or docker login: their files are read here); or check the name of the image"
-            )),
+            Self::Unauthorized { registry, .. } => {
+                Some(format!("pybox login {}; or check the name of the image", login_name(registry)))
+            }
             Self::Unreachable { registry, source } => Some(unreachable_hint(registry, source.as_ref())),
             Self::Stalled { .. } | Self::Truncated { .. } => {
                 Some("pull again: what came so far is kept and goes on from there".into())
             }
             Self::RateLimited { registry, .. } => {
-                Some(format!("podman login {registry}   (a higher limit, where docker login does as well); or wait"))
+                Some(format!("pybox login {}   (its users may ask more often); or wait", login_name(registry)))
             }
+            Self::Rejected { registry, status, code, .. } => rejected_hint(registry, *status, code),
             Self::PlatformMissing { available, .. } => {
                 available.first().map(|first| format!("choose one of them with `--platform {first}`"))
             }
             Self::WrongDigest { .. } => Some("the registry or a proxy on the way serves wrong data; pull again".into()),
-            Self::RealmRefused { .. } => Some("podman logout REGISTRY   (a public image needs no credentials)".into()),
+            Self::RealmRefused { .. } => Some("pybox logout REGISTRY   (a public image needs no credentials)".into()),
             Self::Blocked { .. } => Some("remove `blocked = true` from registries.conf".into()),
             _ => None,
         }
@@ -215,6 +230,25 @@ fn unreachable_hint(registry: &str, source: &(dyn std::error::Error + 'static)) 
     } else {
         "check the name of the registry and the network".into()
     }
+}
+
+fn rejected_hint(registry: &str, status: u16, code: &str) -> Option<String> {
+    match (code, status) {
+        ("DIGEST_INVALID" | "SIZE_INVALID", _) => Some("see whether what is kept here is whole: pybox check".into()),
+        ("NAME_UNKNOWN", _) | ("", 404 | 410) => Some(format!("see whether {registry} has such a repository")),
+        ("UNSUPPORTED", _) | (_, 405) => {
+            Some(format!("push to another registry: {registry} is read-only, or a mirror of another one"))
+        }
+        (_, 413) => {
+            Some(format!("ask who runs {registry} for a higher limit: something in front of it refuses so much"))
+        }
+        _ => None,
+    }
+}
+
+/// What `pybox login` calls the registry at this host.
+fn login_name(registry: &str) -> &str {
+    if registry == "registry-1.docker.io" { "docker.io" } else { registry }
 }
 
 fn wait_text(retry_after: Option<Duration>) -> String {

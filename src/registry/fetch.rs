@@ -9,7 +9,9 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE, RETRY
 use reqwest::{Request, Response, StatusCode, Url};
 use serde::Deserialize;
 
+use super::authorize::Rights;
 use super::client::Client;
+use super::content::Content;
 use super::error::{Cause, RegistryError, excerpt};
 use super::registries::{Endpoint, Security};
 use super::resolve::{Reach, is_loopback_host};
@@ -101,22 +103,31 @@ impl Client {
     pub(crate) async fn ask(&self, question: &Question<'_>) -> Result<Response, Failure> {
         let endpoint = question.endpoint;
         let (base, trust) = self.base(endpoint).await?;
-        let url = base
-            .join(&format!("/v2/{}/{}", endpoint.repository, question.path))
-            .map_err(|error| RegistryError::Setup { registry: endpoint.authority.clone(), source: error.into() })?;
-        let mut authorization = self.authorizer.held(endpoint);
+        let url = address(&base, endpoint, &question.path)?;
+        let send = |authorization| self.send(question, url.clone(), trust, authorization);
+        let response = self.with_authorization((endpoint, &Rights::Pull), (&url, trust), send).await?;
+        judge(question, response).await
+    }
+
+    /// What `send` gets with the authorisation that the registry asks for, which is made where
+    /// there is none yet. The status may still be 401.
+    pub(crate) async fn with_authorization<S: Future<Output = Result<Response, Failure>>>(
+        &self,
+        (endpoint, rights): (&Endpoint, &Rights),
+        asker: (&Url, Trust),
+        send: impl Fn(Option<Secret<HeaderValue>>) -> S,
+    ) -> Result<Response, Failure> {
+        let mut authorization = self.authorizer.held(endpoint, rights);
         // Twice refused with fresh authorisation is refused: a third round would go on for ever.
         for _ in 0..2 {
-            let response = self.send(question, url.clone(), trust, authorization.clone()).await?;
+            let response = send(authorization.clone()).await?;
             if response.status() != StatusCode::UNAUTHORIZED {
-                return judge(question, response).await;
+                return Ok(response);
             }
-            let asker = (&url, trust);
-            authorization =
-                Some(self.authorizer.answer(&self.transport, endpoint, asker, (&response, authorization)).await?);
+            let refused = (&response, authorization);
+            authorization = Some(self.authorizer.answer(&self.transport, (endpoint, rights), asker, refused).await?);
         }
-        let response = self.send(question, url, trust, authorization).await?;
-        judge(question, response).await
+        send(authorization).await
     }
 
     async fn send(
@@ -134,9 +145,17 @@ impl Client {
             headers.insert(RANGE, range);
         }
         let registry = &question.endpoint.authority;
-        match self.transport.get(Ask { registry, url, headers, authorization, trust }).await {
+        let named = &url.clone();
+        let (method, content) = (reqwest::Method::GET, Content::Nothing);
+        self.exchange(Ask { registry, method, url, named, headers, content, tell: &|_| {}, authorization, trust }).await
+    }
+
+    /// Does what `ask` says, and tells which failures are worth another try.
+    pub(crate) async fn exchange(&self, ask: Ask<'_>) -> Result<Response, Failure> {
+        let registry = ask.registry;
+        match self.transport.exchange(ask).await {
             Ok(response) => {
-                self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(registry.clone());
+                self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(registry.to_owned());
                 Ok(response)
             }
             Err(NoResponse::Refused(error)) => Err(error.into()),
@@ -151,7 +170,7 @@ impl Client {
 
     /// How `endpoint` is spoken to: https; for an insecure host whatever answers,
     /// https first; http for loopback. Certificates in certs.d mean https in any case.
-    async fn base(&self, endpoint: &Endpoint) -> Result<(Url, Trust), Failure> {
+    pub(crate) async fn base(&self, endpoint: &Endpoint) -> Result<(Url, Trust), Failure> {
         let authority = &endpoint.authority;
         if let Some(known) = self.bases.lock().unwrap_or_else(PoisonError::into_inner).get(authority) {
             return Ok(known.clone());
@@ -178,6 +197,12 @@ impl Client {
         self.bases.lock().unwrap_or_else(PoisonError::into_inner).insert(authority.clone(), base.clone());
         Ok(base)
     }
+}
+
+/// The address of `path` of the endpoint's repository.
+pub(crate) fn address(base: &Url, endpoint: &Endpoint, path: &str) -> Result<Url, RegistryError> {
+    base.join(&format!("/v2/{}/{path}", endpoint.repository))
+        .map_err(|error| RegistryError::Setup { registry: endpoint.authority.clone(), source: error.into() })
 }
 
 /// Sorts a response by its status.
@@ -218,6 +243,19 @@ pub(crate) fn pause_asked(response: &Response) -> Option<Duration> {
 /// The registry's own words in an error document (distribution-spec, "Error
 /// Codes"), or in one of a token server; empty where there are none.
 pub(crate) async fn error_message(response: Response) -> String {
+    let Said { code, message } = error_said(response).await;
+    if message.is_empty() { code } else { message }
+}
+
+/// What an error document says; either may be empty.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+/// The code and the words of an error document.
+pub(crate) async fn error_said(response: Response) -> Said {
     #[derive(Deserialize)]
     struct Document {
         #[serde(default)]
@@ -233,11 +271,11 @@ pub(crate) async fn error_message(response: Response) -> String {
         message: String,
     }
     let reading = read_all(response, MAX_ERROR_BODY, "error");
-    let Ok(Ok(body)) = tokio::time::timeout(ERROR_BODY_PATIENCE, reading).await else { return String::new() };
-    let Ok(document) = serde_json::from_slice::<Document>(&body) else { return String::new() };
+    let Ok(Ok(body)) = tokio::time::timeout(ERROR_BODY_PATIENCE, reading).await else { return Said::default() };
+    let Ok(document) = serde_json::from_slice::<Document>(&body) else { return Said::default() };
     let first = document.errors.into_iter().next();
-    let text = first.map(|item| if item.message.is_empty() { item.code } else { item.message });
-    excerpt(&text.unwrap_or(document.message))
+    let (code, message) = first.map_or((String::new(), document.message), |item| (item.code, item.message));
+    Said { code: excerpt(&code), message: excerpt(&message) }
 }
 
 /// Why a body could not be read whole.

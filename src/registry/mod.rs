@@ -1,4 +1,4 @@
-//! The distribution protocol (OCI distribution-spec 1.1): how images come from a registry.
+//! The distribution protocol (OCI distribution-spec 1.1): how images come from a registry, and get there.
 //!
 //! This room asks, checks and hands over bytes; it keeps nothing on disk and
 //! unpacks nothing. Every byte that leaves it as an image has the size and the
@@ -22,8 +22,10 @@ pub mod blob;
 mod certificates;
 pub mod challenge;
 pub mod client;
+mod content;
 mod credential_helper;
 pub mod document;
+mod errand;
 pub mod error;
 mod fetch;
 pub mod realm;
@@ -32,12 +34,16 @@ pub mod resolve;
 mod retry;
 pub mod secret;
 pub mod strict_json;
+pub mod target;
 mod tls;
 pub mod transport;
+pub mod upload;
 pub mod verify;
 
 pub use blob::{BlobStream, Step};
 pub use client::{Client, Options, Proxies, Resolved, Source, Timing};
 pub use document::{Compression, Descriptor, LayerDescriptor};
 pub use error::RegistryError;
+pub use target::Target;
+pub use upload::{Delivered, Outgoing, Sending};
 pub use verify::Verifier;

@@ -6,13 +6,16 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, Request, Response, Url};
 
 use super::certificates::HostCertificates;
 use super::client::{Proxies, Timing};
+use super::content::Content;
 use super::error::{Cause, RegistryError, excerpt};
 use super::resolve::{Names, Reach, RefusedAddress, is_loopback_host, literal};
 use super::secret::Secret;
@@ -20,6 +23,11 @@ use super::tls::{self, Trust};
 
 /// Most redirects of one request.
 const MAX_REDIRECTS: u32 = 5;
+/// How often somebody looks how far a body is.
+const TICK: Duration = Duration::from_millis(100);
+/// How many times longer than for anything else a registry is waited for that has all of a body:
+/// it moves a large blob to its place and hashes it.
+const DIGESTION: u32 = 10;
 
 /// Connections, made when first needed and kept for the client's life.
 #[derive(Debug)]
@@ -40,17 +48,25 @@ struct ClientKey {
     trust: Trust,
 }
 
-/// One thing to ask a registry for.
+/// One thing to ask a registry for, or to send there.
 pub(crate) struct Ask<'a> {
     /// The registry as messages call it.
     pub(crate) registry: &'a str,
+    /// What to do.
+    pub(crate) method: Method,
     /// Where to begin.
     pub(crate) url: Url,
+    /// An address at the registry that the user named: what is of the user's goes to its origin only.
+    pub(crate) named: &'a Url,
     /// Sent on each hop.
     pub(crate) headers: HeaderMap,
-    /// Sent as long as the origin is the one of `url`.
+    /// The body.
+    pub(crate) content: Content,
+    /// Hears how many bytes of the body have gone.
+    pub(crate) tell: &'a dyn Fn(u64),
+    /// Sent as long as the origin is the one of `named`.
     pub(crate) authorization: Option<Secret<HeaderValue>>,
-    /// Whose certificates do, at the origin of `url`.
+    /// Whose certificates do, at the origin of `named`.
     pub(crate) trust: Trust,
 }
 
@@ -81,13 +97,17 @@ impl Transport {
         Self { certs_dirs, user_agent, proxies, timing, names, clients }
     }
 
-    /// GETs `ask` and follows redirects; the response may have any status but
+    /// Does what `ask` says and follows redirects; the response may have any status but
     /// those of a redirect.
-    pub(crate) async fn get(&self, ask: Ask<'_>) -> Result<Response, NoResponse> {
-        let mut authorization = ask.authorization.as_ref();
-        let origin = ask.url.origin();
-        let local = is_loopback_host(ask.url.host_str().unwrap_or_default());
+    pub(crate) async fn exchange(&self, ask: Ask<'_>) -> Result<Response, NoResponse> {
+        let origin = ask.named.origin();
+        let local = is_loopback_host(ask.named.host_str().unwrap_or_default());
         let mut url = ask.url.clone();
+        if url.origin() != origin {
+            // A place for uploads that the registry names is a redirect like any other.
+            check_hop(ask.named, &url, ask.named).map_err(|why| refused(ask.registry, why))?;
+        }
+        let mut authorization = ask.authorization.as_ref().filter(|_| url.origin() == origin);
         for _ in 0..=MAX_REDIRECTS {
             // What the user named may be anywhere; what a registry names may not.
             let (reach, trust) = match (url.origin() == origin, local) {
@@ -95,16 +115,21 @@ impl Transport {
                 (false, true) => (Reach::WithLoopback, Trust::Authorities),
                 (false, false) => (Reach::Outside, Trust::Authorities),
             };
-            let mut request = Request::new(Method::GET, url.clone());
+            let sent = Arc::new(AtomicU64::new(0));
+            let mut request = Request::new(ask.method.clone(), url.clone());
             *request.headers_mut() = ask.headers.clone();
+            if !is_question(&ask.method) {
+                request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(ask.content.length()));
+                *request.body_mut() = ask.content.body(&sent);
+            }
             if let Some(value) = authorization {
                 request.headers_mut().insert(AUTHORIZATION, value.expose().clone());
             }
-            let response = self.send(ask.registry, request, reach, trust).await?;
-            let Some(next) = redirect(&response).map_err(|why| refused(ask.registry, why))? else {
-                return Ok(response);
-            };
-            check_hop(&url, &next, &ask.url).map_err(|why| refused(ask.registry, why))?;
+            let flow = Flow { sent: &sent, length: ask.content.length(), tell: ask.tell };
+            let response = self.send_watched(ask.registry, request, (reach, trust), Some(flow)).await?;
+            let next = redirect(&response, &ask.method).map_err(|why| refused(ask.registry, why))?;
+            let Some(next) = next else { return Ok(response) };
+            check_hop(&url, &next, ask.named).map_err(|why| refused(ask.registry, why))?;
             if next.origin() != url.origin() {
                 authorization = None;
             }
@@ -121,16 +146,28 @@ impl Transport {
         reach: Reach,
         trust: Trust,
     ) -> Result<Response, NoResponse> {
+        self.send_watched(registry, request, (reach, trust), None).await
+    }
+
+    async fn send_watched(
+        &self,
+        registry: &str,
+        request: Request,
+        (reach, trust): (Reach, Trust),
+        flow: Option<Flow<'_>>,
+    ) -> Result<Response, NoResponse> {
         let client = self.client(registry, request.url(), reach, trust).map_err(NoResponse::Refused)?;
         let unreachable = |source: Cause| RegistryError::Unreachable { registry: registry.to_owned(), source };
         // Without its query, which may bear a signature.
         let (host, path) = (authority(request.url()), request.url().path().to_owned());
-        match tokio::time::timeout(self.timing.stall, client.execute(request)).await {
-            Ok(Ok(response)) => {
-                tracing::debug!("GET {host}{path}: {}", response.status());
+        let method = request.method().clone();
+        let patience = if is_question(&method) { self.timing.stall } else { self.timing.stall * DIGESTION };
+        match self.wait(client.execute(request), patience, flow).await {
+            Some(Ok(response)) => {
+                tracing::debug!("{method} {host}{path}: {}", response.status());
                 Ok(response)
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 // Its address may bear the signature that a redirect gave us: keep it out of messages.
                 let error = error.without_url();
                 match refused_address(&error) {
@@ -139,9 +176,33 @@ impl Transport {
                     None => Err(NoResponse::Broken(unreachable(root_cause(&error)))),
                 }
             }
-            Err(_) => {
+            None => {
                 let after = self.timing.stall.as_secs();
                 Err(NoResponse::Broken(unreachable(format!("no answer within {after} s").into())))
+            }
+        }
+    }
+
+    /// Waits for the answer; none if nothing moves. As long as a body flows there is progress, and
+    /// once all of it has gone the other side has `patience` to answer.
+    async fn wait<T>(&self, answer: impl Future<Output = T>, patience: Duration, flow: Option<Flow<'_>>) -> Option<T> {
+        let Some(flow) = flow else { return tokio::time::timeout(self.timing.stall, answer).await.ok() };
+        let mut answer = std::pin::pin!(answer);
+        let tick = TICK.min(self.timing.stall);
+        let (mut last, mut quiet) = (0, Duration::ZERO);
+        loop {
+            if let Ok(answer) = tokio::time::timeout(tick, &mut answer).await {
+                return Some(answer);
+            }
+            let sent = flow.sent.load(Ordering::Relaxed);
+            if sent != last {
+                (last, quiet) = (sent, Duration::ZERO);
+                (flow.tell)(sent);
+                continue;
+            }
+            quiet += tick;
+            if quiet >= if sent == flow.length { patience } else { self.timing.stall } {
+                return None;
             }
         }
     }
@@ -183,6 +244,18 @@ impl Transport {
     }
 }
 
+/// A body on its way.
+struct Flow<'a> {
+    sent: &'a AtomicU64,
+    length: u64,
+    tell: &'a dyn Fn(u64),
+}
+
+/// Whether a request only asks: it has no body, and may be made anew wherever a redirect leads.
+fn is_question(method: &Method) -> bool {
+    *method == Method::GET || *method == Method::HEAD
+}
+
 /// Host and port as certs.d names them: without the port that the scheme implies.
 fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
@@ -214,9 +287,13 @@ fn refused_address(error: &reqwest::Error) -> Option<String> {
 }
 
 /// The place that `response` sends us to, if it is a redirect.
-fn redirect(response: &Response) -> Result<Option<Url>, String> {
-    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-        return Ok(None);
+fn redirect(response: &Response, method: &Method) -> Result<Option<Url>, String> {
+    match response.status().as_u16() {
+        307 | 308 => {}
+        301..=303 if is_question(method) => {}
+        // Everybody makes a GET of such a request (RFC 9110, section 15.4), which is not what we want.
+        301..=303 => return Err(format!("it may not lead a {method} elsewhere")),
+        _ => return Ok(None),
     }
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let location = location.ok_or("it says not where to")?;

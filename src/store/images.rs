@@ -134,6 +134,24 @@ impl Store {
         })
     }
 
+    /// Notes that a registry has an image under its tag `reference`, as `digest`. A tag that means
+    /// another image by now is left alone.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn note_pushed(&self, manifest: &Digest, reference: &Reference, digest: &Digest) -> Result<(), StoreError> {
+        self.db.write(Durability::Durable, |db| {
+            match db::tags::resolve(db, reference)? {
+                Some((named, _)) if named == *manifest => {}
+                _ => return Ok(()),
+            }
+            let (reference, target) = (reference.clone(), Some(digest.clone()));
+            let row = DigestRow { name: reference.name(), digest: digest.clone(), manifest: manifest.clone() };
+            db::digests::put(db, &row)?;
+            Ok(db::tags::put(db, &TagRow { reference, manifest: manifest.clone(), target })?)
+        })
+    }
+
     /// Which image has the tag.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ const VERBS: &[&str] = &[
     "commit",
     "export",
     "pull",
+    "push",
     "images",
     "rmi",
     "import",
@@ -71,6 +72,7 @@ Commands:
   commit     Make an image of a container
   export     Write a container's files to an archive
   pull       Download an image from a registry
+  push       Send an image to a registry
   images     List images
   rmi        Remove images
   import     Make an image of a root file system

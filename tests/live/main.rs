@@ -32,6 +32,7 @@ mod one_id;
 mod oracle;
 mod pasta;
 mod pull;
+mod push;
 mod races;
 mod run_command;
 mod storage;

@@ -69,7 +69,7 @@ async fn a_stored_password_goes_to_the_token_server_only() {
     let (wrong, _dir) = client_with(&auths(registry.address(), r#"{"auth":"dTp4"}"#), |_| {});
     let error = resolve(&wrong, registry.address()).await.expect_err("wrong password");
     assert!(error.to_string().contains("incorrect username or password"), "{error}");
-    assert!(error.hint().is_some_and(|hint| hint.contains(&format!("podman login {}", registry.address()))));
+    assert!(error.hint().is_some_and(|hint| hint.contains(&format!("pybox login {}", registry.address()))));
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn credentials_do_not_follow_a_realm_to_another_owner() {
     let (client, _dir) = client_with(&auths(registry.address(), r#"{"auth":"dTpw"}"#), |_| {});
     let error = resolve(&client, registry.address()).await.expect_err("another domain");
     assert!(error.to_string().contains("another domain"), "{error}");
-    assert!(error.hint().is_some_and(|hint| hint.contains("podman logout")));
+    assert!(error.hint().is_some_and(|hint| hint.contains("pybox logout")));
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ pub(crate) struct Seen {
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
+    /// The body as it came.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Seen {
@@ -22,6 +24,9 @@ impl Seen {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
+
+/// How much of a request's body is read before the connection is cut; all of it if none.
+type Cut = dyn Fn(&Seen) -> Option<usize> + Send + Sync;
 
 /// What is answered.
 #[derive(Clone, Debug)]
@@ -80,22 +85,39 @@ impl EvilRegistry {
         Self::start_over(Some, script)
     }
 
+    /// Starts a server that breaks connections in the middle of what is sent to it, where `cut`
+    /// says; `script` hears of what came until then, and its answer is lost.
+    pub(crate) fn start_cutting(
+        cut: impl Fn(&Seen) -> Option<usize> + Send + Sync + 'static,
+        script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with(Some, script, Box::new(cut))
+    }
+
     /// Starts a server that speaks what `dress` makes of a connection, TLS for instance.
     pub(crate) fn start_over<S: Read + Write>(
         dress: impl Fn(TcpStream) -> Option<S> + Send + Sync + 'static,
         script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(dress, script, Box::new(|_| None))
+    }
+
+    fn start_with<S: Read + Write>(
+        dress: impl Fn(TcpStream) -> Option<S> + Send + Sync + 'static,
+        script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+        cut: Box<Cut>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind a loopback port");
         let address = listener.local_addr().expect("own address").to_string();
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (dressed, written) = (Arc::new((dress, script)), Arc::clone(&log));
+        let (dressed, written) = (Arc::new((dress, script, cut)), Arc::clone(&log));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (dressed, log) = (Arc::clone(&dressed), Arc::clone(&written));
                 std::thread::spawn(move || {
                     let connection = stream.try_clone().ok().and_then(&dressed.0);
                     if let Some(connection) = connection {
-                        serve(connection, &dressed.1, &log);
+                        serve(connection, &dressed.1, &dressed.2, &log);
                     }
                     let _ = stream.shutdown(std::net::Shutdown::Both);
                 });
@@ -120,17 +142,25 @@ impl EvilRegistry {
     }
 }
 
-fn serve(stream: impl Read + Write, script: &impl Fn(&Seen) -> Reply, log: &Mutex<Vec<Seen>>) {
+fn serve(stream: impl Read + Write, script: &impl Fn(&Seen) -> Reply, cut: &Cut, log: &Mutex<Vec<Seen>>) {
     let mut reader = BufReader::new(stream);
-    while let Some(seen) = read_request(&mut reader) {
+    while let Some(mut seen) = read_head(&mut reader) {
+        let length = seen.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let cut = cut(&seen);
+        let limit = cut.unwrap_or(length).min(length);
+        if reader.by_ref().take(limit as u64).read_to_end(&mut seen.bytes).is_err() {
+            break;
+        }
+        seen.body = String::from_utf8_lossy(&seen.bytes).into_owned();
         log.lock().expect("log").push(seen.clone());
-        if !answer(reader.get_mut(), &script(&seen)) {
+        let reply = script(&seen);
+        if cut.is_some() || !answer(reader.get_mut(), &seen.method, &reply) {
             break;
         }
     }
 }
 
-fn read_request(reader: &mut BufReader<impl Read>) -> Option<Seen> {
+fn read_head(reader: &mut BufReader<impl Read>) -> Option<Seen> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
     let mut words = line.split_whitespace().map(str::to_owned);
@@ -142,19 +172,19 @@ fn read_request(reader: &mut BufReader<impl Read>) -> Option<Seen> {
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let mut seen = Seen { method, target, headers, body: String::new() };
-    let length: u64 = seen.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-    reader.take(length).read_to_string(&mut seen.body).ok()?;
-    Some(seen)
+    Some(Seen { method, target, headers, body: String::new(), bytes: Vec::new() })
 }
 
 /// Sends a reply; false where the connection cannot be used any more.
-fn answer(stream: &mut (impl Read + Write), reply: &Reply) -> bool {
+fn answer(stream: &mut (impl Read + Write), method: &str, reply: &Reply) -> bool {
     let mut head = format!("HTTP/1.1 {} X\r\n", reply.status);
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     let whole = |length: usize| format!("{head}Content-Length: {length}\r\n\r\n");
+    if let ("HEAD", Body::Whole(bytes)) = (method, &reply.body) {
+        return send(stream, &whole(bytes.len()), b"");
+    }
     let sent = match &reply.body {
         Body::Whole(bytes) => return send(stream, &whole(bytes.len()), bytes),
         Body::Cut { claimed, sent } => {

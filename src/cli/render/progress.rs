@@ -1,4 +1,4 @@
-//! What is seen of a pull: bars on a terminal, lines elsewhere, nothing with `--quiet`.
+//! What is seen of a pull or a push: bars on a terminal, lines elsewhere, nothing with `--quiet`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -41,6 +41,7 @@ impl Progress {
             (Event::Warning(text), _) => self.line(&format!("pybox: warning: {text}")),
             (_, Manner::Quiet) => {}
             (Event::Resolving(reference), _) => self.line(&format!("pulling {reference}")),
+            (Event::Sending(reference), _) => self.line(&format!("pushing {reference}")),
             (Event::Layers(layers), Manner::Bars) => self.add_bars(layers),
             (Event::Layer { digest, progress }, Manner::Bars) => self.move_bar(digest, progress),
             (Event::Layer { digest, progress }, Manner::Lines) => {
@@ -80,12 +81,15 @@ impl Progress {
 
     fn move_bar(&mut self, digest: &Digest, progress: &LayerProgress) {
         let Some(bar) = self.layers.get(digest) else { return };
-        if let LayerProgress::Downloaded(bytes) = progress {
+        if let LayerProgress::Downloaded(bytes) | LayerProgress::Uploaded(bytes) = progress {
             bar.set_message("");
             bar.set_position(*bytes);
         }
         match (progress, word(progress)) {
-            (LayerProgress::Present | LayerProgress::Done, Some(word)) => {
+            (
+                LayerProgress::Present | LayerProgress::There | LayerProgress::Mounted(_) | LayerProgress::Done,
+                Some(word),
+            ) => {
                 bar.set_position(bar.length().unwrap_or_default());
                 bar.finish_with_message(word);
             }
@@ -99,7 +103,9 @@ impl Progress {
 fn word(progress: &LayerProgress) -> Option<String> {
     match progress {
         LayerProgress::Present => Some("already here".to_owned()),
-        LayerProgress::Downloaded(_) => None,
+        LayerProgress::Downloaded(_) | LayerProgress::Uploaded(_) => None,
+        LayerProgress::There => Some("already there".to_owned()),
+        LayerProgress::Mounted(from) => Some(format!("mounted from {from}")),
         LayerProgress::Retrying { attempt, why } => Some(format!("attempt {attempt}: {why}")),
         LayerProgress::Unpacking => Some("unpacking".to_owned()),
         LayerProgress::Done => Some("done".to_owned()),

@@ -24,9 +24,11 @@ pub enum Event {
     },
     /// All layers are here and the image is being written down.
     Committing,
+    /// An image is on its way to a registry, under this name.
+    Sending(Reference),
 }
 
-/// A layer that a pull is about.
+/// A layer that a pull or a push is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerSize {
     /// The digest of its compressed bytes.
@@ -52,6 +54,12 @@ pub enum LayerProgress {
     },
     /// All bytes are here, checked; the last of them are being unpacked.
     Unpacking,
-    /// It is unpacked.
+    /// So many compressed bytes have been sent.
+    Uploaded(u64),
+    /// The registry has it already.
+    There,
+    /// The registry took it from this repository of its own.
+    Mounted(String),
+    /// It is unpacked; or sent.
     Done,
 }

@@ -1,4 +1,4 @@
-//! Images: listed, named, inspected, removed, loaded, saved, pulled.
+//! Images: listed, named, inspected, removed, loaded, saved, pulled, pushed.
 //!
 //! The store keeps them and says what they are; here is what a verb does with
 //! that. Archives are read and written by `archive`, layers are unpacked by the
@@ -10,9 +10,11 @@ mod commit;
 mod history;
 mod import;
 mod inspect;
+mod interruption;
 mod list;
 mod load;
 mod pull;
+mod push;
 mod remove;
 mod save;
 pub mod settle;

@@ -11,7 +11,6 @@
 //! of a blob stays and is gone on from, the rest is garbage by definition.
 
 mod feed;
-mod interruption;
 mod layer;
 
 use std::cell::RefCell;
@@ -23,6 +22,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::familiar;
+use super::interruption::{self, Interruption};
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, FailureKind, LayerProgress, LayerSize, Pull, Pulled};
 use crate::model::container::PullPolicy;
@@ -36,7 +36,6 @@ use crate::snapshot::worker::{Compression, WorkerProgram};
 use crate::store::image::{Image, ImageNames, NewImage, TagName};
 use crate::store::{Access, Store, StoreError};
 use crate::sys::failpoint;
-use interruption::Interruption;
 
 /// Layers that are under way at once. More would only wait for the disk and
 /// for each other, and each has buffers of its own.
@@ -149,7 +148,8 @@ impl Engine {
         outcome.and(cleared)
     }
 
-    fn registry_options(&self) -> Options {
+    /// What a client of registries is made of.
+    pub(in crate::engine) fn registry_options(&self) -> Options {
         let settings = &self.settings;
         let proxies = &settings.proxies;
         Options {
@@ -165,6 +165,7 @@ impl Engine {
                 except: proxies.except.clone(),
             },
             timing: Timing::default(),
+            chunk: None,
         }
     }
 }

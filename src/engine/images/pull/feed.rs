@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe::Sender;
 
-use super::interruption::Readable;
+use crate::engine::images::interruption::Readable;
 use crate::engine::images::unpack::by_magic;
 use crate::model::digest::Digest;
 use crate::registry::RegistryError;

@@ -15,19 +15,19 @@ use tokio::io::unix::AsyncFd;
 
 use crate::engine::api::{Failure, FailureKind};
 
-/// Signals that end a pull.
+/// Signals that end a pull or a push.
 const DEADLY: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 /// Tells when the user wants us to stop.
 #[derive(Clone, Debug)]
-pub(super) struct Interruption(Rc<AsyncFd<SignalFd>>);
+pub(in crate::engine) struct Interruption(Rc<AsyncFd<SignalFd>>);
 
 impl Interruption {
     /// What `work` gives, unless the user stops it: then it is dropped where it stands.
     ///
     /// # Errors
     /// Those of `work`, or [`FailureKind::Interrupted`].
-    pub(super) async fn or<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub(in crate::engine) async fn or<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         tokio::select! {
             biased;
             () = self.asked() => Err(Failure::say(FailureKind::Interrupted, "interrupted")),
@@ -42,7 +42,7 @@ impl Interruption {
             Err(errno) => Err(std::io::Error::from(errno)),
         };
         if self.0.async_io(Interest::READABLE, read).await.is_err() {
-            // A descriptor that cannot be read would end every pull: without it Ctrl-C waits for the end.
+            // A descriptor that cannot be read would end all work: without it Ctrl-C waits for the end.
             std::future::pending::<()>().await;
         }
     }
@@ -52,7 +52,7 @@ impl Interruption {
 ///
 /// # Errors
 /// Those of `work`, or what keeps a runtime from being made.
-pub(super) fn unless_interrupted<T, W>(work: impl FnOnce(Interruption) -> W) -> Result<T, Failure>
+pub(in crate::engine) fn unless_interrupted<T, W>(work: impl FnOnce(Interruption) -> W) -> Result<T, Failure>
 where
     W: Future<Output = Result<T, Failure>>,
 {
@@ -89,14 +89,14 @@ impl Drop for Blocked {
 }
 
 /// A descriptor that tokio watches for being readable.
-pub(super) struct Readable(AsyncFd<OwnedFd>);
+pub(in crate::engine) struct Readable(AsyncFd<OwnedFd>);
 
 impl Readable {
     /// Watches `descriptor`.
     ///
     /// # Errors
     /// What epoll_ctl(2) says.
-    pub(super) fn new(descriptor: OwnedFd) -> std::io::Result<Self> {
+    pub(in crate::engine) fn new(descriptor: OwnedFd) -> std::io::Result<Self> {
         watched(descriptor).map(Self)
     }
 
@@ -104,7 +104,7 @@ impl Readable {
     ///
     /// # Errors
     /// What the runtime says when it ends.
-    pub(super) async fn wait(&self) -> std::io::Result<()> {
+    pub(in crate::engine) async fn wait(&self) -> std::io::Result<()> {
         self.0.readable().await.map(|_| ())
     }
 }
