@@ -6,8 +6,8 @@ use clap::{ArgMatches, Args, FromArgMatches as _, Parser, Subcommand};
 
 use super::commands::{
     attach, check, commit, control, cp, create, df, diff, events, exec, export, history, images, import, info, inspect,
-    install_completion, load, logs, network, port, prune, ps, pull, push, rename, rm, rmi, run, save, start, stats,
-    tag, top, update, version, volume, wait,
+    install_completion, load, login, logout, logs, network, port, prune, ps, pull, push, rename, rm, rmi, run, save,
+    start, stats, tag, top, update, version, volume, wait,
 };
 use super::environment::Wishes;
 use super::usage::settle_switches;
@@ -132,6 +132,8 @@ pub(super) enum Command {
     Export(export::Args),
     Pull(pull::Args),
     Push(push::Args),
+    Login(login::Args),
+    Logout(logout::Args),
     Images(images::Args),
     Rmi(rmi::Args),
     Import(import::Args),

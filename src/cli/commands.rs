@@ -18,6 +18,8 @@ pub(super) mod info;
 pub(super) mod inspect;
 pub(super) mod install_completion;
 pub(super) mod load;
+pub(super) mod login;
+pub(super) mod logout;
 pub(super) mod logs;
 pub(super) mod network;
 pub(super) mod port;
@@ -86,6 +88,8 @@ impl Command {
             Self::Attach(args) | Self::Container(Container::Attach(args)) => args.execute(session),
             Self::Pull(args) | Self::Image(Image::Pull(args)) => args.execute(session),
             Self::Push(args) | Self::Image(Image::Push(args)) => args.execute(session),
+            Self::Login(args) => args.execute(session),
+            Self::Logout(args) => args.execute(session),
             Self::Images(args) | Self::Image(Image::Ls(args)) => args.execute(session),
             Self::Rmi(args) | Self::Image(Image::Rm(args)) => args.execute(session),
             Self::Import(args) | Self::Image(Image::Import(args)) => args.execute(session),

@@ -131,6 +131,7 @@ impl<'l> Environment<'l> {
             root: self.root(wishes)?,
             program,
             auth_files: self.auth_files(containers.as_deref()),
+            auth_target: self.auth_target(containers.as_deref()),
             registries_conf: self.registries_conf(containers.as_deref()),
             certs_dirs: containers
                 .iter()
@@ -170,6 +171,14 @@ impl<'l> Environment<'l> {
         let docker = self.text("DOCKER_CONFIG").map(PathBuf::from);
         let docker = docker.or_else(|| Some(self.home()?.join(".docker"))).map(|dir| dir.join("config.json"));
         [given, runtime, config, docker].into_iter().flatten().collect()
+    }
+
+    /// Where a login goes that no helper keeps: the file that the user names, else the one of
+    /// containers' files that outlives a reboot.
+    fn auth_target(&self, containers: Option<&Path>) -> Option<PathBuf> {
+        let given = self.text("REGISTRY_AUTH_FILE").map(PathBuf::from);
+        let docker = || Some(PathBuf::from(self.text("DOCKER_CONFIG")?).join("config.json"));
+        given.or_else(docker).or_else(|| Some(containers?.join("auth.json")))
     }
 
     /// One main file (the user's hides the system's), then the drop-ins of both.
@@ -293,6 +302,25 @@ mod tests {
         let foreign = [("HOME", "/h"), ("XDG_RUNTIME_DIR", "/")];
         assert_eq!(files(&foreign).len(), 2, "the runtime directory of another user is not ours");
         assert_eq!(files(&[]), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn logins_go_where_they_outlive_a_reboot() {
+        let target = |variables: &[(&str, &str)]| {
+            with(variables, 1_000_000, |environment| {
+                let settings = environment.settings(&Wishes { root: Some("/r".into()), ..Wishes::default() });
+                settings.expect("settings").auth_target
+            })
+        };
+        let cases: [(Variables, Option<&str>); 4] = [
+            (&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/user/1000000")], Some("/h/.config/containers/auth.json")),
+            (&[("HOME", "/h"), ("DOCKER_CONFIG", "/d")], Some("/d/config.json")),
+            (&[("HOME", "/h"), ("DOCKER_CONFIG", "/d"), ("REGISTRY_AUTH_FILE", "/a")], Some("/a")),
+            (&[], None),
+        ];
+        for (variables, path) in cases {
+            assert_eq!(target(variables), path.map(PathBuf::from), "{variables:?}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod completion;
 mod environment;
 mod error;
 mod logging;
+mod prompt;
 mod render;
 mod session;
 mod template;

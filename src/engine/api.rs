@@ -26,6 +26,7 @@ mod files;
 mod happenings;
 mod info;
 mod lifecycle;
+mod logins;
 mod logs;
 mod names;
 mod networks;
@@ -52,6 +53,7 @@ pub use lifecycle::{
     Act, Acted, Action, Attach, AttachOptions, Attached, Create, Created, Ended, ListDue, Ran, Run, Start,
     StartAttached, Started, Wait,
 };
+pub use logins::{GetLogin, LoggedIn, LoggedOut, Login, LoginFound, Logout, Password};
 pub use logs::{LogShown, ShowLog};
 pub use names::{ListNames, Named};
 pub use networks::{CreateNetwork, ListNetworks, NetworkCreated, NetworkRemoved, NetworkSummary, RemoveNetwork};
@@ -89,6 +91,9 @@ pub struct Settings {
     pub program: PathBuf,
     /// Credential files in the order they are asked; missing ones are fine.
     pub auth_files: Vec<PathBuf>,
+    /// The one of them that gets new logins; none where there is no place for it.
+    #[serde(default)]
+    pub auth_target: Option<PathBuf>,
     /// `registries.conf` files and `.d` directories, in the order they apply.
     pub registries_conf: Vec<PathBuf>,
     /// Directories with one directory of certificates a registry host.
@@ -381,6 +386,9 @@ calls! {
     ListHistory(ListHistory) -> History(Vec<HistoryStep>),
     Pull(Pull) -> Pulled(Pulled),
     Push(Push) -> Pushed(Vec<Pushed>),
+    Login(Login) -> LoggedIn(LoggedIn),
+    GetLogin(GetLogin) -> LoginFound(LoginFound),
+    Logout(Logout) -> LoggedOut(LoggedOut),
     ListImages(ListImages) -> Images(Vec<ImageSummary>),
     RemoveImage(RemoveImage) -> ImageRemoved(Vec<ImageRemoval>),
     Import(Import) -> Imported(Imported),

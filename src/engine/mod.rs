@@ -11,6 +11,7 @@ mod foreign;
 mod happenings;
 mod images;
 mod info;
+mod logins;
 mod names;
 mod network;
 mod networks;
@@ -70,6 +71,9 @@ impl Engine {
             Request::Wait(wait) => self.wait_for_container(&wait).map(Into::into),
             Request::Pull(pull) => self.pull(&pull, events).map(Into::into),
             Request::Push(push) => self.push(&push, events).map(Into::into),
+            Request::Login(login) => self.log_in(&login, events).map(Into::into),
+            Request::GetLogin(get) => self.login_of(&get).map(Into::into),
+            Request::Logout(logout) => self.log_out(&logout).map(Into::into),
             Request::ListContainers(list) => self.list_containers(&list, events).map(Into::into),
             Request::RemoveContainer(remove) => self.remove_container(&remove).map(Into::into),
             Request::Check(check) => self.check(*check, events).map(Into::into),

@@ -18,7 +18,7 @@ use super::error::RegistryError;
 use super::secret::Secret;
 
 /// Largest file that is read, in bytes.
-const MAX_FILE: u64 = 1 << 20;
+pub(crate) const MAX_FILE: u64 = 1 << 20;
 
 /// What a user proves with to be the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl AuthFile {
     /// Where the credentials for `repository` of `registry` (as in a
     /// reference: `docker.io`, not the host behind it) are, if this file knows.
     pub fn look_up(&self, registry: &str, repository: &str) -> Option<Place> {
-        let server = if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry };
+        let server = server_of(registry);
         let helper = |name: &String| Place::Helper { name: name.clone(), server: server.to_owned() };
         if let Some(name) = self.helpers.get(registry) {
             return Some(helper(name));
@@ -140,6 +140,35 @@ impl AuthFile {
         }
         self.store.as_ref().map(helper)
     }
+}
+
+impl AuthFile {
+    /// The helper that keeps logins of `registry`, if this file names one.
+    pub(crate) fn helper_of(&self, registry: &str) -> Option<&str> {
+        self.helpers.get(registry).or(self.store.as_ref()).map(String::as_str)
+    }
+
+    /// The helpers that this file names for some registries, and the one for all others.
+    pub(crate) fn helpers(&self) -> (impl Iterator<Item = (&str, &str)>, Option<&str>) {
+        let some = self.helpers.iter().map(|(registry, name)| (registry.as_str(), name.as_str()));
+        (some, self.store.as_deref())
+    }
+
+    /// Whether the file itself has credentials under `key`.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.auths.contains_key(key)
+    }
+
+    /// All registries (and beginnings of repositories) that the file itself has credentials for.
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.auths.keys().map(String::as_str)
+    }
+}
+
+/// What helpers call a registry.
+pub(crate) fn server_of(registry: &str) -> &str {
+    if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry }
 }
 
 impl RawEntry {
@@ -172,7 +201,7 @@ pub(crate) fn password_of(user: &str, password: &str) -> Credentials {
 }
 
 /// Old docker wrote addresses (`https://index.docker.io/v1/`) where hosts are meant.
-fn normal_key(key: &str) -> String {
+pub(crate) fn normal_key(key: &str) -> String {
     let without_scheme = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     let name = match without_scheme {
         Some(rest) => rest.split('/').next().unwrap_or(rest),

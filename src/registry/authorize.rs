@@ -37,6 +37,8 @@ type Header = Secret<HeaderValue>;
 /// What a request needs to be allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rights {
+    /// To be somebody: what a login is tried with.
+    Login,
     /// To read the endpoint's repository.
     Pull,
     /// To write to it.
@@ -49,6 +51,7 @@ impl Rights {
     /// The scopes of a token (distribution's token specification).
     fn scopes(&self, repository: &str) -> Vec<String> {
         match self {
+            Self::Login => Vec::new(),
             Self::Pull => vec![format!("repository:{repository}:pull")],
             Self::Push => vec![format!("repository:{repository}:pull,push")],
             Self::Mount(from) => {
@@ -60,7 +63,7 @@ impl Rights {
     fn denied(&self) -> &'static str {
         match self {
             Self::Push | Self::Mount(_) => "the user may not push to it",
-            Self::Pull => "the user may not pull from it",
+            Self::Login | Self::Pull => "the user may not pull from it",
         }
     }
 }
@@ -71,6 +74,8 @@ pub(crate) struct Authorizer {
     auth_files: Vec<PathBuf>,
     helper_dirs: Vec<PathBuf>,
     allow_realm: Vec<String>,
+    /// What is used instead of what is stored.
+    pub(crate) given: Option<Credentials>,
     held: Mutex<HashMap<(String, String), Held>>,
     /// One at a time: three layers that meet a 401 together need one token.
     gate: tokio::sync::Mutex<()>,
@@ -101,7 +106,7 @@ struct TokenAnswer {
 impl Authorizer {
     pub(crate) fn new(auth_files: Vec<PathBuf>, helper_dirs: Vec<PathBuf>, allow_realm: Vec<String>) -> Self {
         let (held, gate) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { auth_files, helper_dirs, allow_realm, held, gate }
+        Self { auth_files, helper_dirs, allow_realm, given: None, held, gate }
     }
 
     /// The header that was made for `endpoint` before, if it is still good.
@@ -152,7 +157,8 @@ impl Authorizer {
         let held = match (challenge, credentials) {
             (Challenge::Basic, Some(Credentials::Password { user, password })) => {
                 if sent.is_some() {
-                    return Err(explain("it does not take the stored user name and password").into());
+                    let which = if self.given.is_some() { "this" } else { "the stored" };
+                    return Err(explain(&format!("it does not take {which} user name and password")).into());
                 }
                 if asker.0.scheme() != "https" && !is_loopback_host(endpoint.host()) {
                     return Err(explain("it wants a password over plain http, where anyone can read it").into());
@@ -176,6 +182,9 @@ impl Authorizer {
     }
 
     async fn find(&self, endpoint: &Endpoint) -> Result<Found, RegistryError> {
+        if let Some(given) = &self.given {
+            return Ok(Found { credentials: Some(given.clone()), problem: None });
+        }
         let mut problem = None;
         for path in &self.auth_files {
             let Some(file) = AuthFile::read(path)? else { continue };

@@ -1,9 +1,10 @@
-//! `docker-credential-NAME get`: a program of the user's that keeps passwords.
+//! `docker-credential-NAME`: a program of the user's that keeps passwords.
 //!
 //! The name comes from a file and becomes part of a path, so it has a grammar;
 //! the program is looked for in absolute directories only; the secret travels
-//! on its standard output and nowhere else.
+//! on its standard streams and nowhere else.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -56,9 +57,7 @@ async fn get_within(
     server: &str,
     directories: &[PathBuf],
 ) -> Result<Option<Credentials>, HelperError> {
-    let program = find(name, directories)?;
-    let outcome = tokio::time::timeout(patience, run(&program, name, server)).await;
-    let (succeeded, output) = outcome.map_err(|_| HelperError::Timeout(name.to_owned()))??;
+    let (succeeded, output) = ask_within(patience, name, directories, ("get", server.as_bytes())).await?;
     let refuse = |why: &str| HelperError::Refused { name: name.to_owned(), why: excerpt(why) };
     if !succeeded {
         let said = String::from_utf8_lossy(&output);
@@ -72,6 +71,64 @@ async fn get_within(
         return Ok(None);
     }
     Ok(Some(password_of(&answer.username, &answer.secret)))
+}
+
+/// Gives the helper the credentials of `server` to keep.
+///
+/// # Errors
+/// [`HelperError`].
+pub(crate) async fn store(
+    name: &str,
+    server: &str,
+    credentials: &Credentials,
+    directories: &[PathBuf],
+) -> Result<(), HelperError> {
+    let (user, secret) = match credentials {
+        Credentials::Password { user, password } => (user.as_str(), password.expose()),
+        Credentials::IdentityToken(token) => ("<token>", token.expose()),
+    };
+    let entry = serde_json::json!({ "ServerURL": server, "Username": user, "Secret": secret }).to_string();
+    succeed(name, directories, ("store", entry.as_bytes())).await.map(drop)
+}
+
+/// Makes the helper forget the credentials of `server`.
+///
+/// # Errors
+/// [`HelperError`].
+pub(crate) async fn erase(name: &str, server: &str, directories: &[PathBuf]) -> Result<(), HelperError> {
+    succeed(name, directories, ("erase", server.as_bytes())).await.map(drop)
+}
+
+/// The servers whose credentials the helper keeps.
+///
+/// # Errors
+/// [`HelperError`].
+pub(crate) async fn list(name: &str, directories: &[PathBuf]) -> Result<Vec<String>, HelperError> {
+    let output = succeed(name, directories, ("list", b"")).await?;
+    let servers: BTreeMap<String, String> = serde_json::from_slice(&output)
+        .map_err(|_| HelperError::Refused { name: name.to_owned(), why: "its answer is no valid JSON".to_owned() })?;
+    Ok(servers.into_keys().collect())
+}
+
+/// The output of a helper that has to succeed.
+async fn succeed(name: &str, directories: &[PathBuf], words: (&str, &[u8])) -> Result<Vec<u8>, HelperError> {
+    let (succeeded, output) = ask_within(PATIENCE, name, directories, words).await?;
+    if succeeded {
+        return Ok(output);
+    }
+    let said = String::from_utf8_lossy(&output);
+    Err(HelperError::Refused { name: name.to_owned(), why: excerpt(said.trim()) })
+}
+
+async fn ask_within(
+    patience: Duration,
+    name: &str,
+    directories: &[PathBuf],
+    words: (&str, &[u8]),
+) -> Result<(bool, Vec<u8>), HelperError> {
+    let program = find(name, directories)?;
+    let outcome = tokio::time::timeout(patience, run(&program, name, words)).await;
+    outcome.map_err(|_| HelperError::Timeout(name.to_owned()))?
 }
 
 fn find(name: &str, directories: &[PathBuf]) -> Result<PathBuf, HelperError> {
@@ -89,10 +146,10 @@ fn find(name: &str, directories: &[PathBuf]) -> Result<PathBuf, HelperError> {
 }
 
 /// Runs the helper; killed where the future is dropped.
-async fn run(program: &Path, name: &str, server: &str) -> Result<(bool, Vec<u8>), HelperError> {
+async fn run(program: &Path, name: &str, (verb, input): (&str, &[u8])) -> Result<(bool, Vec<u8>), HelperError> {
     let refuse = |error: std::io::Error| HelperError::Refused { name: name.to_owned(), why: error.to_string() };
     let mut child = tokio::process::Command::new(program)
-        .arg("get")
+        .arg(verb)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -101,7 +158,7 @@ async fn run(program: &Path, name: &str, server: &str) -> Result<(bool, Vec<u8>)
         .map_err(refuse)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that answers without reading closes the pipe; its answer counts all the same.
-        let _ = stdin.write_all(server.as_bytes()).await;
+        let _ = stdin.write_all(input).await;
     }
     let mut output = Vec::new();
     if let Some(stdout) = child.stdout.take() {
@@ -168,6 +225,22 @@ mod tests {
         for bad in ["", "../test", "a/b", "a b", "a\0b", "$(x)"] {
             assert!(matches!(get(bad, "r", &path).await, Err(HelperError::Name(_))), "{bad:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_goes_by_standard_input() {
+        let (dir, path) =
+            helper("echo $1 >> $0.log; cat >> $0.log; test $1 != list || echo '{\"r\":\"u\",\"s\":\"v\"}'");
+        let credentials = password_of("u\"x", "pass\\word");
+        store("test", "r", &credentials, &path).await.unwrap();
+        erase("test", "r", &path).await.unwrap();
+        assert_eq!(list("test", &path).await.unwrap(), ["r", "s"]);
+        let log = fs::read_to_string(dir.path().join("docker-credential-test.log")).unwrap();
+        let stored = r#"{"Secret":"pass\\word","ServerURL":"r","Username":"u\"x"}"#;
+        assert_eq!(log, format!("store\n{stored}erase\nrlist\n"));
+        let (_dir, path) = helper("echo 'keyring is locked'; exit 1");
+        let error = store("test", "r", &credentials, &path).await.expect_err("exit 1");
+        assert_eq!(error.to_string(), "docker-credential-test: keyring is locked");
     }
 
     #[tokio::test]

@@ -29,6 +29,8 @@ pub(crate) struct Errand<'a> {
 /// Where it is to be done.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
+    /// `/v2/` itself, which says whether one may come in at all.
+    Door,
     /// Below `/v2/REPOSITORY/`.
     Path(String),
     /// Where the registry wants it.
@@ -61,6 +63,7 @@ impl Client {
         let endpoint = errand.endpoint;
         let (base, trust) = self.base(endpoint).await?;
         let url = match &errand.place {
+            Place::Door => base.clone(),
             Place::Path(path) => address(&base, endpoint, path)?,
             Place::Named(url) => url.clone(),
         };

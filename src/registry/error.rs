@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::credential_helper::HelperError;
 use crate::model::digest::Digest;
 use crate::model::platform::Platform;
 
@@ -28,6 +29,16 @@ pub enum RegistryError {
         registry: String,
         /// The repository asked for.
         repository: String,
+        /// In the registry's words, or ours.
+        why: String,
+    },
+    /// A login that is tried does not do.
+    #[error("log in to {registry} as {user}: {why}")]
+    LoginRefused {
+        /// The registry as it was named.
+        registry: String,
+        /// The user name.
+        user: String,
         /// In the registry's words, or ours.
         why: String,
     },
@@ -180,6 +191,20 @@ pub enum RegistryError {
         /// What is wrong with it.
         why: String,
     },
+    /// A login cannot be kept or forgotten.
+    #[error("write {}: {why}", path.display())]
+    NotKept {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A program that keeps logins does not do what it is asked.
+    #[error("keep the login with a credential helper: {why}")]
+    Helper {
+        /// What it says.
+        why: String,
+    },
     /// The HTTP client or TLS could not be set up.
     #[error("set up the connection to {registry}")]
     Setup {
@@ -191,6 +216,12 @@ pub enum RegistryError {
     },
 }
 
+impl From<HelperError> for RegistryError {
+    fn from(error: HelperError) -> Self {
+        Self::Helper { why: error.to_string() }
+    }
+}
+
 impl RegistryError {
     /// What the user can do, as one sentence with the command to type.
     pub fn hint(&self) -> Option<String> {
@@ -200,6 +231,14 @@ impl RegistryError {
                 Some(format!("pybox login {}; or check the name of the image", login_name(registry)))
             }
             Self::Unreachable { registry, source } => Some(unreachable_hint(registry, source.as_ref())),
+            Self::LoginRefused { .. } => {
+                Some("check the user name and the password; many registries want an access token instead of it".into())
+            }
+            Self::NotKept { path, .. } => {
+                let directory = path.parent().unwrap_or(path);
+                Some(format!("ls -la {}   (or keep it elsewhere: export REGISTRY_AUTH_FILE=FILE)", directory.display()))
+            }
+            Self::Helper { .. } => Some("see credsStore and credHelpers in ~/.docker/config.json".into()),
             Self::Stalled { .. } | Self::Truncated { .. } => {
                 Some("pull again: what came so far is kept and goes on from there".into())
             }

@@ -22,6 +22,8 @@ const VERBS: &[&str] = &[
     "export",
     "pull",
     "push",
+    "login",
+    "logout",
     "images",
     "rmi",
     "import",
@@ -73,6 +75,8 @@ Commands:
   export     Write a container's files to an archive
   pull       Download an image from a registry
   push       Send an image to a registry
+  login      Log in to a registry
+  logout     Forget a login at a registry
   images     List images
   rmi        Remove images
   import     Make an image of a root file system

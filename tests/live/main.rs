@@ -23,6 +23,7 @@ mod identity;
 mod images;
 mod isolation;
 mod lifecycle;
+mod login;
 mod logs;
 mod mounts;
 mod network;

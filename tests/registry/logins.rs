@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use pybox::registry::{Client, Options, RegistryError};
+use pybox::registry::login::Welcome;
+use pybox::registry::secret::Secret;
+use pybox::registry::{Account, Client, Options, RegistryError};
 
 use super::evil_registry::{EvilRegistry, Reply, Seen};
 use super::image::Image;
@@ -204,6 +206,50 @@ async fn a_token_that_ran_out_is_renewed_in_the_middle() {
     let resolved = resolve(&client, registry.address()).await.unwrap();
     assert_eq!(layer(&client, &resolved).await.unwrap(), image.layer);
     assert_eq!(tokens.log().len(), 2);
+}
+
+async fn log_in(registry: &EvilRegistry, password: &str) -> Result<Welcome, RegistryError> {
+    let account = Account::parse(registry.address()).unwrap();
+    client().log_in(&account, "u", Secret::new(password.to_owned())).await
+}
+
+#[tokio::test]
+async fn a_login_is_tried_at_the_door() {
+    let basic = || {
+        EvilRegistry::start(|seen| match seen.header("authorization") {
+            Some("Basic dTpw") => Reply::ok("{}"),
+            _ => Reply::status(401).with("WWW-Authenticate", "Basic realm=\"x\""),
+        })
+    };
+    let registry = basic();
+    assert_eq!(log_in(&registry, "p").await.unwrap(), Welcome::Known);
+    assert!(registry.log().iter().all(|seen| seen.target == "/v2/"));
+    let registry = basic();
+    let error = log_in(&registry, "wrong").await.expect_err("wrong password");
+    assert!(matches!(&error, RegistryError::LoginRefused { user, .. } if user == "u"), "{error}");
+    assert!(error.to_string().ends_with("it does not take this user name and password"), "{error}");
+    assert_eq!(registry.log().len(), 2, "a wrong password is not tried again and again");
+
+    let tokens = EvilRegistry::start(|seen| match seen.header("authorization") {
+        Some("Basic dTpw") => Reply::ok(r#"{"token":"t"}"#),
+        _ => Reply { status: 401, ..Reply::ok(r#"{"details":"incorrect username or password"}"#) },
+    });
+    let (registry, _) = guarded(format!("http://{}/token", tokens.address()), "Bearer t");
+    let error = log_in(&registry, "wrong").await.expect_err("wrong password");
+    assert!(error.to_string().contains("incorrect username or password"), "{error}");
+    // The image that it serves is not looked at, so what is behind the door does not matter.
+    assert!(tokens.log()[0].target.contains("account=u") && !tokens.log()[0].target.contains("scope"));
+
+    let open = EvilRegistry::start(|_| Reply::ok("{}"));
+    assert_eq!(log_in(&open, "p").await.unwrap(), Welcome::Open);
+    assert_eq!(open.log()[0].header("authorization"), None);
+    let other = EvilRegistry::start(|_| Reply::status(404));
+    assert!(log_in(&other, "p").await.expect_err("no registry").to_string().contains("no registry of images"));
+    let thief = EvilRegistry::start(|_| {
+        Reply::status(401).with("WWW-Authenticate", "Bearer realm=\"https://tokens.elsewhere.example/\"")
+    });
+    let error = log_in(&thief, "p").await.expect_err("another domain");
+    assert!(matches!(error, RegistryError::RealmRefused { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ mod commit;
 mod history;
 mod import;
 mod inspect;
-mod interruption;
+pub(in crate::engine) mod interruption;
 mod list;
 mod load;
 mod pull;

@@ -294,9 +294,11 @@ impl From<RegistryError> for Failure {
         use RegistryError as E;
         let kind = match &error {
             E::NotFound { .. } | E::PlatformMissing { .. } => FailureKind::NotFound,
-            E::Unauthorized { .. } | E::Blocked { .. } | E::RealmRefused { .. } | E::RedirectRefused { .. } => {
-                FailureKind::Denied
-            }
+            E::Unauthorized { .. }
+            | E::LoginRefused { .. }
+            | E::Blocked { .. }
+            | E::RealmRefused { .. }
+            | E::RedirectRefused { .. } => FailureKind::Denied,
             E::WrongDigest { .. }
             | E::Truncated { .. }
             | E::TooLarge { .. }
@@ -304,6 +306,7 @@ impl From<RegistryError> for Failure {
             | E::NotAnImage { .. }
             | E::NonDistributable { .. } => FailureKind::Corrupt,
             E::Configuration { .. } => FailureKind::Invalid,
+            E::NotKept { .. } | E::Helper { .. } => FailureKind::Host,
             _ => FailureKind::Unreachable,
         };
         Self::new(kind, &error).hint(error.hint())
