@@ -6,8 +6,8 @@ use clap::{ArgMatches, Args, FromArgMatches as _, Parser, Subcommand};
 
 use super::commands::{
     attach, check, commit, control, cp, create, df, diff, events, exec, export, history, images, import, info, inspect,
-    install_completion, load, login, logout, logs, network, port, prune, ps, pull, push, rename, rm, rmi, run, save,
-    start, stats, tag, top, update, version, volume, wait,
+    install_completion, load, login, logout, logs, manifest, network, port, prune, ps, pull, push, rename, rm, rmi,
+    run, save, start, stats, tag, top, update, version, volume, wait,
 };
 use super::environment::Wishes;
 use super::usage::settle_switches;
@@ -155,6 +155,8 @@ pub(super) enum Command {
     Volume(volume::Volume),
     #[command(subcommand)]
     Network(network::Network),
+    #[command(subcommand)]
+    Manifest(manifest::Manifest),
     /// Remove unused images; and verbs about images by docker's grouped names
     #[command(subcommand)]
     Image(Image),

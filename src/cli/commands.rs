@@ -21,6 +21,7 @@ pub(super) mod load;
 pub(super) mod login;
 pub(super) mod logout;
 pub(super) mod logs;
+pub(super) mod manifest;
 pub(super) mod network;
 pub(super) mod port;
 pub(super) mod prune;
@@ -84,6 +85,7 @@ impl Command {
             Self::History(args) | Self::Image(Image::History(args)) => args.execute(session),
             Self::Network(verb) => verb.execute(session),
             Self::Volume(verb) => verb.execute(session),
+            Self::Manifest(verb) => verb.execute(session),
             Self::Check(args) | Self::System(System::Check(args)) => args.execute(session),
             Self::Attach(args) | Self::Container(Container::Attach(args)) => args.execute(session),
             Self::Pull(args) | Self::Image(Image::Pull(args)) => args.execute(session),

@@ -26,6 +26,7 @@ mod files;
 mod happenings;
 mod info;
 mod lifecycle;
+mod lists;
 mod logins;
 mod logs;
 mod names;
@@ -53,6 +54,7 @@ pub use lifecycle::{
     Act, Acted, Action, Attach, AttachOptions, Attached, Create, Created, Ended, ListDue, Ran, Run, Start,
     StartAttached, Started, Wait,
 };
+pub use lists::{ChangeList, InspectList, ListChange, ListChanged, ListInspected, ListMade, MakeList, MemberFacts};
 pub use logins::{GetLogin, LoggedIn, LoggedOut, Login, LoginFound, Logout, Password};
 pub use logs::{LogShown, ShowLog};
 pub use names::{ListNames, Named};
@@ -386,6 +388,9 @@ calls! {
     ListHistory(ListHistory) -> History(Vec<HistoryStep>),
     Pull(Pull) -> Pulled(Pulled),
     Push(Push) -> Pushed(Vec<Pushed>),
+    MakeList(MakeList) -> ListMade(ListMade),
+    ChangeList(ChangeList) -> ListChanged(ListChanged),
+    InspectList(InspectList) -> ListInspected(ListInspected),
     Login(Login) -> LoggedIn(LoggedIn),
     GetLogin(GetLogin) -> LoginFound(LoginFound),
     Logout(Logout) -> LoggedOut(LoggedOut),

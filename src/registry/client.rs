@@ -14,6 +14,7 @@ use super::document::{self, Descriptor, Document, Entry, LayerDescriptor, MAX_CO
 use super::error::RegistryError;
 use super::fetch::{Answer, Question};
 use super::registries::{Endpoint, Registries};
+use super::target::Target;
 use super::tls::Trust;
 use super::transport::Transport;
 use super::upload::CHUNK;
@@ -221,6 +222,19 @@ impl Client {
         Ok(bytes.into())
     }
 
+    /// The manifest or index that `reference` names, as it comes; a digest in the name is held to.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn named_document(&self, reference: &Reference) -> Result<Bytes, RegistryError> {
+        let Target(endpoint) = self.target(reference)?;
+        let answer = self.document(&endpoint, &name_of(reference), &format!("image {reference}")).await?;
+        if let Some(digest) = reference.digest() {
+            verify::check(&answer.body, digest, &format!("the manifest of {reference}"))?;
+        }
+        Ok(answer.body)
+    }
+
     /// The blob that `verifier` watches for, from the first byte that it has
     /// not seen. Nothing is asked before the first [`BlobStream::next`].
     pub fn blob(&self, source: &Source, verifier: Verifier) -> BlobStream<'_> {
@@ -234,11 +248,7 @@ impl Client {
         platform: &Platform,
     ) -> Result<Resolved, RegistryError> {
         let image = reference.to_string();
-        let name = match (reference.digest(), reference.tag()) {
-            (Some(digest), _) => digest.to_string(),
-            (None, tag) => tag.unwrap_or("latest").to_owned(),
-        };
-        let answer = self.document(&endpoint, &name, &format!("image {image}")).await?;
+        let answer = self.document(&endpoint, &name_of(reference), &format!("image {image}")).await?;
         let digest = match reference.digest() {
             Some(digest) => {
                 verify::check(&answer.body, digest, &format!("the manifest of {image}"))?;
@@ -295,6 +305,14 @@ impl Client {
             from: 0,
         };
         self.ask_for_all(&question, MAX_MANIFEST).await
+    }
+}
+
+/// What a registry calls it: a digest says more than a tag.
+fn name_of(reference: &Reference) -> String {
+    match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.unwrap_or("latest").to_owned(),
     }
 }
 

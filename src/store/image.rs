@@ -54,6 +54,13 @@ pub struct Image {
     pub(super) unsettled: Vec<(Digest, String)>,
 }
 
+impl Image {
+    /// Whether it is a list of images, made here: an index that stands for itself, without layers.
+    pub fn is_list(&self) -> bool {
+        self.manifest_type == OCI_INDEX
+    }
+}
+
 /// An image in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageSummary {
@@ -118,6 +125,19 @@ struct Ambiguity {
 }
 
 impl NewImage {
+    /// A list of images: the index `digest`, which has neither configuration nor layers.
+    pub fn list(digest: &Digest, created: i64) -> Self {
+        Self {
+            id: digest.clone(),
+            manifest: digest.clone(),
+            manifest_type: OCI_INDEX.to_owned(),
+            platform: Platform { os: "unknown".to_owned(), architecture: "unknown".to_owned(), variant: None },
+            created: Some(created),
+            labels: BTreeMap::new(),
+            layers: Vec::new(),
+        }
+    }
+
     /// Reads a manifest and the configuration it names. Blobs are not looked at.
     ///
     /// # Errors
@@ -173,6 +193,8 @@ fn check_counts(layers: usize, diff_ids: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// The media type of an OCI index.
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The media type of an OCI manifest, for one that does not say.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 

@@ -8,6 +8,7 @@ use super::db::manifests::ManifestRow;
 use super::db::tags::TagRow;
 use super::db::{self, Abort};
 use super::image::{Image, ImageLayer, ImageNames, ImageSummary, NewImage, TagName};
+use super::lock::{Lock, Wait};
 use super::{Durability, Force, Layout, Store, StoreError, clock, layers};
 use crate::model::digest::Digest;
 use crate::model::reference::Reference;
@@ -150,6 +151,30 @@ impl Store {
             db::digests::put(db, &row)?;
             Ok(db::tags::put(db, &TagRow { reference, manifest: manifest.clone(), target })?)
         })
+    }
+
+    /// Gives the image of a manifest one more name by its digest: it stays as long as that name does.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchImage`], or what the database says.
+    pub fn name_by_digest(&self, reference: &Reference, manifest: &Digest) -> Result<(), StoreError> {
+        let name = reference.name();
+        self.db.write(Durability::Durable, |db| {
+            if db::manifests::by_digest(db, manifest)?.is_none() {
+                return Err(StoreError::NoSuchImage(manifest.to_string()).into());
+            }
+            let digest = manifest.clone();
+            Ok(db::digests::put(db, &DigestRow { name: name.clone(), digest, manifest: manifest.clone() })?)
+        })
+    }
+
+    /// The lock of whoever changes a list of images: it is read, changed and put down anew.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], or what the file system says.
+    pub fn lock_lists(&self) -> Result<Lock, StoreError> {
+        let wait = Wait::Until(std::time::Duration::from_secs(30));
+        Lock::acquire(&self.layout.locks().join("lists"), "the lists of images", wait)
     }
 
     /// Which image has the tag.

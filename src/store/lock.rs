@@ -6,11 +6,12 @@
 //!
 //! 1. the schema lock, by who creates the store, and nothing else with it
 //! 2. a container's lock
-//! 3. a layer's lock, by its diffID
-//! 4. a blob's ingest lock, by its digest
-//! 5. SQLite's write lock (`BEGIN IMMEDIATE`), innermost and for milliseconds
+//! 3. the lock of the lists of images
+//! 4. a layer's lock, by its diffID
+//! 5. a blob's ingest lock, by its digest
+//! 6. SQLite's write lock (`BEGIN IMMEDIATE`), innermost and for milliseconds
 //!
-//! Under 5 nobody waits for a process, for the network or for 1-4; renames of
+//! Under 6 nobody waits for a process, for the network or for 1-5; renames of
 //! garbage collection happen under it, deletions do not. A lock is never
 //! inherited by a child: the descriptors are close-on-exec, and the kernel
 //! frees them whichever way their owner ends.

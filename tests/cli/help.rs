@@ -42,6 +42,7 @@ const VERBS: &[&str] = &[
     "events",
     "check",
     "volume",
+    "manifest",
     "image",
     "container",
     "system",
@@ -95,6 +96,7 @@ Commands:
   events     Show what happens to containers, images and volumes
   check      See whether everything that is kept is whole
   volume     Make and remove volumes
+  manifest   Make and push lists of images for several platforms
   image      Remove unused images; and verbs about images by docker's grouped names
   container  Remove stopped containers; and verbs about containers by docker's grouped names
   system     Show what the disk holds, and remove what is not in use

@@ -25,6 +25,7 @@ mod isolation;
 mod lifecycle;
 mod login;
 mod logs;
+mod manifest;
 mod mounts;
 mod network;
 mod networks;

@@ -7,6 +7,7 @@ use crate::cli::error::Problem;
 use crate::cli::render::progress::Manner;
 use crate::cli::session::{Session, progress_manner};
 use crate::engine::api;
+use crate::model::reference::Reference;
 
 /// Send an image to a registry
 #[derive(Debug, clap::Args)]
@@ -38,20 +39,44 @@ pub(crate) struct Args {
 
 impl Args {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
-        // podman writes the transport in front.
-        let name = |text: &String| reference(text.strip_prefix("docker://").unwrap_or(text), "pybox push --help");
-        let destinations = self.destinations.iter().map(name).collect::<Result<_, _>>()?;
-        let question = api::Push { image: self.image, destinations, all_tags: self.all_tags };
-        let manner = if self.quiet { Manner::Quiet } else { progress_manner() };
-        let pushed = session.call_with(question, manner).map_err(|problem| problem.hint_if_missing(SHOW_IMAGES))?;
-        for one in pushed {
-            if !self.quiet {
-                let status = if one.sent == 0 { "all layers were there" } else { "pushed" };
-                // Progress, so not for standard output; if nobody can read it, so be it.
-                let _ = writeln!(std::io::stderr(), "digest: {}\nstatus: {status}", one.digest);
-            }
-            writeln!(session.output(), "{}", one.reference)?;
+        let Self { image, destinations, all_tags, quiet } = self;
+        if all_tags {
+            let question = api::Push { image, destinations: references(&destinations)?, all_tags };
+            return ask(session, question, quiet);
         }
-        Ok(DONE)
+        send(session, Sent { image, names: &destinations, quiet })
     }
+}
+
+/// An image on its way.
+pub(super) struct Sent<'a> {
+    pub(super) image: String,
+    pub(super) names: &'a [String],
+    pub(super) quiet: bool,
+}
+
+/// Pushes an image, or a list of images.
+pub(super) fn send(session: &mut Session, sent: Sent<'_>) -> Result<u8, Problem> {
+    let question = api::Push { image: sent.image, destinations: references(sent.names)?, all_tags: false };
+    ask(session, question, sent.quiet)
+}
+
+fn references(names: &[String]) -> Result<Vec<Reference>, Problem> {
+    // podman writes the transport in front.
+    let name = |text: &String| reference(text.strip_prefix("docker://").unwrap_or(text), "pybox push --help");
+    names.iter().map(name).collect()
+}
+
+fn ask(session: &mut Session, question: api::Push, quiet: bool) -> Result<u8, Problem> {
+    let manner = if quiet { Manner::Quiet } else { progress_manner() };
+    let pushed = session.call_with(question, manner).map_err(|problem| problem.hint_if_missing(SHOW_IMAGES))?;
+    for one in pushed {
+        if !quiet {
+            let status = if one.sent == 0 { "all layers were there" } else { "pushed" };
+            // Progress, so not for standard output; if nobody can read it, so be it.
+            let _ = writeln!(std::io::stderr(), "digest: {}\nstatus: {status}", one.digest);
+        }
+        writeln!(session.output(), "{}", one.reference)?;
+    }
+    Ok(DONE)
 }

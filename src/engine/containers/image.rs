@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, FailureKind, Pull};
+use crate::engine::images::concrete;
 use crate::model::container::{ContainerRequest, PullPolicy};
 use crate::model::reference::Reference;
 use crate::store::image::Image;
@@ -20,6 +21,7 @@ impl Engine {
         events: &mut dyn FnMut(Event),
     ) -> Result<Image, Failure> {
         let here = store.find_image(&request.image);
+        let here = here.and_then(|image| concrete(store, image, request.platform.as_ref()));
         let ask = match (&here, request.pull) {
             (Ok(_), PullPolicy::Always | PullPolicy::Newer) => true,
             (Ok(image), PullPolicy::Missing) => {
@@ -42,6 +44,7 @@ impl Engine {
         };
         let (platform, policy) = (request.platform.clone(), request.pull);
         self.pull(&Pull { reference: reference.clone(), platform, policy }, events)?;
-        Ok(store.find_image(&reference.to_string())?)
+        let image = store.find_image(&reference.to_string())?;
+        Ok(concrete(store, image, request.platform.as_ref())?)
     }
 }

@@ -12,6 +12,7 @@ mod import;
 mod inspect;
 pub(in crate::engine) mod interruption;
 mod list;
+mod lists;
 mod load;
 mod pull;
 mod push;
@@ -22,4 +23,5 @@ mod tag;
 mod unpack;
 
 pub(in crate::engine) use inspect::familiar;
+pub(in crate::engine) use lists::concrete;
 pub(in crate::engine) use save::write_file;

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::familiar;
 use super::interruption::{self, Interruption};
+use super::{concrete, familiar};
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, FailureKind, LayerProgress, LayerSize, Pull, Pulled};
 use crate::model::container::PullPolicy;
@@ -70,7 +70,9 @@ impl Engine {
     /// With the kind that tells unknown, refused, unreachable and damaged apart.
     pub(in crate::engine) fn pull(&self, pull: &Pull, events: &mut dyn FnMut(Event)) -> Result<Pulled, Failure> {
         let store = self.store(Access::Write)?;
-        let before = store.find_reference(&pull.reference)?;
+        let found = store.find_reference(&pull.reference)?;
+        // A list without an image for the platform is no reason not to ask the registry.
+        let before = found.and_then(|image| concrete(&store, image, pull.platform.as_ref()).ok());
         if let Some(image) = before.as_ref().filter(|image| serves(image, pull)) {
             // The machine may have gone down before the kernel had written a layer: its blob has it, no registry is asked.
             let image = &self.whole_image(&store, image.clone(), events)?;

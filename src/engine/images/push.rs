@@ -201,10 +201,12 @@ impl Pusher<'_> {
         Ok(Pushed { reference: order.destination.clone(), digest: shipment.top.digest, sent })
     }
 
-    /// The index, if the registry will have all of it then; else the one manifest.
+    /// The index, if the registry will have all of it then; else the one manifest. A list has no such one.
     async fn choose(&self, order: &Order, target: &Target) -> Result<Shipment, Failure> {
-        let Some(index) = &order.index else { return Shipment::of_image(self.store, &order.image) };
-        let shipment = Shipment::of(self.store, index, "")?;
+        let shipment = match &order.index {
+            Some(index) => Shipment::of(self.store, index, "")?,
+            None => Shipment::of_image(self.store, &order.image)?,
+        };
         let mut missing = 0;
         for digest in &shipment.missing {
             if !self.client.has_manifest(target, digest).await? {
@@ -215,6 +217,12 @@ impl Pusher<'_> {
             return Ok(shipment);
         }
         let (all, platform) = (shipment.missing.len() + shipment.members.len(), &order.image.platform);
+        if order.index.is_none() {
+            let registry = target.registry();
+            let message = format!("{missing} of the {all} images of the list are neither here nor at {registry}");
+            let hint = "pybox manifest inspect NAME; pybox manifest remove NAME DIGEST".to_owned();
+            return Err(Failure::say(FailureKind::NotFound, message).hint(hint));
+        }
         (self.tell)(Event::Warning(format!(
             "{missing} of the {all} images of {} are not here: the one for {platform} is pushed alone",
             order.destination

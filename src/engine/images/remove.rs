@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, ImageRemoval, RemoveImage};
+use crate::store::image::MANIFEST_LIMIT;
 use crate::store::{Access, Age, Force};
 
 impl Engine {
@@ -16,8 +17,13 @@ impl Engine {
     ) -> Result<Vec<ImageRemoval>, Failure> {
         let store = self.store(Access::Write)?;
         let force = if remove.force { Force::Yes } else { Force::No };
-        let id = store.find_image(&remove.name)?.id.to_string();
+        let image = store.find_image(&remove.name)?;
+        let id = image.id.to_string();
+        let list = image.is_list().then(|| store.read_blob(&image.manifest, MANIFEST_LIMIT)).transpose()?;
         let removed = store.remove_image(&remove.name, force)?;
+        if let Some(list) = &list {
+            self.after_removal(&store, &removed.untagged, list)?;
+        }
         // The image is gone: files that resist are a nuisance, and the next collection tries again.
         let mut leftovers = removed.leftovers;
         match store.collect_garbage(Age::Hour) {

@@ -58,6 +58,11 @@ fn choose(store: &Store, names: &[String]) -> Result<Vec<Chosen>, Failure> {
     let mut chosen: Vec<Chosen> = Vec::new();
     for text in names {
         let image = store.find_image(text)?;
+        if image.is_list() {
+            let message = format!("{text} is a list of images, and an archive holds images");
+            let hint = format!("pybox manifest push {text} REGISTRY/NAME:TAG");
+            return Err(Failure::say(FailureKind::Invalid, message).hint(hint));
+        }
         let name = match text.parse::<Reference>() {
             Ok(name) if name.digest().is_none() && store.tag_owner(&name)?.as_ref() == Some(&image.id) => Some(name),
             _ => None,

@@ -3,7 +3,7 @@
 //! Each object is removed by the verb that removes it alone, so that what came
 //! into use meanwhile stays; that it did is no failure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::engine::Engine;
 use crate::engine::api::{
@@ -98,7 +98,10 @@ impl Engine {
         let store = self.store(Access::Write)?;
         let mut reclaimed = 0_u64;
         let mut leftovers = Vec::new();
-        for image in store.list_images()?.into_iter().filter(|image| prune.takes_image(image)) {
+        let dangling = prune.images == PruneImages::Dangling;
+        let kept = if dangling { self.kept_by_lists(&store)? } else { HashSet::new() };
+        let goes = |image: &ImageSummary| prune.takes_image(image) && !kept.contains(&image.id);
+        for image in store.list_images()?.into_iter().filter(goes) {
             for name in names(&image) {
                 match store.remove_image(&name, Force::No) {
                     Ok(removed) => {
