@@ -77,7 +77,9 @@ fn source(group: &str, verb: &str, arg: &Arg) -> Option<Source> {
     let containers: &[Kind] = if FOR_RUNNING.contains(&verb) { &[Kind::Running] } else { &[Kind::Containers] };
     let kinds: &[Kind] = match (name, group, verb) {
         ("CONTAINER" | "CONTAINER|COMMAND", ..) => containers,
-        ("IMAGE" | "IMAGE|COMMAND", ..) | ("NAME", "image", "inspect") => &[Kind::Images],
+        ("IMAGE" | "IMAGE|COMMAND" | "IMAGE|DIGEST" | "LIST", ..) | ("NAME", "image" | "manifest", "inspect") => {
+            &[Kind::Images]
+        }
         ("NAME", "container", "inspect") => &[Kind::Containers],
         ("NAME", "pybox", "inspect") => &[Kind::Containers, Kind::Images],
         ("VOLUME", "volume", "rm" | "inspect") => &[Kind::Volumes],

@@ -138,6 +138,10 @@ impl<'l> Environment<'l> {
                 .map(|dir| dir.join("certs.d"))
                 .chain(["/etc/containers/certs.d".into(), "/etc/docker/certs.d".into()])
                 .collect(),
+            blob_caches: self
+                .text("PYBOX_BLOB_CACHE")
+                .map(|list| std::env::split_paths(&list).collect())
+                .unwrap_or_default(),
             helper_dirs: self.text("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default(),
             allow_realms: Vec::new(),
             proxies: self.proxies(),

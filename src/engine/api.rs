@@ -98,6 +98,9 @@ pub struct Settings {
     pub auth_target: Option<PathBuf>,
     /// `registries.conf` files and `.d` directories, in the order they apply.
     pub registries_conf: Vec<PathBuf>,
+    /// Directories of blobs that are looked into before a registry is asked; the first one gets what comes.
+    #[serde(default)]
+    pub blob_caches: Vec<PathBuf>,
     /// Directories with one directory of certificates a registry host.
     pub certs_dirs: Vec<PathBuf>,
     /// The directories of `PATH`, where credential helpers are looked for.

@@ -1,9 +1,13 @@
-//! One blob as one clean stream, however often the connection breaks.
+//! One blob as one clean stream, however often the connection breaks, and from
+//! wherever it is to be had: a cache on disk, a mirror, the registry itself.
 //!
 //! The bytes that [`BlobStream::next`] gives are each given once and in order;
 //! the stream ends well only if they have the size and the digest that were
 //! asked for. Until then nothing of it may be believed.
 
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +15,7 @@ use reqwest::header::CONTENT_RANGE;
 use reqwest::{Response, StatusCode};
 use tokio::time::Instant;
 
-use super::client::Client;
+use super::client::{Client, Source};
 use super::error::RegistryError;
 use super::fetch::{Failure, Question};
 use super::registries::Endpoint;
@@ -23,6 +27,8 @@ use super::verify::Verifier;
 pub const PROGRESS: u64 = 1024;
 /// How many bytes of one connection make up for a failure before it.
 const RECOVERED: u64 = 256 << 10;
+/// Bytes that are read of a cached blob at once.
+const PIECE: usize = 256 << 10;
 
 /// What [`BlobStream::next`] has to tell.
 #[derive(Debug)]
@@ -43,6 +49,10 @@ pub enum Step {
 pub struct BlobStream<'c> {
     client: &'c Client,
     endpoint: Endpoint,
+    /// Where to ask when nothing more is to be hoped for there.
+    others: VecDeque<Endpoint>,
+    /// The blob, where it is in a cache; looked for once.
+    cached: Cached,
     verifier: Verifier,
     attempts: Attempts,
     body: Option<Body>,
@@ -51,6 +61,14 @@ pub struct BlobStream<'c> {
     /// How long to wait before anything else.
     pause: Option<Duration>,
     ended: bool,
+}
+
+/// Whether the blob is in a cache.
+#[derive(Debug)]
+enum Cached {
+    Unknown,
+    Here(File),
+    No,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +93,11 @@ struct Body {
 }
 
 impl<'c> BlobStream<'c> {
-    pub(crate) fn new(client: &'c Client, endpoint: Endpoint, verifier: Verifier) -> Self {
+    pub(crate) fn new(client: &'c Client, source: Source, verifier: Verifier) -> Self {
         let attempts = attempts(client);
-        Self { client, endpoint, verifier, attempts, body: None, ranges: Ranges::Ask, pause: None, ended: false }
+        let Source { endpoint, others } = source;
+        let (others, cached, ranges) = (others.into(), Cached::Unknown, Ranges::Ask);
+        Self { client, endpoint, others, cached, verifier, attempts, body: None, ranges, pause: None, ended: false }
     }
 
     /// How many bytes of the blob went by, those before the stream began included.
@@ -117,7 +137,9 @@ impl<'c> BlobStream<'c> {
             {
                 continue;
             }
-            let Some(pause) = self.attempts.next_pause(failure.again) else { return Err(failure.error) };
+            let Some(pause) = self.attempts.next_pause(failure.again) else {
+                return self.elsewhere(failure.error).map(Some);
+            };
             tracing::debug!(error = %failure.error, ?pause, at = self.verifier.seen(), "downloading on");
             self.pause = Some(pause);
             return Ok(Some(Step::Retrying { attempt: self.attempts.number(), why: failure.error }));
@@ -138,8 +160,47 @@ impl<'c> BlobStream<'c> {
         }
     }
 
+    /// Turns to the next place: a mirror need not have what the registry has.
+    fn elsewhere(&mut self, why: RegistryError) -> Result<Step, RegistryError> {
+        // Bytes too many may have come before they were found to be: they are the caller's already.
+        let next = self.others.pop_front().filter(|_| !matches!(why, RegistryError::TooLarge { .. }));
+        let Some(next) = next else { return Err(why) };
+        tracing::warn!(mirror = self.endpoint.authority, next = next.authority, error = %why, "the mirror does not serve a blob");
+        let attempt = self.attempts.number().saturating_add(1);
+        (self.endpoint, self.attempts, self.ranges) = (next, attempts(self.client), Ranges::Ask);
+        Ok(Step::Retrying { attempt, why })
+    }
+
+    /// The next bytes of a cached blob; none where there is no such one.
+    async fn cached_bytes(&mut self) -> Result<Option<Bytes>, Failure> {
+        if matches!(self.cached, Cached::Unknown) {
+            let (cache, digest) = (self.client.cache.clone(), self.verifier.digest().clone());
+            let size = self.verifier.size();
+            // It is hashed first, which takes as long as it is large.
+            let found = tokio::task::spawn_blocking(move || cache.find(&digest, size)).await;
+            self.cached = found.ok().flatten().map_or(Cached::No, Cached::Here);
+        }
+        let Cached::Here(file) = &self.cached else { return Ok(None) };
+        let mut buffer = vec![0; PIECE];
+        match file.read_at(&mut buffer, self.verifier.seen()) {
+            Ok(count @ 1..) => {
+                buffer.truncate(count);
+                self.verifier.update(&buffer)?;
+                Ok(Some(buffer.into()))
+            }
+            // Somebody cut it off meanwhile: the rest is the registry's to give.
+            Ok(0) | Err(_) => {
+                self.cached = Cached::No;
+                Ok(None)
+            }
+        }
+    }
+
     /// Connects, or reads a chunk; none where there is nothing to hand on yet.
     async fn step(&mut self) -> Result<Option<Bytes>, Failure> {
+        if let Some(bytes) = self.cached_bytes().await? {
+            return Ok(Some(bytes));
+        }
         let stall = self.client.transport.timing.stall;
         let Some(body) = &mut self.body else {
             let body = self.connect().await?;

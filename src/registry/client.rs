@@ -1,6 +1,6 @@
 //! The client: a reference in, checked documents and streams out.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::blob::BlobStream;
 use super::document::{self, Descriptor, Document, Entry, LayerDescriptor, MAX_CONFIG, MAX_MANIFEST, Manifest};
 use super::error::RegistryError;
 use super::fetch::{Answer, Question};
+use super::mirror::BlobCache;
 use super::registries::{Endpoint, Registries};
 use super::target::Target;
 use super::tls::Trust;
@@ -42,6 +43,8 @@ pub struct Options {
     pub proxies: Proxies,
     /// Patience.
     pub timing: Timing,
+    /// Directories of blobs that are looked into before a registry is asked ([`BlobCache`]).
+    pub blob_caches: Vec<PathBuf>,
     /// How many bytes of a large blob are sent at once; [`super::upload::CHUNK`] if none.
     pub chunk: Option<u64>,
 }
@@ -110,14 +113,18 @@ impl Proxies {
     }
 }
 
-/// The place that answered for an image: its blobs are asked for there.
+/// The place that answered for an image: its blobs are asked for there, and then
+/// at those that would have been asked next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source(pub(crate) Endpoint);
+pub struct Source {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) others: Vec<Endpoint>,
+}
 
 impl Source {
     /// Host and port, as messages call it.
     pub fn registry(&self) -> &str {
-        &self.0.authority
+        &self.endpoint.authority
     }
 }
 
@@ -161,6 +168,7 @@ pub struct Client {
     /// Hosts that answered at least once: a refused connection there is worth a retry.
     pub(crate) answered: Mutex<HashSet<String>>,
     pub(crate) chunk: u64,
+    pub(crate) cache: BlobCache,
 }
 
 impl Client {
@@ -172,6 +180,7 @@ impl Client {
         let Options { auth_files, registries_conf, certs_dirs, helper_dirs, allow_realm, user_agent, proxies, .. } =
             options;
         let (timing, chunk) = (options.timing, options.chunk.unwrap_or(CHUNK).max(1));
+        let cache = BlobCache::new(options.blob_caches);
         Ok(Self {
             registries: Registries::read(&registries_conf)?,
             transport: Transport::new(certs_dirs, user_agent, proxies, timing),
@@ -179,6 +188,7 @@ impl Client {
             bases: Mutex::default(),
             answered: Mutex::default(),
             chunk,
+            cache,
         })
     }
 
@@ -188,19 +198,20 @@ impl Client {
     /// # Errors
     /// [`RegistryError`].
     pub async fn manifest(&self, reference: &Reference, platform: &Platform) -> Result<Resolved, RegistryError> {
-        let mut endpoints = self.registries.endpoints(reference)?;
-        let registry = endpoints.pop().ok_or_else(|| RegistryError::NotFound {
-            registry: reference.registry().to_owned(),
-            what: format!("image {reference}"),
-        })?;
-        for mirror in endpoints {
-            let name = mirror.authority.clone();
-            match self.resolve(reference, mirror, platform).await {
-                Ok(resolved) => return Ok(resolved),
-                Err(error) => tracing::warn!(mirror = name, %error, "the mirror does not serve the image"),
+        let mut endpoints = VecDeque::from(self.registries.endpoints(reference)?);
+        while let Some(endpoint) = endpoints.pop_front() {
+            let name = endpoint.authority.clone();
+            let source = Source { endpoint, others: endpoints.iter().cloned().collect() };
+            match self.resolve(reference, source, platform).await {
+                // The registry itself comes last, and its word is final.
+                Err(error) if !endpoints.is_empty() => {
+                    tracing::warn!(mirror = name, %error, "the mirror does not serve the image");
+                }
+                outcome => return outcome,
             }
         }
-        self.resolve(reference, registry, platform).await
+        let (registry, what) = (reference.registry().to_owned(), format!("image {reference}"));
+        Err(RegistryError::NotFound { registry, what })
     }
 
     /// The configuration of `resolved`, checked to be for `platform`.
@@ -238,17 +249,23 @@ impl Client {
     /// The blob that `verifier` watches for, from the first byte that it has
     /// not seen. Nothing is asked before the first [`BlobStream::next`].
     pub fn blob(&self, source: &Source, verifier: Verifier) -> BlobStream<'_> {
-        BlobStream::new(self, source.0.clone(), verifier)
+        BlobStream::new(self, source.clone(), verifier)
+    }
+
+    /// The blobs that are kept beside the store.
+    pub fn cache(&self) -> &BlobCache {
+        &self.cache
     }
 
     async fn resolve(
         &self,
         reference: &Reference,
-        endpoint: Endpoint,
+        source: Source,
         platform: &Platform,
     ) -> Result<Resolved, RegistryError> {
         let image = reference.to_string();
-        let answer = self.document(&endpoint, &name_of(reference), &format!("image {image}")).await?;
+        let endpoint = &source.endpoint;
+        let answer = self.document(endpoint, &name_of(reference), &format!("image {image}")).await?;
         let digest = match reference.digest() {
             Some(digest) => {
                 verify::check(&answer.body, digest, &format!("the manifest of {image}"))?;
@@ -261,12 +278,12 @@ impl Client {
                 Document::Manifest(manifest) => (None, digest, answer.body, manifest),
                 Document::Index(entries) => {
                     let entry = document::choose(&entries, platform, &image)?;
-                    let (body, manifest) = self.member(&endpoint, entry, &image).await?;
+                    let (body, manifest) = self.member(endpoint, entry, &image).await?;
                     (Some((digest, answer.body)), entry.manifest.digest.clone(), body, manifest)
                 }
             };
         let Manifest { media_type, config, layers } = manifest;
-        let (reference, source) = (reference.clone(), Source(endpoint));
+        let reference = reference.clone();
         Ok(Resolved { reference, source, index, manifest_digest, manifest: body, media_type, config, layers })
     }
 

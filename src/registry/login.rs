@@ -17,7 +17,7 @@ use super::credential_helper;
 use super::errand::{Errand, Place};
 use super::error::{RegistryError, excerpt};
 use super::login_file::{edit, with_entry, without_entry};
-use super::registries::Endpoint;
+use super::registries::{Endpoint, Security};
 use super::secret::Secret;
 use crate::model::reference::{DEFAULT_REGISTRY, Reference};
 
@@ -75,7 +75,9 @@ impl Client {
         let refused = |why: String| RegistryError::LoginRefused { registry: name.into(), user: user.into(), why };
         let reference: Reference =
             format!("{name}/x").parse().map_err(|_| refused("it is no name of a registry".into()))?;
-        let endpoint = self.registries.endpoints(&reference)?.pop().ok_or_else(|| refused("it is unknown".into()))?;
+        // A password is for the host that was named: a place that registries.conf has instead of it has its own.
+        let configured = self.registries.endpoints(&reference)?.pop().filter(|endpoint| endpoint.name == name);
+        let endpoint = configured.unwrap_or_else(|| Endpoint::of(&reference, Security::Strict));
         let endpoint = Endpoint { repository: String::new(), ..endpoint };
         self.authorizer.given = Some(Credentials::Password { user: user.to_owned(), password });
         let errand = Errand {

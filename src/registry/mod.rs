@@ -1,9 +1,9 @@
 //! The distribution protocol (OCI distribution-spec 1.1): how images come from a registry, and get there.
 //!
-//! This room asks, checks and hands over bytes; it keeps nothing on disk and
-//! unpacks nothing. Every byte that leaves it as an image has the size and the
-//! digest that the document above it names, back to the tag (or digest) that
-//! the user typed. What it does not do: choose an image's place in the store,
+//! This room asks, checks and hands over bytes; it unpacks nothing, and keeps
+//! nothing on disk but logins ([`login`]) and copies of blobs ([`mirror`]).
+//! Every byte that leaves it as an image has the size and the digest that the
+//! document above it names, back to the tag (or digest) that the user typed. What it does not do: choose an image's place in the store,
 //! show progress, read the environment (paths and names arrive in [`Options`]).
 //!
 //! The transport is our own on top of reqwest: `docs/DECISIONS.md` says why no
@@ -30,6 +30,7 @@ pub mod error;
 mod fetch;
 pub mod login;
 mod login_file;
+pub mod mirror;
 pub mod realm;
 pub mod registries;
 pub mod resolve;

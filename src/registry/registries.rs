@@ -183,7 +183,8 @@ impl Rule {
 }
 
 impl Endpoint {
-    fn of(reference: &Reference, security: Security) -> Self {
+    /// The registry that `reference` names itself, whatever registries.conf says of its place.
+    pub(crate) fn of(reference: &Reference, security: Security) -> Self {
         let name = reference.registry();
         let authority = if name == DEFAULT_REGISTRY { "registry-1.docker.io" } else { name };
         Self {

@@ -25,8 +25,8 @@ use super::tls::{self, Trust};
 const MAX_REDIRECTS: u32 = 5;
 /// How often somebody looks how far a body is.
 const TICK: Duration = Duration::from_millis(100);
-/// How many times longer than for anything else a registry is waited for that has all of a body:
-/// it moves a large blob to its place and hashes it.
+/// How many times longer than for anything else a registry is waited for that has all of a blob:
+/// it moves it to its place and hashes it.
 const DIGESTION: u32 = 10;
 
 /// Connections, made when first needed and kept for the client's life.
@@ -161,7 +161,8 @@ impl Transport {
         // Without its query, which may bear a signature.
         let (host, path) = (authority(request.url()), request.url().path().to_owned());
         let method = request.method().clone();
-        let patience = if is_question(&method) { self.timing.stall } else { self.timing.stall * DIGESTION };
+        let digests = matches!(method, Method::PUT | Method::PATCH);
+        let patience = if digests { self.timing.stall * DIGESTION } else { self.timing.stall };
         match self.wait(client.execute(request), patience, flow).await {
             Some(Ok(response)) => {
                 tracing::debug!("{method} {host}{path}: {}", response.status());

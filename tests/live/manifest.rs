@@ -106,6 +106,14 @@ fn what_is_no_list_is_told_apart() {
     live.pybox(["save", "-o", "x.tar", "l:1"]).run().refuses(1, "is a list of images");
     live.pybox(["manifest", "inspect", "127.0.0.1:1/x"]).run().refuses(1, "reach the registry");
     assert!(live.pybox(["manifest", "inspect", &image]).ok().contains("layers"));
+    // Verbs about images take it for one.
+    for verb in
+        ["system df -v", "history l:1", "inspect l:1", "images --digests", "tag l:1 l:2", "image inspect l:2", "check"]
+    {
+        live.pybox(verb.split(' ')).ok();
+    }
+    live.pybox(["rmi", "l:1"]).ok();
+    assert_eq!(platforms(&live, "l:2").len(), 1);
     // Two at once both stay.
     let foreign = live.image("foreign");
     live.pybox(["pull", "--platform", &format!("linux/{}", layout::foreign()), &foreign]).ok();

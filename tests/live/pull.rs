@@ -133,3 +133,25 @@ fn many_pulls_of_one_image_at_once_all_succeed() {
     }
     assert!(release_of(&live, &image).contains("ID=busybox"));
 }
+
+#[test]
+fn a_cache_of_blobs_serves_several_stores() {
+    let Some(mut live) = Live::new() else { return };
+    let image = live.image("layered");
+    let cache = live.directory("cache");
+    live.pybox(["pull", &image]).env("PYBOX_BLOB_CACHE", &cache).ok();
+    let kept = std::fs::read_dir(cache.join("blobs/sha256")).expect("what is kept").count();
+    assert_eq!(kept, 3, "the layers");
+    live.store = live.dir.join("second");
+    let second = live.pybox(["--debug", "pull", &image]).env("PYBOX_BLOB_CACHE", &cache).run().exits(0);
+    let asked = second.stderr.lines().filter(|line| line.contains("/blobs/")).count();
+    assert_eq!(asked, 1, "the configuration alone: {second}");
+    assert!(release_of(&live, &image).contains("ID=busybox"));
+    // A damaged one does no harm.
+    for entry in std::fs::read_dir(cache.join("blobs/sha256")).expect("what is kept").flatten() {
+        std::fs::write(entry.path(), "damaged").expect("damage it");
+    }
+    live.store = live.dir.join("third");
+    live.pybox(["pull", &image]).env("PYBOX_BLOB_CACHE", &cache).ok();
+    assert!(release_of(&live, &image).contains("ID=busybox"));
+}

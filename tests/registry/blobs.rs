@@ -219,3 +219,65 @@ async fn a_blob_that_is_not_there_is_not_asked_for_again() {
     assert!(matches!(error, RegistryError::NotFound { .. }), "{error}");
     assert_eq!(registry.seen("/blobs/").len(), 1);
 }
+
+/// A client that asks `mirror` before it asks `main`.
+fn mirrored(main: &EvilRegistry, mirror: &EvilRegistry) -> (pybox::registry::Client, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = dir.path().join("registries.conf");
+    let (main, mirror) = (main.address(), mirror.address());
+    std::fs::write(
+        &conf,
+        format!("[[registry]]\nlocation = \"{main}\"\n[[registry.mirror]]\nlocation = \"{mirror}\"\n"),
+    )
+    .unwrap();
+    let options = pybox::registry::Options { registries_conf: vec![conf], ..super::options() };
+    (pybox::registry::Client::new(options).unwrap(), dir)
+}
+
+#[tokio::test]
+async fn a_mirror_without_the_blob_is_no_end() {
+    let cases: [fn(usize, &Seen, &Image) -> Reply; 3] = [
+        |_, _, _| Reply::status(404),
+        |_, _, _| Reply::status(500),
+        // Half of it comes, and then nothing more.
+        |count, _, image| match count {
+            0 => Reply::ok("").body(Body::Cut { claimed: SIZE, sent: image.layer[..SIZE / 2].to_vec() }),
+            _ => Reply::status(404),
+        },
+    ];
+    for script in cases {
+        let (mirror, image) = layer_script(script);
+        let (main, _) = layer_script(|_, seen, image| image.serve(seen));
+        let (client, _dir) = mirrored(&main, &mirror);
+        let resolved = resolve(&client, main.address()).await.unwrap();
+        assert_eq!(resolved.source.registry(), mirror.address());
+        assert_eq!(layer(&client, &resolved).await.unwrap(), image.layer);
+        assert_eq!(main.log().len(), 1, "the layer alone");
+    }
+}
+
+#[tokio::test]
+async fn a_cached_blob_is_not_asked_for() {
+    let (registry, image) = layer_script(|_, seen, image| image.serve(seen));
+    let dir = tempfile::tempdir().unwrap();
+    let (empty, full) = (dir.path().join("empty"), dir.path().join("full"));
+    let client = || {
+        let blob_caches = vec![empty.clone(), full.clone()];
+        pybox::registry::Client::new(pybox::registry::Options { blob_caches, ..super::options() }).unwrap()
+    };
+    let digest = pybox::model::digest::Digest::of(&image.layer);
+    let place = full.join("blobs/sha256").join(digest.hex());
+    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+    for (bytes, asked) in [(image.layer.clone(), 0), (vec![7; SIZE], 1), (image.layer[..SIZE - 1].to_vec(), 2)] {
+        std::fs::write(&place, bytes).unwrap();
+        let client = client();
+        let resolved = resolve(&client, registry.address()).await.unwrap();
+        assert_eq!(layer(&client, &resolved).await.unwrap(), image.layer);
+        assert_eq!(registry.seen(&digest.to_string()).len(), asked);
+    }
+    // What a caller keeps is found by the next one.
+    let came = dir.path().join("came");
+    std::fs::write(&came, &image.layer).unwrap();
+    client().cache().keep(&digest, &came);
+    assert!(empty.join("blobs/sha256").join(digest.hex()).exists());
+}

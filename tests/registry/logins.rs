@@ -253,6 +253,23 @@ async fn a_login_is_tried_at_the_door() {
 }
 
 #[tokio::test]
+async fn a_password_is_tried_at_the_host_that_was_named() {
+    let named = EvilRegistry::start(|seen| match seen.header("authorization") {
+        Some("Basic dTpw") => Reply::ok("{}"),
+        _ => Reply::status(401).with("WWW-Authenticate", "Basic realm=\"x\""),
+    });
+    let instead = EvilRegistry::start(|_| Reply::ok("{}"));
+    let conf = format!("[[registry]]\nprefix = \"{}\"\nlocation = \"{}\"\n", named.address(), instead.address());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("registries.conf");
+    std::fs::write(&path, conf).unwrap();
+    let mut client = Client::new(Options { registries_conf: vec![path], ..options() }).unwrap();
+    let account = Account::parse(named.address()).unwrap();
+    assert_eq!(client.log_in(&account, "u", Secret::new("p".into())).await.unwrap(), Welcome::Known);
+    assert!(instead.log().is_empty());
+}
+
+#[tokio::test]
 async fn no_debug_output_has_a_secret_in_it() {
     let (registry, _) = guarded("http://127.0.0.1:1/".into(), "Bearer x");
     let (client, _dir) = client_with(&auths(registry.address(), r#"{"auth":"dTpodW50ZXIy"}"#), |_| {});

@@ -12,7 +12,8 @@ use crate::model::container::PullPolicy;
 /// Download an image from a registry
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The complete name of the image goes to standard output, progress to standard error. Layers \
-    that are here already are not downloaded again.\n\nExamples:\n  \
+    that are here already are not downloaded again. Mirrors that registries.conf names are asked first; before them, \
+    the directories of PYBOX_BLOB_CACHE=DIR[:DIR...] are looked into, and the first one keeps what comes.\n\nExamples:\n  \
     pybox pull debian:12                      docker.io/library/debian:12\n  \
     pybox pull ghcr.io/owner/app:v1           from another registry\n  \
     pybox pull debian@sha256:…                exactly this one\n  \

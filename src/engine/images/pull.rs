@@ -167,6 +167,7 @@ impl Engine {
                 except: proxies.except.clone(),
             },
             timing: Timing::default(),
+            blob_caches: settings.blob_caches.clone(),
             chunk: None,
         }
     }

@@ -186,7 +186,12 @@ impl<'p> Puller<'p> {
                 let what = format!("blob {} of {}", job.blob.short(), self.resolved.reference);
                 Err(RegistryError::WrongDigest { what, expected, actual: found }.into())
             }
-            other => Ok(other?),
+            other => {
+                other?;
+                let (cache, digest) = (self.client.cache().clone(), job.blob.clone());
+                let kept = self.store.layout().blob(&job.blob);
+                Ok(blocking(move || cache.keep(&digest, &kept)).await?)
+            }
         }
     }
 
