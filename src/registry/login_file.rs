@@ -84,7 +84,8 @@ pub(crate) fn edit(
     // Some have it under version control, behind a link.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let fail = |error: std::io::Error| RegistryError::NotKept { path: path.clone(), why: error.to_string() };
-    let directory = path.parent().unwrap_or(Path::new("/"));
+    // REGISTRY_AUTH_FILE may be a name alone.
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fail)?;
     let lock = File::open(directory).map_err(fail)?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|errno| fail(errno.into()))?;

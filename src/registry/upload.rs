@@ -86,8 +86,17 @@ impl Client {
             return Ok(Delivered::Present);
         }
         let (what, furthest) = (format!("blob {}", blob.digest.short()), Cell::new(0));
-        let mut upload =
-            Upload { client: self, target, blob, what, tell, session: None, manner: Manner::Chunks, furthest };
+        let mut upload = Upload {
+            client: self,
+            target,
+            blob,
+            what,
+            tell,
+            session: None,
+            manner: Manner::Chunks,
+            refusals: 0,
+            furthest,
+        };
         if let Some(from) = upload.mount().await {
             return Ok(Delivered::Mounted(from));
         }
@@ -139,6 +148,8 @@ struct Upload<'a> {
     tell: &'a dyn Fn(Sending),
     session: Option<Session>,
     manner: Manner,
+    /// How often the registry refused a chunk after the first one.
+    refusals: u32,
     /// How far a try has come.
     furthest: Cell<u64>,
 }
@@ -179,15 +190,19 @@ impl Upload<'_> {
             return failure;
         }
         let Some(session) = &self.session else { return failure };
+        let in_chunks = self.manner == Manner::Chunks && self.blob.size > self.client.chunk.max(session.least);
         match status {
             // The registry dislikes the first chunk: perhaps all chunks.
-            400 | 404 | 405 | 411 | 413 | 415 | 416 | 501
-                if self.manner == Manner::Chunks && session.offset == 0 && self.blob.size > self.client.chunk =>
-            {
+            400 | 404 | 405 | 411 | 413 | 415 | 416 | 501 if in_chunks && session.offset == 0 => {
                 self.manner = Manner::Whole;
             }
-            // The upload is not what we think it is, or is gone.
-            400 | 404 | 410 | 416 => {}
+            // The upload is not what we think it is, or is gone; or every second chunk is disliked.
+            400 | 404 | 410 | 416 => {
+                self.refusals += 1;
+                if self.refusals > 1 {
+                    self.manner = Manner::Whole;
+                }
+            }
             _ => return failure,
         }
         self.session = None;

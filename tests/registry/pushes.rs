@@ -176,6 +176,98 @@ async fn a_registry_without_chunks_is_sent_the_whole() {
 }
 
 #[tokio::test]
+async fn a_registry_that_takes_one_chunk_and_no_more_is_sent_the_whole() {
+    let shelf = Shelf::default();
+    let registry = {
+        let shelf = shelf.clone();
+        EvilRegistry::start(move |seen| match seen.header("content-range") {
+            Some(range) if !range.starts_with("0-") => error(416, "BLOB_UPLOAD_INVALID"),
+            _ => shelf.serve(seen),
+        })
+    };
+    let large = bytes(25_000);
+    assert_eq!(send(&client(), &registry, &blob(&large)).await.unwrap(), Delivered::Sent);
+    assert!(shelf.has("x/y", &large));
+    assert_eq!(shelf.begun(), 3);
+}
+
+/// A connection of which little is read at a time.
+struct Slow(std::net::TcpStream);
+
+impl std::io::Read for Slow {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        let most = buffer.len().min(64 << 10);
+        self.0.read(&mut buffer[..most])
+    }
+}
+
+impl std::io::Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[tokio::test]
+async fn slow_is_not_stalled() {
+    let shelf = Shelf::default();
+    let started = std::time::Instant::now();
+    let registry = {
+        let shelf = shelf.clone();
+        EvilRegistry::start_over(
+            |stream| Some(Slow(stream)),
+            move |seen| {
+                // Longer than anybody waits who has nothing to hash.
+                if seen.method == "PUT" {
+                    std::thread::sleep(std::time::Duration::from_millis(900));
+                }
+                shelf.serve(seen)
+            },
+        )
+    };
+    let client = Client::new(options()).unwrap();
+    let large = bytes(12 << 20);
+    let retries = AtomicUsize::new(0);
+    let tell = |sending| {
+        if let Sending::Retrying { .. } = sending {
+            retries.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    client.send_blob(&target(&client, &registry), &blob(&large), &tell).await.unwrap();
+    assert!(shelf.has("x/y", &large));
+    assert_eq!(retries.into_inner(), 0);
+    assert!(started.elapsed() > 4 * options().timing.stall, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_registry_that_stops_reading_is_tried_again() {
+    let shelf = Shelf::default();
+    let slept = AtomicBool::new(false);
+    let cut = move |seen: &Seen| {
+        if seen.method == "PUT" && !slept.swap(true, Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(1500));
+            return Some(0);
+        }
+        None
+    };
+    let registry = {
+        let shelf = shelf.clone();
+        EvilRegistry::start_cutting(cut, move |seen| shelf.serve(seen))
+    };
+    // More than the buffers of a connection hold.
+    let large = bytes(15 << 20);
+    let client = Client::new(options()).unwrap();
+    let started = std::time::Instant::now();
+    assert_eq!(send(&client, &registry, &blob(&large)).await.unwrap(), Delivered::Sent);
+    assert!(shelf.has("x/y", &large));
+    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn a_registry_may_want_larger_chunks() {
     let shelf = Shelf::default();
     let registry = {
@@ -279,7 +371,8 @@ async fn moments_of_weakness_are_waited_for() {
 
 #[tokio::test]
 async fn refusals_are_told_at_once_and_with_advice() {
-    let cases: [(Reply, &str, &str); 6] = [
+    let cases: [(Reply, &str, &str); 7] = [
+        (Reply::status(429).with("Retry-After", "100"), "limits requests: it asks to wait 100 s", "pybox login"),
         (error(401, "UNAUTHORIZED"), "refuses access to x/y: it asks for a login of a kind", "pybox login"),
         (error(403, "DENIED"), "refuses access to x/y: words of DENIED", "pybox login"),
         (error(404, "NAME_UNKNOWN"), "it answers 404: words of NAME_UNKNOWN", "has such a repository"),

@@ -27,7 +27,7 @@ use crate::model::reference::Reference;
 use crate::registry::target::Manifest;
 use crate::registry::{Client, Delivered, Outgoing, Sending, Target};
 use crate::store::image::Image;
-use crate::store::{Access, Store};
+use crate::store::{Access, Store, StoreError};
 use shipment::{Document, Shipment};
 
 /// Blobs that are under way at once.
@@ -262,6 +262,9 @@ impl Pusher<'_> {
     async fn blob(&self, target: &Target, digest: &Digest, size: u64) -> Result<bool, Failure> {
         let tell = |progress| (self.tell)(Event::Layer { digest: digest.clone(), progress });
         let file = self.store.open_blob(digest)?;
+        if !file.metadata().is_ok_and(|facts| facts.len() == size) {
+            return Err(StoreError::DamagedBlob(digest.clone()).into());
+        }
         let homes = self.homes.get(digest).into_iter().flatten();
         let mut homes = homes.filter(|home| home.registry() == target.registry());
         let elsewhere = homes.find(|home| home.repository() != target.repository());
