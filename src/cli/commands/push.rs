@@ -14,10 +14,10 @@ use crate::model::reference::Reference;
 #[command(
     after_help = "The complete name goes to standard output, progress to standard error. Blobs that the registry \
     has are not sent. An image of several platforms is sent whole if all of it is here, or there.\n\nExamples:\n  \
-    pybox push quay.example/me/app:v1                         by the name that it has here\n  \
-    pybox push app:v1 quay.example/me/app:v1                  by another one\n  \
-    pybox push app:v1 quay.example/app:v1 quay.example/app    under two tags\n  \
-    pybox push --all-tags quay.example/me/app                 all that is here of it"
+    pybox push r.example/me/app:v1                         by the name that it has here\n  \
+    pybox push app:v1 r.example/me/app:v1                  by another one\n  \
+    pybox push app:v1 r.example/app:v1 r.example/app       under two tags\n  \
+    pybox push --all-tags r.example/me/app                 all that is here of it"
 )]
 pub(crate) struct Args {
     /// The image: a name, or an id or its beginning
