@@ -13,11 +13,13 @@ use super::{Engine, host, ports};
 use crate::model::container::{ContainerRequest, NetworkMode};
 use crate::model::flags::publish;
 use crate::model::host::HostFacts;
+use crate::model::lifecycle::ProcessIdentity;
 use crate::model::network::Network;
 use crate::model::port::{Protocol, Published};
 use crate::monitor::protocol::NetworkProgram;
 use crate::network::pasta::{self, Knows};
 use crate::store::Store;
+use crate::store::bundle::BundleFile;
 
 /// The interface of a container on networks that its ports are published through.
 const PUBLISHED: &str = "pasta0";
@@ -52,7 +54,11 @@ impl Engine {
         }
         if !request.ports.is_empty() && !publishes {
             let sentence = format!("ports cannot be published with --network {}", request.network.name());
-            return Err(Failure::say(FailureKind::Invalid, sentence).hint("leave out -p, or --network".to_owned()));
+            let hint = match &request.network_of {
+                Some(other) => format!("publish them when {other} is run"),
+                None => "leave out -p, or --network".to_owned(),
+            };
+            return Err(Failure::say(FailureKind::Invalid, sentence).hint(hint));
         }
         for port in &mut request.ports {
             if port.host.is_none() {
@@ -99,9 +105,60 @@ impl Engine {
             // As root it would become nobody, who may not enter the container's network.
             arguments.extend(["--runas".to_owned(), "0".to_owned()]);
         }
+        if let Some(mac) = request.mac {
+            arguments.extend(["--ns-mac-addr".to_owned(), mac.to_string()]);
+        }
         let follows_names =
             !on_networks && request.dns.is_empty() && request.dns_search.is_empty() && request.dns_options.is_empty();
-        Ok(Some(NetworkProgram { program, arguments, follows_names }))
+        Ok(Some(NetworkProgram { program, arguments, follows_names, publishes }))
+    }
+}
+
+impl Engine {
+    /// What a container in the network of another one sees: that one's names.
+    ///
+    /// # Errors
+    /// If there is no such container.
+    pub(super) fn see_through(
+        &self,
+        store: &Store,
+        request: &ContainerRequest,
+        facts: &mut HostFacts,
+    ) -> Result<(), Failure> {
+        let Some(other) = &request.network_of else { return Ok(()) };
+        let other = self.find_container(store, other).map_err(|failure| failure.hint("pybox ps --all".to_owned()))?;
+        let bundle = store.open_bundle(&other.id)?;
+        let read = |file| std::fs::read_to_string(bundle.file(file)).unwrap_or_default();
+        facts.hosts = read(BundleFile::Hosts);
+        facts.resolv_conf = read(BundleFile::ResolvConf);
+        facts.hostname = read(BundleFile::Hostname).trim().to_owned();
+        Ok(())
+    }
+
+    /// The first process of the container whose network `request` is to be in.
+    ///
+    /// # Errors
+    /// If it does not run, or has no network of its own.
+    pub(super) fn network_of(
+        &self,
+        store: &Store,
+        request: &ContainerRequest,
+    ) -> Result<Option<ProcessIdentity>, Failure> {
+        let Some(name) = &request.network_of else { return Ok(None) };
+        let other = self.find_container(store, name)?;
+        if !other.request.network.is_own() {
+            let sentence = format!("container {name} has no network of its own");
+            let hint = format!(
+                "--network {}",
+                other.request.network_of.map_or("host".to_owned(), |of| format!("container:{of}"))
+            );
+            return Err(Failure::say(FailureKind::Conflict, sentence).hint(hint));
+        }
+        let Some(init) = other.lifecycle.init() else {
+            return Err(Failure::say(FailureKind::Conflict, format!("container {name} is not running"))
+                .hint(format!("pybox start {name}")));
+        };
+        Ok(Some(init.clone()))
     }
 }
 

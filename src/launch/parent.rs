@@ -32,15 +32,17 @@ pub enum Mapping {
 /// Another user namespace that the child's is to be a child of, and what is done there when the child has been born:
 /// writing its maps is a part of it.
 pub struct Below<'a> {
-    /// The user namespace.
-    pub user: BorrowedFd<'a>,
+    /// The user namespace; none if root has no need of one.
+    pub user: Option<BorrowedFd<'a>>,
+    /// The network namespace that the child is in, if it gets no new one.
+    pub network: Option<BorrowedFd<'a>>,
     /// Called with the child's pid, in a process with all rights in that namespace; says what failed.
     pub then: &'a dyn Fn(u32) -> Result<(), String>,
 }
 
 impl std::fmt::Debug for Below<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Below").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Below").field("user", &self.user).field("network", &self.network).finish_non_exhaustive()
     }
 }
 
@@ -127,8 +129,14 @@ pub fn start_below(
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Held, LaunchError> {
     let forked = Forked::new(plan, |child| {
-        clone3_below(below.user, plan.namespaces, cgroup, |fresh| child(stdio, fresh), |pid| (below.then)(pid))
-            .map_err(LaunchError::Below)
+        clone3_below(
+            (below.user, below.network),
+            plan.namespaces,
+            cgroup,
+            |fresh| child(stdio, fresh),
+            |pid| (below.then)(pid),
+        )
+        .map_err(LaunchError::Below)
     })?;
     forked.look(plan)?.mapped()
 }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::ContainerName;
-use super::network::Attachment;
+use super::network::{Attachment, Mac};
 use super::platform::Platform;
 use super::port::Published;
 use super::supervision::{HealthRequest, LogRequest, RestartPolicy};
@@ -43,8 +43,12 @@ pub struct ContainerRequest {
     pub hostname: Option<String>,
     /// `--network`.
     pub network: NetworkMode,
+    /// The container whose network it is, by name or id as it was typed, with [`NetworkMode::Container`].
+    pub network_of: Option<String>,
     /// The networks of many that it is on; the first one leads out, if it leads anywhere.
     pub attachments: Vec<Attachment>,
+    /// `--mac-address` of a network of its own.
+    pub mac: Option<Mac>,
     /// Whether it was named by the user, and so is not to be done without.
     pub network_named: bool,
     /// `-p`; those of `-P` are added when the image is known.
@@ -149,6 +153,8 @@ pub enum NetworkMode {
     Pasta,
     /// A network namespace on networks that it shares with others.
     Bridge,
+    /// The network namespace of another container.
+    Container,
 }
 
 impl NetworkMode {
@@ -159,7 +165,13 @@ impl NetworkMode {
             Self::Host => "host",
             Self::Pasta => "pasta",
             Self::Bridge => "bridge",
+            Self::Container => "container",
         }
+    }
+
+    /// Whether the network namespace is the container's own.
+    pub fn is_own(self) -> bool {
+        !matches!(self, Self::Host | Self::Container)
     }
 }
 

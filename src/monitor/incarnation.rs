@@ -83,13 +83,16 @@ impl Incarnation {
         let begin = |stdio: Stdio<'_>| -> Result<Running, MonitorError> {
             let mut child = match (&start.membership, &networks) {
                 (Some(membership), Some(joined)) => membership::born(&plan, &mapping, (membership, joined), stdio)?,
-                _ => parent::start(&plan, &mapping, stdio, None)?,
+                _ => match &start.network_of {
+                    Some(other) => membership::born_beside(&plan, other, stdio)?,
+                    None => parent::start(&plan, &mapping, stdio, None)?,
+                },
             };
             network = connect(start, &mut child)?;
             held(child.pid(), network.as_ref().map(Network::pid))?;
             failpoint::reach!("monitor.recorded");
             if let Some(network) = &mut network {
-                network.await_ready()?;
+                network.await_ready(child.pid())?;
             }
             let mut running = run(child, &plan, server.as_ref())?;
             if let Some(emulator) = &emulator {

@@ -1,15 +1,19 @@
 //! Networks of many: the monitor joins them before its container is born, below their user namespace, and stays on them
 //! for as long as it runs.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, OFlags};
 
 use super::error::MonitorError;
 use crate::launch::parent::{self, Below, Held, Stdio};
 use crate::launch::{LaunchError, Mapping, Plan};
+use crate::model::lifecycle::ProcessIdentity;
 use crate::network::holder::client::{self, Joined};
 use crate::network::plug;
 use crate::network::segment::{Membership, translate};
 use crate::sys::clone::{Namespaces, clone3};
+use crate::sys::identity;
 use crate::sys::idmap::{self, Line};
 
 /// Joins the networks; waits until they are there.
@@ -40,7 +44,29 @@ pub fn born(
         map(plan, pid)?;
         connect(pid)
     };
-    Ok(parent::start_below(plan, &Below { user: user.as_fd(), then: &then }, stdio, None)?)
+    let below = Below { user: Some(user.as_fd()), network: None, then: &then };
+    Ok(parent::start_below(plan, &below, stdio, None)?)
+}
+
+/// Makes the first process of a container in the network namespace of the process `other`.
+///
+/// # Errors
+/// With what failed, or that the process has ended; nothing is left behind.
+pub fn born_beside(plan: &Plan, other: &ProcessIdentity, stdio: Stdio<'_>) -> Result<Held, MonitorError> {
+    let ended = || MonitorError::Network("the container that it belongs to has ended".to_owned());
+    let open = |kind: &str| {
+        let path = format!("/proc/{}/ns/{kind}", other.pid);
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|_| ended())
+    };
+    let own_user = plan.namespaces.contains(Namespaces::USER);
+    let (network, user) = (open("net")?, own_user.then(|| open("user")).transpose()?);
+    // Opened first, compared after: they stay with the process they were opened of.
+    if identity::started_ticks(other.pid) != Ok(other.started_ticks) {
+        return Err(ended());
+    }
+    let then = |pid| if own_user { map(plan, pid) } else { Ok(()) };
+    let below = Below { user: user.as_ref().map(AsFd::as_fd), network: Some(network.as_fd()), then: &then };
+    Ok(parent::start_below(plan, &below, stdio, None)?)
 }
 
 /// Writes the maps of `pid`, whose user namespace is a child of ours.
@@ -48,7 +74,7 @@ fn map(plan: &Plan, pid: u32) -> Result<(), String> {
     let in_ours = |lines: &[Line], file: &str| {
         let ours = std::fs::read_to_string(file).map_err(|error| format!("read {file}: {error}"))?;
         let ours = idmap::parse(&ours).ok_or_else(|| format!("read {file}: it is no map"))?;
-        translate(lines, &ours).ok_or_else(|| "an id of the container is not mapped on its networks".to_owned())
+        translate(lines, &ours).ok_or_else(|| "an id of the container is not mapped where its network is".to_owned())
     };
     let (uids, gids) = (in_ours(&plan.uid_map, "/proc/self/uid_map")?, in_ours(&plan.gid_map, "/proc/self/gid_map")?);
     idmap::write_directly(pid, &uids, &gids, false).map_err(|error| {

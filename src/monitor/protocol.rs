@@ -53,6 +53,9 @@ pub struct Start {
     /// The networks of many that it is on.
     #[serde(default)]
     pub membership: Option<Membership>,
+    /// The process whose network namespace it is to be in.
+    #[serde(default)]
+    pub network_of: Option<ProcessIdentity>,
     /// The file that events are appended to.
     pub events: PathBuf,
     /// Program and arguments that are run when all is over and nobody is attached: what removes it.
@@ -69,6 +72,9 @@ pub struct NetworkProgram {
     /// Whether the container's name servers are the host's, also when these change.
     #[serde(default)]
     pub follows_names: bool,
+    /// Whether it has ports of the host, which others may want as soon as the container has ended.
+    #[serde(default)]
+    pub publishes: bool,
 }
 
 /// Who a container is.

@@ -9,7 +9,7 @@ use oci_spec::runtime::{
     LinuxNamespaceType, LinuxSeccomp, RootBuilder, Spec, SpecBuilder,
 };
 
-use crate::model::container::{ContainerRequest, NetworkMode, Seccomp, UserNamespace};
+use crate::model::container::{ContainerRequest, Seccomp, UserNamespace};
 use crate::model::host::{HostFacts, IdRange};
 
 use super::error::{SpecError, wrong};
@@ -138,7 +138,7 @@ fn linux(
 
 fn namespaces(of: &Composition<'_>) -> Result<Vec<LinuxNamespace>, SpecError> {
     use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, User, Uts};
-    let own_network = of.request.network != NetworkMode::Host;
+    let own_network = of.request.network.is_own();
     let user = of.host.user_namespace.then_some(User);
     let kinds = user.into_iter().chain([Mount, Pid, Ipc, Uts, Cgroup]).chain(own_network.then_some(Network));
     kinds.map(|kind| LinuxNamespaceBuilder::default().typ(kind).build().map_err(wrong)).collect()

@@ -16,7 +16,9 @@ const LOOPBACK: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-l
 pub fn hostname_of(request: &ContainerRequest, host: &HostFacts, id: &ContainerId) -> String {
     match (&request.hostname, &request.network) {
         (Some(name), _) => name.clone(),
-        (None, NetworkMode::Host) if !host.hostname.is_empty() => host.hostname.chars().take(64).collect(),
+        (None, NetworkMode::Host | NetworkMode::Container) if !host.hostname.is_empty() => {
+            host.hostname.chars().take(64).collect()
+        }
         (None, _) => id.short().into(),
     }
 }
@@ -33,11 +35,11 @@ pub fn hostname(name: &str) -> String {
 /// If `--add-host` asks for `host-gateway` without a network that has one.
 pub fn hosts(request: &ContainerRequest, host: &HostFacts, name: &str) -> Result<String, SpecError> {
     let mut text = match request.network {
-        NetworkMode::Host => lines_of(&host.hosts),
+        NetworkMode::Host | NetworkMode::Container => lines_of(&host.hosts),
         NetworkMode::None | NetworkMode::Pasta | NetworkMode::Bridge => LOOPBACK.into(),
     };
     // Not 127.0.0.1, which reverse lookups have to answer with "localhost".
-    if request.network != NetworkMode::Host || !names_in(&text, name) {
+    if request.network.is_own() || !names_in(&text, name) {
         text.push_str(&format!("127.0.1.1\t{name}\n"));
     }
     for (alias, address) in &request.add_hosts {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use oci_spec::runtime::{LinuxCpuBuilder, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder};
 
-use crate::model::container::{ContainerRequest, Limits, NetworkMode};
+use crate::model::container::{ContainerRequest, Limits};
 use crate::model::flags::sysctl;
 use crate::model::host::{HostFacts, IdMap};
 
@@ -46,7 +46,7 @@ pub(super) fn sysctls(
     host: &HostFacts,
 ) -> Result<Option<HashMap<String, String>>, SpecError> {
     let mut settings = HashMap::new();
-    let own_network = request.network != NetworkMode::Host;
+    let own_network = request.network.is_own();
     if own_network {
         let highest = if host.user_namespace { IdMap::highest(&host.id_map.gids) } else { i32::MAX as u32 };
         settings.insert("net.ipv4.ping_group_range".into(), format!("0 {highest}"));
@@ -69,6 +69,7 @@ pub(super) fn sysctls(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::container::NetworkMode;
     use crate::spec::fixtures;
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::{Mount as OciMount, MountBuilder};
 
-use crate::model::container::{ContainerRequest, Mount, MountSource, NetworkMode};
+use crate::model::container::{ContainerRequest, Mount, MountSource};
 use crate::model::flags::target;
 use crate::model::host::{HostFacts, IdMap};
 
@@ -96,7 +96,7 @@ fn kernel(request: &ContainerRequest, host: &HostFacts) -> Vec<Plain> {
     }
     let shm = format!("size={}", request.shm_size.unwrap_or(SHM_SIZE));
     let recursive = host.kernel >= RECURSIVE_READ_ONLY && !request.privileged;
-    let sys = if request.network == NetworkMode::Host && host.user_namespace {
+    let sys = if !request.network.is_own() && host.user_namespace {
         // A fresh sysfs belongs to the network namespace, which is not ours to show.
         let mut options = with(&["rbind", "rslave", access]);
         options.extend(recursive.then(|| "rro".to_owned()));

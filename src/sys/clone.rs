@@ -161,15 +161,16 @@ pub fn clone3(
     }
 }
 
-/// As [`clone3`], from below: the child is ours, and its user namespace is a child of `user`, which is not ours. `then`
-/// is called in a process that has all rights in `user` and knows the child by its pid; what it says goes to the caller.
+/// As [`clone3`], from below: the child is ours, and its user namespace is a child of `user`, which is not ours; it is
+/// in the network namespace `network`, unless it gets a new one. `then` is called in a process that has all rights in
+/// `user` and knows the child by its pid; what it says goes to the caller.
 ///
 /// That process shares nothing with us but a copy of our memory, and ends before this function does.
 ///
 /// # Errors
 /// EDEADLK as in [`clone3`], else with the sentence that says what failed; no child is left behind then.
 pub fn clone3_below(
-    user: BorrowedFd<'_>,
+    (user, network): (Option<BorrowedFd<'_>>, Option<BorrowedFd<'_>>),
     namespaces: Namespaces,
     cgroup: Option<BorrowedFd<'_>>,
     child: impl FnOnce(&Fresh) -> u8,
@@ -178,7 +179,7 @@ pub fn clone3_below(
     let failed = |what: &'static str| move |error: Errno| format!("{what}: {error}");
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
     let between = clone3(Namespaces::empty(), None, |fresh| {
-        let told = match birth_below(user, namespaces, cgroup, &write) {
+        let told = match birth_below((user, network), namespaces, cgroup, &write) {
             Ok(Side::Child) => {
                 // The end of what is told is when the process between has ended.
                 super::exec::close_copy(write.as_fd());
@@ -213,14 +214,15 @@ pub fn clone3_below(
     Err(sentence)
 }
 
-/// Enters `user` and makes a child of our parent in new namespaces; writes its pid, or zero, to `told`.
+/// Enters `user` and `network` and makes a child of our parent in new namespaces; writes its pid, or zero, to `told`.
 fn birth_below(
-    user: BorrowedFd<'_>,
+    (user, network): (Option<BorrowedFd<'_>>, Option<BorrowedFd<'_>>),
     namespaces: Namespaces,
     cgroup: Option<BorrowedFd<'_>>,
     told: &OwnedFd,
 ) -> Result<Side, String> {
-    let entered = enter_user(user).map_err(|error| format!("enter the user namespace of the networks: {error}"));
+    let entered = user.map_or(Ok(()), enter_user).and_then(|()| network.map_or(Ok(()), enter_network));
+    let entered = entered.map_err(|error| format!("enter the namespaces of the network: {error}"));
     let mut pidfd: RawFd = -1;
     let mut args = CloneArgs {
         flags: namespaces.bits() | (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64,
@@ -243,6 +245,11 @@ fn birth_below(
     };
     rustix::io::write(told, &pid.to_ne_bytes()).map_err(|error| format!("tell of the new process: {error}"))?;
     born
+}
+
+fn enter_network(network: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: takes a descriptor and a number.
+    if unsafe { libc::setns(network.as_raw_fd(), libc::CLONE_NEWNET) } != 0 { Err(last_error()) } else { Ok(()) }
 }
 
 fn enter_user(user: BorrowedFd<'_>) -> Result<(), Errno> {

@@ -329,3 +329,28 @@ fn ports_are_published_on_networks() {
     live.pybox(["rm", "-f", "one"]).ok();
     nobody_is_left(&live);
 }
+
+#[test]
+fn a_container_lives_in_the_network_of_another_one() {
+    let Some(live) = Live::new() else { return };
+    let image = live.image("busybox");
+    for (network, userns) in [("none", "keep-id"), ("pasta", "")] {
+        answers(&live, "one", &["--network", network, "--add-host", "other:10.1.2.3"]);
+        let keep = if userns.is_empty() { vec![] } else { vec!["--userns", userns] };
+        let words = ["run", "--rm", "--network", "container:one"].into_iter().chain(keep);
+        let script = "nc -w 3 127.0.0.1 80 < /dev/null; grep other /etc/hosts; hostname; ls /sys/class/net | head -n 1";
+        let said = live.pybox(words.chain([image.as_str(), "sh", "-c", script])).ok();
+        let expected = "here is one\n10.1.2.3\tother\none\n";
+        assert!(said.starts_with(expected), "{said}");
+        let ports = live.pybox(["run", "--rm", "--network", "container:one", "-p", "80", &image, "true"]).run();
+        ports.refuses(125, "ports cannot be published").says("publish them when one is run");
+        live.pybox(["stop", "-t", "0", "one"]).ok();
+        let ended = live.pybox(["run", "--rm", "--network", "container:one", &image, "true"]).run();
+        ended.refuses(125, "container one is not running").says("pybox start one");
+        live.pybox(["rm", "one"]).ok();
+    }
+    live.pybox(["run", "--network", "container:nosuch", &image, "true"])
+        .run()
+        .refuses(125, "no such container: nosuch");
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}

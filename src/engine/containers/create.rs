@@ -62,6 +62,7 @@ impl Engine {
         Self::settle_network(&mut request, &config, events)?;
         let mut facts = host::facts(&request)?;
         let networks = self.find_networks(store, &request)?;
+        self.see_through(store, &request, &mut facts)?;
         let network = Self::connection(store, &request, &networks, &mut facts)?;
         self.tell_of_one_id(store, &facts, events);
         let id = new_id()?;

@@ -183,7 +183,7 @@ impl Engine {
     ///
     /// # Errors
     /// If there is no such container.
-    pub(super) fn find_container(&self, store: &Store, text: &str) -> Result<Container, Failure> {
+    pub(in crate::engine) fn find_container(&self, store: &Store, text: &str) -> Result<Container, Failure> {
         let container = store.find_container(text)?;
         match look(store, container) {
             Look::Here(container) => Ok(container),

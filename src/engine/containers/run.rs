@@ -37,10 +37,8 @@ impl Engine {
         failpoint::reach!("run.id_written");
         let options = AttachOptions { input: true, detach_keys: run.detach_keys.clone(), pass_signals: true };
         let attached = signals.as_ref().map(|signals| (&options, signals));
-        let supervised = self.membership(&store, &ready.container).and_then(|membership| {
-            ready.start.membership = membership;
-            start::supervise(&store, &mut ready, monitor, attached)
-        });
+        let company = self.find_company(&store, &mut ready);
+        let supervised = company.and_then(|()| start::supervise(&store, &mut ready, monitor, attached));
         failpoint::reach!("run.outcome_seen");
         let outcome = self.write_down(&store, &ready, supervised);
         failpoint::reach!("run.outcome_written");

@@ -95,11 +95,21 @@ impl Engine {
             ready.start.interactive &= options.input;
         }
         let id = ready.container.id.clone();
-        ready.start.membership = self.membership(store, &ready.container)?;
+        self.find_company(store, &mut ready)?;
         let monitor = spawn_monitor(attached.is_some())?;
         let supervised = supervise(store, &mut ready, monitor, attached.zip(signals));
         let outcome = self.write_down(store, &ready, supervised)?;
         Ok(Started { container: id, code: outcome.code() })
+    }
+
+    /// Settles whom it shares a network with, as that is now.
+    ///
+    /// # Errors
+    /// If a network has no address left, or the container whose network it is does not run.
+    pub(super) fn find_company(&self, store: &Store, ready: &mut Ready) -> Result<(), Failure> {
+        ready.start.membership = self.membership(store, &ready.container)?;
+        ready.start.network_of = self.network_of(store, &ready.container.request)?;
+        Ok(())
     }
 
     /// Names of the containers that a restart policy wants running.

@@ -70,6 +70,7 @@ impl Engine {
             stop: Stop { signal: stop_signal, grace: seconds.saturating_mul(1000) },
             network,
             membership: None,
+            network_of: None,
             events: store.layout().events(),
             finish: self.finish_of(container),
         })

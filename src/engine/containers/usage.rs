@@ -8,7 +8,6 @@ use crate::engine::Engine;
 use crate::engine::api::{Failure, ReadUsage, Usage};
 use crate::engine::host;
 use crate::engine::processes::{Snapshot, stat};
-use crate::model::container::NetworkMode;
 use crate::store::Access;
 use crate::store::containers::Container;
 
@@ -62,7 +61,7 @@ fn usage(container: &Container, snapshot: &Snapshot) -> Usage {
         }
     }
     // In the host's network everybody's traffic would count.
-    if container.request.network != NetworkMode::Host
+    if container.request.network.is_own()
         && let Some((received, sent)) = stat::network_bytes(init.pid)
     {
         (usage.received, usage.sent) = (received, sent);

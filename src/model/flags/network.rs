@@ -14,11 +14,13 @@ const FLAG: &str = "--network";
 pub enum Wanted {
     /// No network of ours, or one that is this container's alone.
     Mode(NetworkMode),
+    /// The network of this container.
+    Of(String),
     /// A network of many.
     Network(Attachment),
 }
 
-/// Reads `none`, `host`, `pasta`, or `NAME[:ip=ADDRESS,ip6=ADDRESS,alias=NAME,mac=ADDRESS]`.
+/// Reads `none`, `host`, `pasta`, `container:NAME`, or `NAME[:ip=ADDRESS,ip6=ADDRESS,alias=NAME,mac=ADDRESS]`.
 ///
 /// # Errors
 /// If it is none of these.
@@ -30,8 +32,11 @@ pub fn parse(text: &str) -> Result<Wanted, InvalidFlag> {
         _ => {}
     }
     let refuse = |why: &str| InvalidFlag::new(FLAG, text, why);
+    if let Some(name) = text.strip_prefix("container:") {
+        return if name.is_empty() { Err(refuse("expected container:NAME")) } else { Ok(Wanted::Of(name.to_owned())) };
+    }
     let (name, options) = text.split_once(':').unwrap_or((text, ""));
-    let expected = "expected none, host, pasta or the name of a network";
+    let expected = "expected none, host, pasta, container:NAME or the name of a network";
     let network = name.parse().map_err(|_| refuse(expected))?;
     let mut wanted = Attachment { network, addresses: Vec::new(), aliases: Vec::new(), mac: None };
     for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -107,6 +112,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
+        assert_eq!(parse("container:db").ok(), Some(Wanted::Of("db".to_owned())));
+        assert!(parse("container:").is_err());
         for text in [
             "",
             "-x",

@@ -1,6 +1,7 @@
 //! Whole documents: each field that the baseline fixes, and what moves it.
 
 use super::*;
+use crate::model::container::NetworkMode;
 use crate::model::container::{Limits, Security};
 use crate::spec::fixtures::{composed, composed_on, host};
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::container::Device;
+use crate::model::container::NetworkMode;
 use crate::spec::fixtures::{composed, composed_on, host};
 
 const CONFIG: &str = r#"{"Cmd":["sh"]}"#;

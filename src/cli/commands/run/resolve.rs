@@ -197,7 +197,11 @@ fn networks(flags: &Network, request: &mut ContainerRequest) -> Result<(), Inval
     for text in &named {
         match (network::parse(text)?, request.attachments.is_empty()) {
             (WantedNetwork::Mode(mode), true) if named.len() == 1 => request.network = mode,
-            (WantedNetwork::Mode(_), _) => return refuse(text, "it goes with no other network"),
+            (WantedNetwork::Of(name), true) if named.len() == 1 => {
+                request.network = NetworkMode::Container;
+                request.network_of = Some(name);
+            }
+            (WantedNetwork::Mode(_) | WantedNetwork::Of(_), _) => return refuse(text, "it goes with no other network"),
             (WantedNetwork::Network(wanted), _) => {
                 if request.attachments.iter().any(|other| other.network == wanted.network) {
                     return refuse(text, "it is named twice");
@@ -213,6 +217,10 @@ fn networks(flags: &Network, request: &mut ContainerRequest) -> Result<(), Inval
     let aliases = each(&flags.network_alias, network::network_alias)?;
     let mac = flags.mac_address.as_deref().map(network::mac).transpose()?;
     let of_one = !addresses.is_empty() || mac.is_some();
+    if request.network == NetworkMode::Pasta && addresses.is_empty() && aliases.is_empty() {
+        request.mac = mac;
+        return Ok(());
+    }
     match request.attachments.as_mut_slice() {
         [] if of_one || !aliases.is_empty() => {
             let flag = if mac.is_some() { "--mac-address" } else { "--ip, --ip6 and --network-alias" };
