@@ -58,7 +58,10 @@ pub use lists::{ChangeList, InspectList, ListChange, ListChanged, ListInspected,
 pub use logins::{GetLogin, LoggedIn, LoggedOut, Login, LoginFound, Logout, Password};
 pub use logs::{LogShown, ShowLog};
 pub use names::{ListNames, Named};
-pub use networks::{CreateNetwork, ListNetworks, NetworkCreated, NetworkRemoved, NetworkSummary, RemoveNetwork};
+pub use networks::{
+    ConnectNetwork, CreateNetwork, DisconnectNetwork, ListNetworks, NetworkConnected, NetworkCreated,
+    NetworkDisconnected, NetworkRemoved, NetworkSummary, RemoveNetwork,
+};
 pub use processes::{ListProcesses, Process, Processes, ReadUsage, Usage};
 pub use push::{Push, Pushed};
 pub use room::{DiskUsage, GetDiskUsage, ImageRoom, Prune, PruneFilter, PruneImages, PruneVolumes, Pruned, VolumeRoom};
@@ -388,6 +391,8 @@ calls! {
     CreateNetwork(CreateNetwork) -> NetworkCreated(NetworkCreated),
     ListNetworks(ListNetworks) -> Networks(Vec<NetworkSummary>),
     RemoveNetwork(RemoveNetwork) -> NetworkRemoved(NetworkRemoved),
+    ConnectNetwork(ConnectNetwork) -> NetworkConnected(NetworkConnected),
+    DisconnectNetwork(DisconnectNetwork) -> NetworkDisconnected(NetworkDisconnected),
     ListHistory(ListHistory) -> History(Vec<HistoryStep>),
     Pull(Pull) -> Pulled(Pulled),
     Push(Push) -> Pushed(Vec<Pushed>),

@@ -5,6 +5,7 @@ pub mod filter;
 pub mod host;
 
 mod check;
+mod company;
 mod containers;
 mod failures;
 mod foreign;
@@ -62,6 +63,8 @@ impl Engine {
             Request::ListChanges(list) => self.list_changes(&list).map(Into::into),
             Request::Commit(commit) => self.commit_container(&commit, events).map(Into::into),
             Request::CreateNetwork(create) => self.create_network(&create).map(Into::into),
+            Request::ConnectNetwork(connect) => self.connect_network(&connect, events).map(Into::into),
+            Request::DisconnectNetwork(leave) => self.disconnect_network(&leave, events).map(Into::into),
             Request::ListNetworks(list) => self.list_networks(&list).map(Into::into),
             Request::RemoveNetwork(remove) => self.remove_network(&remove).map(Into::into),
             Request::CreateVolume(create) => self.create_volume(&create).map(Into::into),

@@ -163,7 +163,7 @@ impl Engine {
 }
 
 /// What a container on networks sees of the host: name servers are asked through those of its networks.
-fn see_networks(store: &Store, networks: &[Network], facts: &mut HostFacts) {
+pub(super) fn see_networks(store: &Store, networks: &[Network], facts: &mut HostFacts) {
     let Some(program) = pasta::find() else { return };
     let leads_out = networks.iter().any(|network| !network.internal);
     facts.gateway = (leads_out && knows(store, &program).host_address).then(|| pasta::HOST.to_owned());

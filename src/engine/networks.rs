@@ -161,8 +161,17 @@ impl Engine {
         let mut plugs = Vec::new();
         // Where ports are published, what publishes them leads out, too.
         let mut leads_out = container.request.ports.is_empty();
-        for (number, (attachment, network)) in attachments.iter().zip(&networks).enumerate() {
-            let lease = lease(store, network, attachment, &container.id)?;
+        // An interface that is there keeps its name.
+        let held = |network: &Network| {
+            let leases = store.leases(&network.name).into_iter();
+            let own = leases.filter(|lease| lease.container == container.id);
+            own.map(|lease| lease.interface).next().filter(|_| container.lifecycle.is_alive())
+        };
+        let mut taken: Vec<u8> = networks.iter().filter_map(held).collect();
+        for (attachment, network) in attachments.iter().zip(&networks) {
+            let number = held(network).or_else(|| (0..=u8::MAX).find(|number| !taken.contains(number))).unwrap_or(0);
+            taken.push(number);
+            let lease = lease(store, network, attachment, (&container.id, number))?;
             let prefix =
                 |address: IpAddr| subnets(network).find(|subnet| subnet.contains(address)).map_or(0, Subnet::prefix);
             let mut names = vec![container.name.to_string()];
@@ -275,7 +284,12 @@ fn chosen(create: &CreateNetwork, id: &ContainerId, others: &[Subnet]) -> Result
 }
 
 /// What the container has on the network from now on.
-fn lease(store: &Store, network: &Network, wanted: &Attachment, id: &ContainerId) -> Result<Lease, Failure> {
+fn lease(
+    store: &Store,
+    network: &Network,
+    wanted: &Attachment,
+    (id, interface): (&ContainerId, u8),
+) -> Result<Lease, Failure> {
     store.change_leases(&network.name, |leases| {
         let before = leases.iter().find(|lease| lease.container == *id).cloned();
         // Whose bundle nobody holds does not run, whatever happened to it.
@@ -288,7 +302,7 @@ fn lease(store: &Store, network: &Network, wanted: &Attachment, id: &ContainerId
         };
         let addresses = addresses.map_err(refuse)?;
         let mac = wanted.mac.unwrap_or_else(|| Mac::of(id, &network.id));
-        let lease = Lease { container: id.clone(), addresses, mac };
+        let lease = Lease { container: id.clone(), addresses, mac, interface };
         leases.push(lease.clone());
         Ok::<_, Failure>(lease)
     })

@@ -95,6 +95,9 @@ pub struct Lease {
     pub addresses: Vec<IpAddr>,
     /// Its hardware address.
     pub mac: Mac,
+    /// The number of its interface.
+    #[serde(default)]
+    pub interface: u8,
 }
 
 /// A hardware address.

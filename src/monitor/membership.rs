@@ -11,7 +11,7 @@ use crate::launch::{LaunchError, Mapping, Plan};
 use crate::model::lifecycle::ProcessIdentity;
 use crate::network::holder::client::{self, Joined};
 use crate::network::plug;
-use crate::network::segment::{Membership, translate};
+use crate::network::segment::{Membership, Plug, translate};
 use crate::sys::clone::{Namespaces, clone3};
 use crate::sys::identity;
 use crate::sys::idmap::{self, Line};
@@ -67,6 +67,22 @@ pub fn born_beside(plan: &Plan, other: &ProcessIdentity, stdio: Stdio<'_>) -> Re
     let then = |pid| if own_user { map(plan, pid) } else { Ok(()) };
     let below = Below { user: user.as_ref().map(AsFd::as_fd), network: Some(network.as_fd()), then: &then };
     Ok(parent::start_below(plan, &below, stdio, None)?)
+}
+
+/// Puts the container of the process `pid` on those networks of `wanted` that it is not on, and takes it off the others.
+///
+/// # Errors
+/// With what failed.
+pub fn change(joined: &Joined, pid: u32, present: &[Plug], wanted: &[Plug]) -> Result<(), MonitorError> {
+    beside(|| {
+        if let Some(user) = &joined.user {
+            // Its rights are enough for both namespaces.
+            let entered = nix::sched::setns(user, nix::sched::CloneFlags::CLONE_NEWUSER);
+            entered.map_err(|error| format!("enter the namespace of the networks: {error}"))?;
+        }
+        plug::change(present, wanted, joined.network.as_fd(), pid)
+    })
+    .map_err(MonitorError::Network)
 }
 
 /// Writes the maps of `pid`, whose user namespace is a child of ours.

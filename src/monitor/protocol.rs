@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::lifecycle::ProcessIdentity;
 use crate::model::supervision::{HealthCheck, LogRequest, RestartPolicy};
-use crate::network::segment::Membership;
+use crate::network::segment::{Membership, Plug};
 use crate::sys::message;
 
 /// Name of the listening socket in the bundle.
@@ -178,6 +178,11 @@ pub enum Control {
     Update {
         /// The policy.
         restart: RestartPolicy,
+    },
+    /// It is on these networks from now on. Answered by [`Event::Done`] or [`Event::Failed`].
+    Networks {
+        /// Its places.
+        plugs: Vec<Plug>,
     },
     /// It is called this from now on. Answered by [`Event::Done`].
     Rename {

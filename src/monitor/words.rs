@@ -67,6 +67,10 @@ impl Life {
                 self.start.restart = restart;
                 self.connections.tell(id, &Event::Done, &[]);
             }
+            Control::Networks { plugs } => {
+                let outcome = self.be_on(plugs);
+                self.done(id, outcome);
+            }
             Control::Rename { name } => {
                 self.start.subject.name = name;
                 self.connections.tell(id, &Event::Done, &[]);

@@ -154,7 +154,12 @@ mod tests {
         assert!(store.create_network(&making, &network).expect("made"));
         assert!(!store.create_network(&making, &network).expect("looked"));
         assert_eq!(store.networks(), [network]);
-        let lease = Lease { container: ContainerId::from_random(&[1; 32]), addresses: Vec::new(), mac: Mac([2; 6]) };
+        let lease = Lease {
+            container: ContainerId::from_random(&[1; 32]),
+            addresses: Vec::new(),
+            mac: Mac([2; 6]),
+            interface: 0,
+        };
         let added = store.change_leases(&name, |leases| {
             leases.push(lease.clone());
             Ok::<_, StoreError>(leases.len())

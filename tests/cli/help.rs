@@ -96,6 +96,7 @@ Commands:
   events     Show what happens to containers, images and volumes
   check      See whether everything that is kept is whole
   volume     Make and remove volumes
+  network    Make and remove networks of many containers
   manifest   Make and push lists of images for several platforms
   image      Remove unused images; and verbs about images by docker's grouped names
   container  Remove stopped containers; and verbs about containers by docker's grouped names

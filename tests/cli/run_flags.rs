@@ -75,8 +75,8 @@ fn values_that_no_flag_takes() {
         ("--add-host x debian", "invalid value \"x\" for --add-host: expected name:address, as in db:10.0.0.2"),
         ("--dns localhost debian", "invalid value \"localhost\" for --dns: expected an IP address, as in 10.0.0.1"),
         (
-            "--network bridge debian",
-            "invalid value \"bridge\" for --network: the networks that exist are pasta, none and host",
+            "--network -x debian",
+            "invalid value \"-x\" for --network: expected none, host, pasta, container:NAME or the name of a network",
         ),
         (
             "--cap-add FLY debian",

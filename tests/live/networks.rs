@@ -354,3 +354,40 @@ fn a_container_lives_in_the_network_of_another_one() {
         .refuses(125, "no such container: nosuch");
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
+
+#[test]
+fn containers_change_their_networks_while_they_run() {
+    let Some(live) = Live::new() else { return };
+    for name in ["front", "back"] {
+        live.pybox(["network", "create", name]).ok();
+    }
+    answers(&live, "one", &["--network", "front"]);
+    answers(&live, "two", &["--network", "back"]);
+    let ask = |whom: &str| {
+        live.pybox(["exec", "one", "sh", "-c", &format!("nc -w 3 {whom} 80 < /dev/null 2>/dev/null")]).run().text()
+    };
+    let two = address(&live, "two", "back");
+    assert_eq!(ask(&two), "");
+    live.pybox(["network", "connect", "--alias", "friend", "back", "one"]).ok();
+    live.pybox(["network", "connect", "back", "one"]).run().refuses(1, "is on network back already");
+    assert_eq!((ask(&two).as_str(), ask("two").as_str()), ("here is two", "here is two"));
+    assert_eq!(asked(&live, &["back"], "friend"), "here is one");
+    // The way out goes with the first network, and the second one has it then.
+    live.pybox(["network", "disconnect", "front", "one"]).ok();
+    live.pybox(["network", "disconnect", "front", "one"]).run().refuses(1, "is not on network front");
+    assert_eq!(ask("two"), "here is two");
+    let gateway = live.pybox(["network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "back"]).ok();
+    let routes = live.pybox(["exec", "one", "ip", "route"]).ok();
+    assert!(routes.contains(&format!("default via {gateway} dev eth1")), "{routes}");
+    assert_eq!(asked(&live, &["front"], "one"), "");
+    // Another name is another name to others, and all of it is so after a restart, too.
+    live.pybox(["rename", "one", "first"]).ok();
+    assert_eq!(asked(&live, &["back"], "first"), "here is one");
+    live.pybox(["restart", "-t", "0", "first"]).ok();
+    awaits(|| asked(&live, &["back"], "first") == "here is one");
+    assert_eq!(asked(&live, &["front"], "first"), "");
+    live.pybox(["network", "rm", "front"]).ok();
+    live.pybox(["network", "connect", "none", "first"]).run().refuses(1, "no such network: none");
+    live.pybox(["rm", "-f", "first", "two"]).ok();
+    nobody_is_left(&live);
+}

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{DONE, for_each, prune};
+use super::{DONE, SHOW_CONTAINERS, for_each, prune};
 use crate::cli::error::Problem;
 use crate::cli::render::human;
 use crate::cli::render::listing::{Format, Listing, pretty, write_object};
 use crate::cli::session::Session;
-use crate::engine::api::{CreateNetwork, ListNetworks, NetworkSummary, RemoveNetwork};
-use crate::model::flags::label;
+use crate::engine::api::{
+    ConnectNetwork, CreateNetwork, DisconnectNetwork, ListNetworks, NetworkSummary, RemoveNetwork,
+};
+use crate::model::flags::{label, network as flags};
 use crate::model::id::InvalidId;
-use crate::model::network::InvalidSubnet;
+use crate::model::network::{Attachment, InvalidSubnet};
 
 /// The command that shows which networks there are.
 const SHOW_NETWORKS: &str = "pybox network ls";
@@ -27,6 +29,8 @@ pub(crate) enum Network {
     #[command(visible_alias = "remove")]
     Rm(Rm),
     Prune(prune::Networks),
+    Connect(Connect),
+    Disconnect(Disconnect),
 }
 
 /// Make a network
@@ -117,6 +121,78 @@ pub(crate) struct Rm {
     force: bool,
 }
 
+/// Put a container on one more network
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  pybox network connect --alias db back web")]
+pub(crate) struct Connect {
+    /// The network
+    network: String,
+
+    /// The container: its name, or its id or the beginning of it
+    container: String,
+
+    /// Let it have this address there
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<String>,
+
+    /// Let it have this address of IPv6 there
+    #[arg(long, value_name = "ADDRESS")]
+    ip6: Option<String>,
+
+    /// Let others there call it this, too
+    #[arg(long, value_name = "NAME")]
+    alias: Vec<String>,
+
+    /// Let it have this hardware address there
+    #[arg(long, value_name = "ADDRESS")]
+    mac_address: Option<String>,
+}
+
+/// Take a container off a network
+#[derive(Debug, clap::Args)]
+pub(crate) struct Disconnect {
+    /// The network
+    network: String,
+
+    /// The container: its name, or its id or the beginning of it
+    container: String,
+
+    /// As docker has it; there is nothing to force
+    #[arg(short, long, hide = true)]
+    force: bool,
+}
+
+impl Connect {
+    fn execute(self, session: &mut Session) -> Result<u8, Problem> {
+        let refuse = |sentence: String| Problem::user(sentence).hint("pybox network connect --help");
+        let addresses = [("--ip", &self.ip), ("--ip6", &self.ip6)].into_iter();
+        let addresses = addresses.filter_map(|(flag, text)| Some(flags::ip(flag, text.as_deref()?)));
+        let addresses = addresses.collect::<Result<_, _>>().map_err(|error| refuse(error.to_string()))?;
+        let aliases = self.alias.iter().map(|text| flags::network_alias(text)).collect::<Result<_, _>>();
+        let mac = self.mac_address.as_deref().map(flags::mac).transpose();
+        let attachment = Attachment {
+            network: self.network.parse().map_err(|error: InvalidId| refuse(error.to_string()))?,
+            addresses,
+            aliases: aliases.map_err(|error| refuse(error.to_string()))?,
+            mac: mac.map_err(|error| refuse(error.to_string()))?,
+        };
+        session
+            .call(ConnectNetwork { container: self.container, attachment })
+            .map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?;
+        Ok(DONE)
+    }
+}
+
+impl Disconnect {
+    fn execute(self, session: &mut Session) -> Result<u8, Problem> {
+        let _ = self.force;
+        session
+            .call(DisconnectNetwork { container: self.container, network: self.network })
+            .map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?;
+        Ok(DONE)
+    }
+}
+
 impl Network {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
         match self {
@@ -125,6 +201,8 @@ impl Network {
             Self::Inspect(args) => args.execute(session),
             Self::Rm(args) => args.execute(session),
             Self::Prune(args) => args.execute(session),
+            Self::Connect(args) => args.execute(session),
+            Self::Disconnect(args) => args.execute(session),
         }
     }
 }

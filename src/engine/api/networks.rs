@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::model::id::ContainerName;
-use crate::model::network::{Lease, Network, Subnet};
+use crate::model::network::{Attachment, Lease, Network, Subnet};
 
 /// Makes a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,3 +63,29 @@ pub struct RemoveNetwork {
 /// The network is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkRemoved {}
+
+/// Puts a container on one more network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectNetwork {
+    /// A name, an id or a prefix of one.
+    pub container: String,
+    /// The network, and what it is to have there.
+    pub attachment: Attachment,
+}
+
+/// Takes a container off a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisconnectNetwork {
+    /// A name, an id or a prefix of one.
+    pub container: String,
+    /// The network's name, or the beginning of its identifier.
+    pub network: String,
+}
+
+/// It is on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkConnected {}
+
+/// It is not on it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkDisconnected {}

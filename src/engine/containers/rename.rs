@@ -37,6 +37,10 @@ impl Engine {
         keep_copy(&store, &container, events);
         if container.lifecycle.is_alive() {
             tell_monitor(&store, &container, &Control::Rename { name: container.name.to_string() }, events);
+            if let Some(membership) = self.membership(&store, &container)? {
+                // Others on its networks call it by its new name.
+                tell_monitor(&store, &container, &Control::Networks { plugs: membership.plugs }, events);
+            }
         }
         let more = [("oldName", format!("/{old}"))];
         let attributes = happenings::attributes_of(&container).into_iter();
@@ -48,7 +52,7 @@ impl Engine {
 }
 
 /// Writes the row's copy in the bundle again; the row is what counts.
-pub(super) fn keep_copy(store: &Store, container: &Container, events: &mut dyn FnMut(Event)) {
+pub(in crate::engine) fn keep_copy(store: &Store, container: &Container, events: &mut dyn FnMut(Event)) {
     let copied = store.open_bundle(&container.id).and_then(|bundle| bundle.keep(container));
     if let Err(error) = copied {
         events(Event::Warning(Failure::from(error).to_string()));
@@ -56,7 +60,12 @@ pub(super) fn keep_copy(store: &Store, container: &Container, events: &mut dyn F
 }
 
 /// Tells a running monitor what has changed; the row has it in any case.
-pub(super) fn tell_monitor(store: &Store, container: &Container, change: &Control, events: &mut dyn FnMut(Event)) {
+pub(in crate::engine) fn tell_monitor(
+    store: &Store,
+    container: &Container,
+    change: &Control,
+    events: &mut dyn FnMut(Event),
+) {
     let told = store
         .open_bundle(&container.id)
         .map_err(Failure::from)

@@ -3,8 +3,10 @@
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 
 use super::{Life, identity_of};
+use crate::monitor::error::MonitorError;
 use crate::monitor::membership;
 use crate::monitor::names::Names;
+use crate::network::segment::{Membership, Plug};
 
 impl Life {
     /// Starts what connects the network again, if that is what `pid` was: the container lives on.
@@ -28,6 +30,24 @@ impl Life {
             now.networks = again.ok();
             self.tell_happening(happening, &[]);
         }
+    }
+
+    /// Puts the container on these networks, and takes it off all others.
+    ///
+    /// # Errors
+    /// With what failed; it is where it was then, or on some of both.
+    pub(in crate::monitor) fn be_on(&mut self, plugs: Vec<Plug>) -> Result<(), MonitorError> {
+        let Some(membership) = &mut self.start.membership else { return Ok(()) };
+        let Some(now) = &mut self.now else {
+            membership.plugs = plugs;
+            return Ok(());
+        };
+        let wanted = Membership { plugs, keeper: membership.keeper.clone() };
+        let joined = membership::join(&wanted)?;
+        membership::change(&joined, now.running.child.pid, &membership.plugs, &wanted.plugs)?;
+        *membership = wanted;
+        now.networks = Some(joined);
+        Ok(())
     }
 
     /// Looks whether the host's name servers have changed, if one of `ready` says that they may have.

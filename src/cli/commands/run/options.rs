@@ -205,9 +205,9 @@ pub(super) struct Files {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct Network {
-    /// Use this network: pasta (the default, if it is installed), none, host, or some of `pybox network ls`
-    /// [env: PYBOX_NETWORK]
-    #[arg(long, alias = "net", value_name = "MODE|NAME[:ip=…,alias=…]")]
+    /// Use this network: pasta (the default, if it is installed), none, host, container:NAME, or some of
+    /// `pybox network ls`, as in web:alias=db [env: PYBOX_NETWORK]
+    #[arg(long, alias = "net", value_name = "NETWORK", allow_hyphen_values = true)]
     pub(super) network: Vec<String>,
 
     /// Have this address on the network
