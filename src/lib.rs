@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | 1 | [`model`] | the words we speak: ids, references, requests; no input or output |
 //! | 1 | [`sys`] | the kernel: every `unsafe` block, file descriptors, namespaces, mounts |
+//! | 2 | [`build`] | `boxfile.toml` and `Dockerfile` -> one graph of stages and steps (pure) |
 //! | 2 | [`spec`] | request + image + host facts -> OCI runtime spec (pure) |
 //! | 2 | [`launch`] | OCI spec -> plan -> one `clone3`, a child that walks the plan |
 //! | 2 | [`store`] | what is kept: blobs, layers, rows, bundles, locks |
@@ -19,6 +20,7 @@
 //! | 4 | [`engine`] | the verbs; orders the rooms below, owns no format |
 //! | 6 | [`cli`] | words in, words out; the only room that prints |
 
+pub mod build;
 pub mod cli;
 pub mod emulation;
 pub mod engine;

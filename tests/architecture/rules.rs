@@ -9,6 +9,7 @@ use super::source::{Source, Tree};
 const FLOORS: &[(&str, u8)] = &[
     ("model", 1),
     ("sys", 1),
+    ("build", 2),
     ("spec", 2),
     ("launch", 2),
     ("store", 2),

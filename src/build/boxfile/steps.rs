@@ -1,0 +1,220 @@
+//! `[[steps]]`: each is one of run, copy, workdir, env, user and shell.
+
+use super::reader::{Item, Placed, Section};
+use super::{command, lower_python, shown, values};
+use crate::build::graph::{Action, Command, Copy, Mount, Run, Step};
+use crate::build::{Mistake, nearest};
+use crate::model::flags::size;
+
+const KINDS: [&str; 6] = ["run", "copy", "workdir", "env", "user", "shell"];
+const STEP: [&str; 11] =
+    ["name", "run", "copy", "workdir", "env", "user", "shell", "cache", "secret", "mount", "network"];
+const COPY: [&str; 6] = ["src", "dst", "from", "chown", "chmod", "unpack"];
+const CACHE: [&str; 3] = ["id", "target", "read_only"];
+const SECRET: [&str; 5] = ["id", "target", "env", "required", "mode"];
+const MOUNT: [&str; 5] = ["type", "from", "src", "target", "size"];
+
+/// Reads the steps of the document or of a stage; Python's come first.
+pub(super) fn lower(section: &Section<'_>, steps: &mut Vec<Step>) -> Result<(), Mistake> {
+    lower_python(section, steps)?;
+    for section in section.sections("steps", "[[steps]]", &STEP)? {
+        steps.push(step(&section)?);
+    }
+    Ok(())
+}
+
+fn step(section: &Section<'_>) -> Result<Step, Mistake> {
+    let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| section.has(kind)).collect();
+    let kind = match kinds.as_slice() {
+        // A command may have variables of its own.
+        [kind] | [kind @ "run", "env"] => *kind,
+        [] => {
+            let mistake = section.mistake("the step does nothing");
+            return Err(mistake.hint(format!("give it one of {}", KINDS.join(", "))));
+        }
+        several => {
+            let mistake = section.mistake(format!("the step is {} at once", several.join(" and ")));
+            return Err(mistake.hint("make a step of each, in the order that is meant".to_owned()));
+        }
+    };
+    for key in ["cache", "secret", "mount", "network"] {
+        if kind != "run" && section.has(key) {
+            let mistake = section.mistake(format!("{key} is for steps that run a command, and this one is {kind}"));
+            return Err(mistake.hint("leave it out, or give the step a run"));
+        }
+    }
+    let (action, text) = match kind {
+        "run" => run(section)?,
+        "copy" => copy(section)?,
+        "env" => {
+            let pairs = section.pairs("env")?.unwrap_or_default();
+            let words: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            (Action::Environment(pairs), format!("ENV {}", words.join(" ")))
+        }
+        "shell" => {
+            let words = values(section.texts("shell")?.unwrap_or_default());
+            (Action::Shell(words.clone()), format!("SHELL {words:?}"))
+        }
+        "user" => {
+            let user = section.scalar("user")?.map(|user| user.value).unwrap_or_default();
+            (Action::User(user.clone()), format!("USER {user}"))
+        }
+        _ => {
+            let path = section.required("workdir")?.value;
+            (Action::Directory(path.clone()), format!("WORKDIR {path}"))
+        }
+    };
+    let name = section.text("name")?.map(|name| name.value);
+    Ok(Step { name, shown: text, action, position: section.position() })
+}
+
+fn run(section: &Section<'_>) -> Result<(Action, String), Mistake> {
+    let command = command(section, "run")?.unwrap_or(Command::Text(String::new()));
+    let empty = match &command {
+        Command::Words(words) => words.first().is_none_or(String::is_empty),
+        Command::Text(text) => text.trim().is_empty(),
+    };
+    if empty {
+        return Err(section.mistake("the command of the step is empty").hint("as in run = \"make\""));
+    }
+    let mut mounts = Vec::new();
+    for item in section.items("cache", "cache", &CACHE)? {
+        mounts.push(cache(item)?);
+    }
+    for item in section.items("secret", "secret", &SECRET)? {
+        mounts.push(secret(item)?);
+    }
+    for item in section.items("mount", "mount", &MOUNT)? {
+        mounts.push(mount(item)?);
+    }
+    let text = format!("RUN {}", shown(&command));
+    let network = section.text("network")?.map(network).transpose()?;
+    let environment = section.pairs("env")?.unwrap_or_default();
+    Ok((Action::Run(Run { command, mounts, network, environment }), text))
+}
+
+fn network(text: Placed<String>) -> Result<String, Mistake> {
+    if matches!(text.value.as_str(), "none" | "host" | "default") {
+        return Ok(text.value);
+    }
+    let mistake = Mistake::new(text.position, format!("there is no network {:?}", text.value));
+    Err(mistake.hint("network is none, host or default"))
+}
+
+/// `"/root/.cache"`, or a table with its name.
+fn cache(item: Item<'_>) -> Result<Mount, Mistake> {
+    let (target, id, read_only) = match item {
+        Item::Text(target) => (target, None, false),
+        Item::Section(section) => {
+            let read_only = section.boolean("read_only")?.unwrap_or(false);
+            (section.required("target")?, section.text("id")?, read_only)
+        }
+    };
+    let path = absolute(&target, "cache")?;
+    let id = id.map_or_else(|| path.clone(), |id| id.value);
+    Ok(Mount::Cache { id, target: path, read_only })
+}
+
+/// `"token"`, or a table: where it is seen.
+fn secret(item: Item<'_>) -> Result<Mount, Mistake> {
+    let section = match item {
+        Item::Text(id) => {
+            let target = Some(format!("/run/secrets/{}", secret_name(&id)?));
+            return Ok(Mount::Secret { id: id.value, target, variable: None, required: true, mode: 0o400 });
+        }
+        Item::Section(section) => section,
+    };
+    let id = section.required("id")?;
+    let name = secret_name(&id)?.to_owned();
+    let variable = section.text("env")?.map(|text| text.value);
+    let target = section.text("target")?.map(|target| absolute(&target, "secret")).transpose()?;
+    let target = if variable.is_some() { target } else { target.or_else(|| Some(format!("/run/secrets/{name}"))) };
+    let mode = section.scalar("mode")?.map(|text| mode(&text)).transpose()?.unwrap_or(0o400);
+    let required = section.boolean("required")?.unwrap_or(true);
+    Ok(Mount::Secret { id: id.value, target, variable, required, mode })
+}
+
+/// It becomes the name of a file.
+fn secret_name(id: &Placed<String>) -> Result<&str, Mistake> {
+    let plain = !id.value.is_empty() && !id.value.contains('/') && !matches!(id.value.as_str(), "." | "..");
+    if plain { Ok(&id.value) } else { Err(Mistake::new(id.position, format!("{:?} is no name of a secret", id.value))) }
+}
+
+fn mount(item: Item<'_>) -> Result<Mount, Mistake> {
+    let section = match item {
+        Item::Text(text) => {
+            let mistake = Mistake::new(text.position, "a mount is a table");
+            return Err(mistake.hint("as in mount = { type = \"bind\", src = \"data\", target = \"/data\" }"));
+        }
+        Item::Section(section) => section,
+    };
+    let kind = section.text("type")?;
+    let target = absolute(&section.required("target")?, "mount")?;
+    match kind.as_ref().map_or("bind", |kind| kind.value.as_str()) {
+        "bind" => Ok(Mount::Bind {
+            from: section.text("from")?.map(|from| from.value),
+            source: section.text("src")?.map_or_else(|| ".".to_owned(), |source| source.value),
+            target,
+        }),
+        "tmpfs" => {
+            let size = section.scalar("size")?.map(|text| {
+                let wrong = |_| Mistake::new(text.position, format!("{:?} is no size, as in \"64m\"", text.value));
+                size::parse("size", &text.value).map_err(wrong)
+            });
+            Ok(Mount::Tmpfs { target, size: size.transpose()? })
+        }
+        other => {
+            let meant = nearest::nearest(other, &["bind", "tmpfs"]);
+            let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+            let mistake = section.mistake(format!("there is no mount of type {other:?}{meant}"));
+            Err(mistake.hint("mounts are of type bind or tmpfs; caches and secrets have keys of their own"))
+        }
+    }
+}
+
+fn copy(section: &Section<'_>) -> Result<(Action, String), Mistake> {
+    let Some(section) = section.section("copy", "copy", &COPY)? else {
+        return Err(section.mistake("copy is missing"));
+    };
+    let sources = section.texts("src")?.unwrap_or_default();
+    if sources.is_empty() {
+        return Err(section.mistake("copy lacks the key src").hint("as in copy = { src = \"./src\", dst = \"/app\" }"));
+    }
+    let to = section.required("dst")?;
+    if sources.len() > 1 && !to.value.ends_with('/') {
+        let mistake =
+            Mistake::new(to.position, format!("several files go to {:?}, which ends with no slash", to.value));
+        return Err(mistake.hint(format!("dst = \"{}/\"", to.value)));
+    }
+    let copy = Copy {
+        from: section.text("from")?.map(|from| from.value),
+        sources: values(sources),
+        inline: Vec::new(),
+        to: to.value,
+        owner: section.scalar("chown")?.map(|owner| owner.value),
+        mode: section.scalar("chmod")?.map(|text| mode(&text)).transpose()?,
+        unpack: section.boolean("unpack")?.unwrap_or(false),
+    };
+    let from = copy.from.as_ref().map(|from| format!("--from={from} ")).unwrap_or_default();
+    let text = format!("COPY {from}{} {}", copy.sources.join(" "), copy.to);
+    Ok((Action::Copy(copy), text))
+}
+
+/// Permission bits in base 8, as in `"0644"`.
+fn mode(text: &Placed<String>) -> Result<u32, Mistake> {
+    let digits = text.value.strip_prefix("0o").unwrap_or(&text.value);
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o7777);
+    mode.ok_or_else(|| {
+        let mistake = Mistake::new(text.position, format!("{:?} are no permission bits", text.value));
+        mistake.hint("as in chmod = \"0755\"")
+    })
+}
+
+fn absolute(path: &Placed<String>, what: &str) -> Result<String, Mistake> {
+    let clean = path.value.trim_end_matches('/');
+    if clean.starts_with('/') && !clean.split('/').any(|part| matches!(part, "." | "..")) {
+        return Ok(clean.to_owned());
+    }
+    let mistake = Mistake::new(path.position, format!("the {what} {:?} is in no absolute place", path.value));
+    Err(mistake.hint("write the path from the root on, as in /root/.cache"))
+}

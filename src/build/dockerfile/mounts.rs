@@ -1,0 +1,100 @@
+//! `RUN --mount=type=cache,target=/root/.cache`.
+
+use crate::build::graph::Mount;
+use crate::build::nearest::nearest;
+use crate::build::{Mistake, Position};
+use crate::model::flags::size;
+
+const TYPES: [&str; 4] = ["bind", "cache", "secret", "tmpfs"];
+
+/// What a mount says, key by key.
+#[derive(Default)]
+struct Said<'s> {
+    pairs: Vec<(&'s str, Option<&'s str>)>,
+}
+
+impl<'s> Said<'s> {
+    fn get(&self, names: &[&str]) -> Option<&'s str> {
+        self.pairs.iter().rev().find(|(key, _)| names.contains(key)).and_then(|(_, value)| *value)
+    }
+
+    /// `ro`, `ro=true`, `ro=1`.
+    fn switch(&self, names: &[&str]) -> Option<bool> {
+        let (_, value) = self.pairs.iter().rev().find(|(key, _)| names.contains(key))?;
+        Some(matches!(value, None | Some("true" | "1")))
+    }
+}
+
+/// Reads what stands after `--mount=`.
+///
+/// # Errors
+/// With what makes no sense.
+pub(super) fn parse(text: &str, position: Position) -> Result<Mount, Mistake> {
+    let wrong = |why: String| Mistake::new(position, format!("--mount={text}: {why}"));
+    let unquoted = text.trim_matches('"');
+    let pairs = unquoted.split(',').map(|part| match part.split_once('=') {
+        Some((key, value)) => (key.trim(), Some(value.trim())),
+        None => (part.trim(), None),
+    });
+    let said = Said { pairs: pairs.collect() };
+    let kind = said.get(&["type"]).unwrap_or("bind");
+    let known: &[&str] = match kind {
+        "bind" => {
+            &["type", "from", "source", "src", "target", "dst", "destination", "rw", "readwrite", "ro", "readonly"]
+        }
+        "cache" => &["type", "id", "target", "dst", "destination", "sharing", "ro", "readonly", "mode", "uid", "gid"],
+        "secret" => &["type", "id", "target", "dst", "destination", "required", "env", "mode", "uid", "gid"],
+        "tmpfs" => &["type", "target", "dst", "destination", "size"],
+        other => {
+            let meant = nearest(other, &TYPES).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+            let hint = format!("mounts are of type {}", TYPES.join(", "));
+            return Err(wrong(format!("there is no type {other}{meant}")).hint(hint));
+        }
+    };
+    if let Some((key, _)) = said.pairs.iter().find(|(key, _)| !known.contains(key)) {
+        let meant = nearest(key, known).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+        let hint = format!("its keys are {}", known.join(", "));
+        return Err(wrong(format!("a mount of type {kind} has no key {key}{meant}")).hint(hint));
+    }
+    let target = said.get(&["target", "dst", "destination"]).map(str::to_owned);
+    let required = || {
+        let mistake = wrong("it has no target".to_owned());
+        target.clone().ok_or_else(|| mistake.hint(format!("--mount=type={kind},target=/path")))
+    };
+    let mode = said.get(&["mode"]).map(|text| {
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+        mode.ok_or_else(|| wrong(format!("mode {text} are no permission bits")))
+    });
+    let mode = mode.transpose()?;
+    match kind {
+        "cache" => {
+            let target = required()?;
+            let id = said.get(&["id"]).map_or_else(|| target.clone(), str::to_owned);
+            Ok(Mount::Cache { id, target, read_only: said.switch(&["ro", "readonly"]).unwrap_or(false) })
+        }
+        "secret" => {
+            let of_target = || target.as_deref().and_then(|target| target.rsplit('/').next());
+            let id = said.get(&["id"]).or_else(of_target).filter(|id| !id.is_empty() && !id.contains('/'));
+            let id = id.ok_or_else(|| wrong("it has no id".to_owned()).hint("--mount=type=secret,id=token"))?;
+            let variable = said.get(&["env"]).map(str::to_owned);
+            let usual = variable.is_none().then(|| format!("/run/secrets/{id}"));
+            Ok(Mount::Secret {
+                id: id.to_owned(),
+                target: target.or(usual),
+                variable,
+                required: said.switch(&["required"]).unwrap_or(false),
+                mode: mode.unwrap_or(0o400),
+            })
+        }
+        "tmpfs" => {
+            let size =
+                said.get(&["size"]).map(|text| size::parse("--mount", text).map_err(|error| wrong(error.reason)));
+            Ok(Mount::Tmpfs { target: required()?, size: size.transpose()? })
+        }
+        _ => Ok(Mount::Bind {
+            from: said.get(&["from"]).map(str::to_owned),
+            source: said.get(&["source", "src"]).unwrap_or(".").to_owned(),
+            target: required()?,
+        }),
+    }
+}
