@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use clap::{ArgMatches, Args, FromArgMatches as _, Parser, Subcommand};
 
 use super::commands::{
-    attach, check, commit, control, cp, create, df, diff, events, exec, export, history, images, import, info, inspect,
-    install_completion, load, login, logout, logs, manifest, network, port, prune, ps, pull, push, rename, rm, rmi,
-    run, save, start, stats, tag, top, update, version, volume, wait,
+    attach, build, builder, check, commit, control, cp, create, df, diff, events, exec, export, history, images,
+    import, info, inspect, install_completion, load, login, logout, logs, manifest, network, port, prune, ps, pull,
+    push, rename, rm, rmi, run, save, start, stats, tag, top, update, version, volume, wait,
 };
 use super::environment::Wishes;
 use super::usage::settle_switches;
@@ -130,6 +130,7 @@ pub(super) enum Command {
     Diff(diff::Args),
     Commit(commit::Args),
     Export(export::Args),
+    Build(Box<build::Args>),
     Pull(pull::Args),
     Push(push::Args),
     Login(login::Args),
@@ -151,6 +152,8 @@ pub(super) enum Command {
     Stats(stats::Args),
     Events(events::Args),
     Check(check::Args),
+    #[command(subcommand)]
+    Builder(builder::Builder),
     #[command(subcommand)]
     Volume(volume::Volume),
     #[command(subcommand)]
@@ -179,6 +182,7 @@ pub(super) enum Image {
     Ls(images::Args),
     #[command(alias = "remove")]
     Rm(rmi::Args),
+    Build(Box<build::Args>),
     Pull(pull::Args),
     Push(push::Args),
     Import(import::Args),

@@ -1,6 +1,8 @@
 //! The verbs: one file each, with its options, its help and a short function.
 
 pub(super) mod attach;
+pub(super) mod build;
+pub(super) mod builder;
 pub(super) mod check;
 pub(super) mod commit;
 pub(super) mod control;
@@ -88,6 +90,8 @@ impl Command {
             Self::Manifest(verb) => verb.execute(session),
             Self::Check(args) | Self::System(System::Check(args)) => args.execute(session),
             Self::Attach(args) | Self::Container(Container::Attach(args)) => args.execute(session),
+            Self::Build(args) | Self::Image(Image::Build(args)) => args.execute(session),
+            Self::Builder(verb) => verb.execute(session),
             Self::Pull(args) | Self::Image(Image::Pull(args)) => args.execute(session),
             Self::Push(args) | Self::Image(Image::Push(args)) => args.execute(session),
             Self::Login(args) => args.execute(session),

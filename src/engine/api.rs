@@ -17,6 +17,7 @@ use crate::model::reference::Reference;
 use crate::model::storage::StorageDriver;
 
 mod answers;
+mod build;
 mod changes;
 mod check;
 mod events;
@@ -39,6 +40,7 @@ mod volumes;
 pub use answers::{
     ContainerRemoved, ContainerSummary, ImageName, ImageRemoval, ImageSummary, Imported, Pulled, Saved, Tagged,
 };
+pub use build::{Build, BuildRoom, BuildSecret, BuildsPruned, Built, PruneBuilds};
 pub use changes::{RenameContainer, Renamed, UpdateContainer, Updated};
 pub use check::{Check, Finding};
 pub use events::{Event, LayerProgress, LayerSize};
@@ -394,6 +396,8 @@ calls! {
     ConnectNetwork(ConnectNetwork) -> NetworkConnected(NetworkConnected),
     DisconnectNetwork(DisconnectNetwork) -> NetworkDisconnected(NetworkDisconnected),
     ListHistory(ListHistory) -> History(Vec<HistoryStep>),
+    Build(Build) -> Built(Built),
+    PruneBuilds(PruneBuilds) -> BuildsPruned(BuildsPruned),
     Pull(Pull) -> Pulled(Pulled),
     Push(Push) -> Pushed(Vec<Pushed>),
     MakeList(MakeList) -> ListMade(ListMade),

@@ -4,6 +4,7 @@ pub mod api;
 pub mod filter;
 pub mod host;
 
+mod build;
 mod check;
 mod company;
 mod containers;
@@ -72,6 +73,8 @@ impl Engine {
             Request::RemoveVolume(remove) => self.remove_volume(&remove).map(Into::into),
             Request::ListHistory(list) => self.list_history(&list).map(Into::into),
             Request::Wait(wait) => self.wait_for_container(&wait).map(Into::into),
+            Request::Build(build) => self.build_image(&build, events).map(Into::into),
+            Request::PruneBuilds(prune) => self.prune_builds(*prune).map(Into::into),
             Request::Pull(pull) => self.pull(&pull, events).map(Into::into),
             Request::Push(push) => self.push(&push, events).map(Into::into),
             Request::MakeList(make) => self.make_list(&make, events).map(Into::into),

@@ -43,14 +43,21 @@ impl Idle {
     /// # Errors
     /// With what kept the process from being made; it is heard later what kept the program from it.
     pub fn spawn(attached: bool) -> Result<Self, SpawnError> {
+        let open = || rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let null = if attached { None } else { Some(open()?) };
+        Self::spawn_with(null.as_ref().map(AsFd::as_fd))
+    }
+
+    /// The same, with `streams` as its standard streams, all three; none for ours.
+    ///
+    /// # Errors
+    /// As [`Idle::spawn`].
+    pub fn spawn_with(streams: Option<BorrowedFd<'_>>) -> Result<Self, SpawnError> {
         let (ours, theirs) = message::pair()?;
         // The number in the argument is the number in the new process.
         let words = ["pybox".to_owned(), "__monitor".to_owned(), theirs.as_raw_fd().to_string()];
         let array = |words: Vec<String>| CStringArray::new(words).map_err(|_| Errno::INVAL);
         let (argv, envp) = (array(words.into())?, array(failpoint::environment())?);
-        let open = || rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        let null = if attached { None } else { Some(open()?) };
-        let streams = null.as_ref().map(AsFd::as_fd);
         let sealed = Sealed { program: program(), argv: &argv, envp: &envp, keep: theirs.as_fd(), streams };
         Ok(Self { session: Session { control: ours, process: Some(sealed.spawn()?) } })
     }

@@ -60,6 +60,57 @@ pub struct Style<'s> {
     /// Whether the tree is the upper directory of an overlay: its marks become those of a layer
     /// (OCI image-spec 1.1, "Whiteouts").
     pub layer: bool,
+    /// Whose all files are, whoever owns them.
+    pub owner: Option<(u32, u32)>,
+    /// The permission bits of all files and directories.
+    pub mode: Option<u32>,
+    /// What becomes of times.
+    pub times: Times,
+    /// What is passed over.
+    pub choice: Option<Choice<'s>>,
+}
+
+/// What becomes of the times of files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Times {
+    /// They stay.
+    #[default]
+    Kept,
+    /// What is later than this, in seconds since 1970, becomes this.
+    AtMost(u64),
+    /// All become this.
+    Fixed(u64),
+}
+
+impl Times {
+    fn of(self, time: u64) -> u64 {
+        match self {
+            Self::Kept => time,
+            Self::AtMost(latest) => time.min(latest),
+            Self::Fixed(time) => time,
+        }
+    }
+}
+
+/// What is to be done with a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is packed.
+    Kept,
+    /// It is not, nor is what is below it.
+    Gone,
+    /// It is not, but something below it may be.
+    Below,
+}
+
+/// Decides about each path below the root.
+#[derive(Clone, Copy)]
+pub struct Choice<'s>(pub &'s dyn Fn(&[u8]) -> Fate);
+
+impl std::fmt::Debug for Choice<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Choice")
+    }
 }
 
 /// Writes what stands at `start` below the directory `root`, a path without links; all of `root` if it
@@ -152,6 +203,16 @@ impl<W: Write> Packer<'_, W> {
 
     /// Writes the entry of `path`; true for a directory to be entered.
     fn entry(&mut self, path: &[u8]) -> Result<bool, SnapshotError> {
+        match self.style.choice.map_or(Fate::Kept, |choice| choice.0(path)) {
+            Fate::Kept => {}
+            Fate::Gone => return Ok(false),
+            // Unpacking makes the directories above what is kept.
+            Fate::Below => {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let stat = rustix::fs::fstat(self.open(path, flags)?).map_err(|error| failed(path, error))?;
+                return Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+            }
+        }
         let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {
             Some(slash) => (path.get(..slash).unwrap_or_default(), path.get(slash + 1..).unwrap_or_default()),
             None => (&b""[..], path),
@@ -267,10 +328,13 @@ impl<W: Write> Packer<'_, W> {
         let meta = Meta {
             path: &name,
             kind,
-            mode: stat.st_mode & 0o7777,
-            uid: inside(|map| &map.uids, stat.st_uid),
-            gid: inside(|map| &map.gids, stat.st_gid),
-            mtime: u64::try_from(stat.st_mtime).unwrap_or(0),
+            mode: match (self.style.mode, kind) {
+                (Some(mode), kind) if !matches!(kind, Written::Symlink(_)) => mode,
+                _ => stat.st_mode & 0o7777,
+            },
+            uid: self.style.owner.map_or_else(|| inside(|map| &map.uids, stat.st_uid), |(uid, _)| uid),
+            gid: self.style.owner.map_or_else(|| inside(|map| &map.gids, stat.st_gid), |(_, gid)| gid),
+            mtime: self.style.times.of(u64::try_from(stat.st_mtime).unwrap_or(0)),
             attributes,
         };
         self.writer.entry(&meta, data).map_err(|error| write_failed(path, error))?;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::apply::{Layer, Manner};
 use super::decompress::Decompressor;
 use super::failure::Failure;
-use super::pack::{self, Style};
+use super::pack::{self, Style, Times};
 use super::tar::reader::Archive;
 use super::truth::Truth;
 use super::unpack::Pipeline;
@@ -41,13 +41,20 @@ pub(crate) fn perform(root: &OwnedFd, task: &Task, truth: &Truth, streams: Vec<O
     let tree = RootFd::new(copy);
     match task {
         Task::Look { path } => look(&tree, path).map(Outcome::Looked),
-        Task::Archive { path, name, follow, cross } => {
-            let style = Style { name: name.as_bytes(), cross: *cross, ..Style::default() };
+        Task::Archive { path, name, dress, follow, cross } => {
+            let (owner, mode) = (dress.owner, dress.mode);
+            let style = Style { name: name.as_bytes(), cross: *cross, owner, mode, ..Style::default() };
             archive(&tree, (path, *follow), style, (truth, next()?))
         }
         Task::Extract { path, owners, root } => extract(&tree, path, (*owners, *root), next()?),
-        Task::Layer { .. } => {
-            let style = Style { layer: true, ..Style::default() };
+        Task::Place { path, owner } => {
+            make_directories(&tree, path, *owner).map_err(failed("make", path))?;
+            extract(&tree, path, (Owners::Archive, false), next()?)
+        }
+        Task::Layer { latest, stubs, .. } => {
+            stubs.iter().for_each(|stub| remove_stub(&tree, stub));
+            let times = latest.map_or(Times::Kept, Times::AtMost);
+            let style = Style { layer: true, times, ..Style::default() };
             archive(&tree, (Path::new("/"), false), style, (truth, next()?))
         }
         Task::Changes => changes(root.as_fd(), next()?),
@@ -56,6 +63,43 @@ pub(crate) fn perform(root: &OwnedFd, task: &Task, truth: &Truth, streams: Vec<O
             present(&tree, asked, next()?)
         }
     }
+}
+
+/// Makes the directories of `path` that are missing; links on the way are followed within the root.
+fn make_directories(root: &RootFd, path: &Path, (uid, gid): (u32, u32)) -> Result<(), Errno> {
+    let mut walked = PathBuf::from("/");
+    for component in clean(path).components() {
+        let Component::Normal(name) = component else { continue };
+        let above = root.open(&walked, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+        walked.push(name);
+        match root.open(&walked, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) => {}
+            other => {
+                other?;
+                continue;
+            }
+        }
+        rustix::fs::mkdirat(&above, name, Mode::from_raw_mode(0o755))?;
+        let owner = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        if (uid, gid) != (0, 0) {
+            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::chownat(&above, name, Some(owner.0), Some(owner.1), flags)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is empty; whatever else stands there by now is the container's.
+fn remove_stub(root: &RootFd, path: &Path) {
+    let path = clean(path);
+    let Ok((parent, name)) = root.parent(&path) else { return };
+    let Ok(stat) = lstat_at(parent.as_fd(), name) else { return };
+    let flags = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => rustix::fs::AtFlags::REMOVEDIR,
+        FileType::RegularFile if stat.st_size == 0 => rustix::fs::AtFlags::empty(),
+        _ => return,
+    };
+    let _ = rustix::fs::unlinkat(&parent, name, flags);
 }
 
 fn failed(what: &'static str, path: &Path) -> impl Fn(Errno) -> Failure {
@@ -75,7 +119,8 @@ fn look(root: &RootFd, path: &Path) -> Result<Looked, Failure> {
         FileType::Directory => FileKind::Directory,
         _ => FileKind::File,
     });
-    Ok(Looked { kind, link: resolved != clean(path), path: resolved })
+    let real = real(root, path).map_err(failed("look at", path))?;
+    Ok(Looked { kind, link: resolved != clean(path), path: resolved, real })
 }
 
 /// The path with the links in last place followed; what is on the way, the kernel follows.
@@ -97,6 +142,35 @@ fn resolve(root: &RootFd, path: &Path) -> Result<PathBuf, Errno> {
         path = clean(&path.parent().unwrap_or(Path::new("/")).join(target));
     }
     Err(Errno::LOOP)
+}
+
+/// The path with all links followed; what is not there, is as it is written.
+fn real(root: &RootFd, path: &Path) -> Result<PathBuf, Errno> {
+    let parts = |path: &Path| path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
+    let (mut rest, mut walked, mut links) = (parts(&clean(path)), PathBuf::from("/"), 0);
+    while let Some(part) = rest.pop() {
+        match part.as_bytes() {
+            b"/" => walked = PathBuf::from("/"),
+            b"." => {}
+            b".." => drop(walked.pop()),
+            _ => {
+                walked.push(&part);
+                let Ok((parent, name)) = root.parent(&walked) else { continue };
+                let Ok(stat) = lstat_at(parent.as_fd(), name) else { continue };
+                if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+                    continue;
+                }
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(Errno::LOOP);
+                }
+                let target = rustix::fs::readlinkat(&parent, name, Vec::new())?;
+                walked.pop();
+                rest.extend(parts(Path::new(&std::ffi::OsString::from_vec(target.into_bytes()))));
+            }
+        }
+    }
+    Ok(walked)
 }
 
 /// Absolute, without dots. A `..` behind a link means something else to the kernel; of paths

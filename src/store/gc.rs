@@ -104,7 +104,9 @@ impl Store {
             let swept = self.with_reserve(|| {
                 self.db.write(Durability::Throwaway, |db| {
                     let mut swept = Collected::default();
-                    for digest in &batch {
+                    // Read here: a build notes a layer before it gives up its lease, which takes a transaction.
+                    let cached = self.held_by_build_cache()?;
+                    for digest in batch.iter().filter(|digest| !cached.contains(digest)) {
                         self.sweep_blob(db, digest, age, &mut swept)?;
                         self.sweep_layer(db, digest, age, &mut swept)?;
                     }

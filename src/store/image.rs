@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use oci_spec::image::{ImageConfiguration, ImageManifest};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use crate::model::digest::Digest;
@@ -19,7 +19,7 @@ pub const CONFIG_LIMIT: u64 = 8 << 20;
 pub const LAYER_LIMIT: usize = 127;
 
 /// A layer of an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageLayer {
     /// The digest of its uncompressed archive: which unpacked layer it is.
     pub diff_id: Digest,
@@ -58,6 +58,13 @@ impl Image {
     /// Whether it is a list of images, made here: an index that stands for itself, without layers.
     pub fn is_list(&self) -> bool {
         self.manifest_type == OCI_INDEX
+    }
+
+    /// What is in the making: layers, and no name by which it could be found.
+    pub fn unfinished(id: Digest, platform: Platform, layers: Vec<ImageLayer>) -> Self {
+        let (manifest, manifest_type) = (id.clone(), OCI_MANIFEST.to_owned());
+        let (labels, unsettled) = (BTreeMap::new(), Vec::new());
+        Self { id, manifest, manifest_type, platform, created: None, size: 0, labels, layers, unsettled }
     }
 }
 

@@ -130,6 +130,16 @@ impl Layout {
         self.root.join("cache")
     }
 
+    /// Layers that builds have made, by what made them.
+    pub fn build_cache(&self) -> PathBuf {
+        self.root.join("cache/layers")
+    }
+
+    /// Directories that steps of builds share.
+    pub fn build_mounts(&self) -> PathBuf {
+        self.root.join("cache/mounts")
+    }
+
     /// Lock files.
     pub fn locks(&self) -> PathBuf {
         self.root.join("locks")

@@ -10,6 +10,7 @@
 //! delete are handed back as paths, for the worker.
 
 mod atomic;
+pub mod build_cache;
 pub mod bundle;
 pub mod cache;
 mod cas;

@@ -20,6 +20,7 @@ const VERBS: &[&str] = &[
     "diff",
     "commit",
     "export",
+    "build",
     "pull",
     "push",
     "login",
@@ -41,6 +42,7 @@ const VERBS: &[&str] = &[
     "stats",
     "events",
     "check",
+    "builder",
     "volume",
     "manifest",
     "image",
@@ -74,6 +76,7 @@ Commands:
   diff       Show what a container has changed of its image
   commit     Make an image of a container
   export     Write a container's files to an archive
+  build      Make an image as a boxfile.toml or Dockerfile says
   pull       Download an image from a registry
   push       Send an image to a registry
   login      Log in to a registry
@@ -95,6 +98,7 @@ Commands:
   stats      Show what containers use, second by second
   events     Show what happens to containers, images and volumes
   check      See whether everything that is kept is whole
+  builder    Remove what builds have kept
   volume     Make and remove volumes
   network    Make and remove networks of many containers
   manifest   Make and push lists of images for several platforms

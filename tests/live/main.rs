@@ -11,6 +11,7 @@ mod person;
 
 mod admin;
 mod bad_input;
+mod build;
 mod check;
 mod containers;
 mod exec;

@@ -104,8 +104,17 @@ fn summary(usage: &DiskUsage) -> Vec<Value> {
             containers - running,
         ),
         row("Local Volumes", (usage.volumes.len(), active_volumes), volumes, volumes - linked),
-        row("Build Cache", (0, 0), 0, 0),
+        row(
+            "Build Cache",
+            (count(usage.builds.entries), count(usage.builds.active)),
+            usage.builds.size,
+            usage.builds.size,
+        ),
     ]
+}
+
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn row(kind: &str, (total, active): (usize, usize), size: u64, reclaimable: u64) -> Value {

@@ -165,7 +165,7 @@ fn warning(prune: &Prune) -> String {
 }
 
 /// Asks on the terminal; where there is none, nobody can answer.
-fn confirm(verb: &str, warning: &str, session: &mut Session) -> Result<(), Problem> {
+pub(super) fn confirm(verb: &str, warning: &str, session: &mut Session) -> Result<(), Problem> {
     let input = std::io::stdin();
     if !input.is_terminal() {
         let sentence = "standard input is no terminal, so nobody can say whether to remove all that";

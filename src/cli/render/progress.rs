@@ -49,6 +49,10 @@ impl Progress {
                     self.line(&format!("{}: {word}", digest.short()));
                 }
             }
+            (Event::Step { number, total, text, cached }, _) => {
+                let cached = if *cached { " (cached)" } else { "" };
+                self.line(&format!("[{number}/{total}] {text}{cached}"));
+            }
             (Event::Layers(_), Manner::Lines) | (Event::Committing, _) => {}
         }
     }

@@ -26,6 +26,17 @@ pub enum Event {
     Committing,
     /// An image is on its way to a registry, under this name.
     Sending(Reference),
+    /// A step of a build begins, or need not be done.
+    Step {
+        /// Which one, from 1.
+        number: usize,
+        /// Of how many.
+        total: usize,
+        /// What it does.
+        text: String,
+        /// Whether it was done before.
+        cached: bool,
+    },
 }
 
 /// A layer that a pull or a push is about.

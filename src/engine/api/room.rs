@@ -24,6 +24,9 @@ pub struct DiskUsage {
     pub containers: Vec<ContainerSummary>,
     /// The named volumes.
     pub volumes: Vec<VolumeRoom>,
+    /// What builds have kept.
+    #[serde(default)]
+    pub builds: super::BuildRoom,
 }
 
 /// What an image takes.

@@ -46,6 +46,16 @@ impl Signals {
         SignalFd::with_flags(&set, flags).map(Self).map_err(failed)
     }
 
+    /// From now on they do again what they always do; one that has come meanwhile does so now.
+    ///
+    /// # Errors
+    /// Those of sigprocmask(2).
+    pub(super) fn release(self) -> Result<(), Failure> {
+        let set: SigSet = PASSED_ON.into_iter().collect();
+        drop(self);
+        set.thread_unblock().map_err(|error| Failure::say(FailureKind::Internal, format!("unblock signals: {error}")))
+    }
+
     /// The number of one that has come; none if there is no other.
     pub(super) fn take(&self) -> Option<i32> {
         self.0.read_signal().ok().flatten().map(|signal| signal.ssi_signo as i32)

@@ -15,7 +15,7 @@ use crate::engine::api::{ChangeKind, Changed, Export, Exported, Failure, Failure
 use crate::engine::happenings;
 use crate::engine::images::write_file;
 use crate::snapshot::recipe::Layered;
-use crate::snapshot::worker::view::{Change, Stage, Task};
+use crate::snapshot::worker::view::{Change, Dress, Stage, Task};
 use crate::store::Access;
 
 impl Engine {
@@ -69,7 +69,13 @@ impl Engine {
         }
         let view = self.view(&store, &container, Purpose::ReadOwn)?;
         let write = |output: BorrowedFd<'_>| -> Result<(), Failure> {
-            let task = Task::Archive { path: "/".into(), name: String::new(), follow: false, cross: false };
+            let task = Task::Archive {
+                path: "/".into(),
+                name: String::new(),
+                dress: Dress::default(),
+                follow: false,
+                cross: false,
+            };
             Ok(view.start(task, &[output])?.done().map(drop)?)
         };
         match &export.target {

@@ -1,16 +1,17 @@
 //! `commit`: the container's side of it.
 
 use std::io::Read as _;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use super::act;
 use super::changes::open_upper;
-use super::copy::{finish, pipe};
+use super::copy::pipe;
 use super::made::Made;
 use super::view;
 use crate::engine::api::{Commit, Committed, Event, Failure, FailureKind};
 use crate::engine::{Engine, happenings};
 use crate::monitor::protocol::Control;
+use crate::snapshot::worker::Worker;
 use crate::snapshot::worker::view::{Stage, Task};
 use crate::store::containers::Container;
 use crate::store::{Access, Spool, Store};
@@ -55,23 +56,32 @@ impl Engine {
         let (_, layered) = view::layered(container, &made)?;
         let (upper, work, (reader, writer)) = (open_upper(&layered.upper)?, open_upper(&layered.work)?, pipe()?);
         let recorded = layered.layers.owners.are_recorded();
+        let task = Task::Layer { recorded, latest: None, stubs: Vec::new() };
         let work = recorded.then(|| work.as_fd());
         let fds: Vec<_> = [upper.as_fd()].into_iter().chain(work).chain([writer.as_fd()]).collect();
-        let worker = self.worker_of(made.map()).view(Stage::Directory, Task::Layer { recorded }, &fds)?;
+        let worker = self.worker_of(made.map()).view(Stage::Directory, task, &fds)?;
         drop(writer);
-        let mut reader = std::fs::File::from(reader);
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            match reader.read(&mut buffer) {
-                Ok(0) => return finish(Ok(()), worker),
-                Ok(count) => {
-                    spool.append(buffer.get(..count).unwrap_or_default())?;
-                    failpoint::reach!("commit.spooling");
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    return Err(Failure::say(FailureKind::Host, format!("read the container's changes: {error}")));
-                }
+        receive(reader, worker, spool).map(drop)
+    }
+}
+
+/// Brings the archive that `worker` writes into `spool`, and says how many entries it has.
+///
+/// # Errors
+/// What the worker or the store says.
+pub(super) fn receive(reader: OwnedFd, worker: Worker, spool: &mut Spool) -> Result<u64, Failure> {
+    let mut reader = std::fs::File::from(reader);
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(worker.done()?),
+            Ok(count) => {
+                spool.append(buffer.get(..count).unwrap_or_default())?;
+                failpoint::reach!("commit.spooling");
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                return Err(Failure::say(FailureKind::Host, format!("read the container's changes: {error}")));
             }
         }
     }

@@ -24,7 +24,7 @@ use crate::model::container::UserNamespace;
 use crate::model::host::IdMap;
 use crate::snapshot::failure::{Failure as Job, SnapshotError};
 use crate::snapshot::pack::{self, Style};
-use crate::snapshot::worker::view::{FileKind, Owners, Stage, Task};
+use crate::snapshot::worker::view::{Dress, FileKind, Owners, Stage, Task};
 use crate::snapshot::worker::{Ids, Worker, WorkerProgram};
 use crate::store::{Access, Store};
 
@@ -69,7 +69,13 @@ impl Engine {
         drop(reader);
         let packed = match &source_end {
             End::Container(view) => {
-                let task = Task::Archive { path: source.path.clone(), name, follow: false, cross: true };
+                let task = Task::Archive {
+                    path: source.path.clone(),
+                    name,
+                    dress: Dress::default(),
+                    follow: false,
+                    cross: true,
+                };
                 let archive = view.start(task, &[writer.as_fd()])?;
                 drop(writer);
                 archive.done().map(drop)
@@ -130,7 +136,13 @@ impl Engine {
         let looked = view.look(Path::new(path)).map_err(|error| in_container(name, error))?;
         let found = Found::new(path, looked, follow, Some(name.to_owned()));
         found.require()?;
-        let task = Task::Archive { path: found.path.clone(), name: found.name(), follow: false, cross: true };
+        let task = Task::Archive {
+            path: found.path.clone(),
+            name: found.name(),
+            dress: Dress::default(),
+            follow: false,
+            cross: true,
+        };
         match view.start(task, &[rustix::stdio::stdout()])?.done() {
             // Who has read enough goes away; that is no fault.
             Err(error) if is_broken_pipe(&error) => Ok(()),

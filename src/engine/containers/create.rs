@@ -123,7 +123,7 @@ impl Engine {
 
 /// A new bundle, locked before there is a row: whoever finds either without a lock
 /// takes its maker for dead. One who looked between the two steps has removed it.
-fn new_bundle(store: &Store, id: &ContainerId) -> Result<Bundle, Failure> {
+pub(super) fn new_bundle(store: &Store, id: &ContainerId) -> Result<Bundle, Failure> {
     loop {
         let bundle = store.create_bundle(id)?;
         failpoint::reach!("create.bundle_made");
@@ -135,7 +135,7 @@ fn new_bundle(store: &Store, id: &ContainerId) -> Result<Bundle, Failure> {
     }
 }
 
-fn parse_config(text: &[u8], image: &Image) -> Result<ImageConfiguration, Failure> {
+pub(super) fn parse_config(text: &[u8], image: &Image) -> Result<ImageConfiguration, Failure> {
     serde_json::from_slice(text).map_err(|error| {
         Failure::say(FailureKind::Corrupt, format!("read the configuration of image {}: {error}", image.id.short()))
             .hint("pull or load the image again".to_owned())
@@ -143,7 +143,7 @@ fn parse_config(text: &[u8], image: &Image) -> Result<ImageConfiguration, Failur
 }
 
 /// The volumes of the image are in the request by now.
-fn without_volumes(mut image: ImageConfiguration) -> ImageConfiguration {
+pub(super) fn without_volumes(mut image: ImageConfiguration) -> ImageConfiguration {
     if let Some(mut config) = image.config().clone() {
         config.set_volumes(None);
         image.set_config(Some(config));
@@ -162,7 +162,7 @@ pub(in crate::engine) fn new_id() -> Result<ContainerId, Failure> {
 }
 
 /// Composes the document and writes the bundle.
-fn fill(
+pub(super) fn fill(
     store: &Store,
     (bundle, volumes, layers): (&Bundle, &Volumes, (StorageDriver, Layers)),
     (id, request, image): (&ContainerId, &ContainerRequest, &Image),
@@ -260,7 +260,7 @@ fn annotations(
     Ok(annotations)
 }
 
-fn row(id: &ContainerId, request: ContainerRequest, image: &Image) -> Container {
+pub(super) fn row(id: &ContainerId, request: ContainerRequest, image: &Image) -> Container {
     Container {
         id: id.clone(),
         name: request.name.clone().unwrap_or_else(|| made_up_name(id, 0)),

@@ -14,7 +14,7 @@ impl Engine {
     ///
     /// # Errors
     /// If it is not here and cannot be pulled, or must not.
-    pub(super) fn image_for(
+    pub(in crate::engine) fn image_for(
         &self,
         store: &Store,
         request: &ContainerRequest,

@@ -6,6 +6,7 @@
 
 mod act;
 mod attach;
+pub(super) mod bench;
 mod changes;
 mod commit;
 mod copy;

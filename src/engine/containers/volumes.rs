@@ -18,7 +18,7 @@ use crate::model::storage::StorageDriver;
 use crate::monitor::record;
 use crate::snapshot::layers::Layers;
 use crate::snapshot::worker::WorkerProgram;
-use crate::snapshot::worker::view::{FileKind, Owners, Stage, Task};
+use crate::snapshot::worker::view::{Dress, FileKind, Owners, Stage, Task};
 use crate::spec::{VolumePlace, mounts};
 use crate::store::Store;
 use crate::store::volumes::{Held, Record};
@@ -165,7 +165,8 @@ fn fill(held: &Held, target: &str, origin: &Origin<'_>) -> Result<(), Failure> {
     let task = Task::Extract { path: "/".into(), owners: Owners::Archive, root: true };
     let extract = origin.worker.view(Stage::Directory, task, &[data.as_fd(), reader.as_fd()])?;
     drop(reader);
-    let task = Task::Archive { path: looked.path, name: String::new(), follow: true, cross: false };
+    let task =
+        Task::Archive { path: looked.path, name: String::new(), dress: Dress::default(), follow: true, cross: false };
     let archive = origin.worker.view(stage, task, &[writer.as_fd()])?;
     drop(writer);
     finish(archive.done().map(drop), extract)?;

@@ -9,7 +9,7 @@ use crate::engine::api::{Commit, Event, Failure, FailureKind};
 use crate::model::container::ContainerRequest;
 use crate::model::digest::Digest;
 use crate::store::containers::Container;
-use crate::store::image::{CONFIG_LIMIT, Image, ImageLayer, ImageNames, NewImage, TagName};
+use crate::store::image::{CONFIG_LIMIT, ImageLayer, ImageNames, NewImage, TagName};
 use crate::store::{Lease, Spool, Store};
 use crate::sys::failpoint;
 
@@ -61,7 +61,7 @@ impl Engine {
         events(Event::Committing);
         describe(&mut document, (container, commit), changed, &layer)?;
         let config = Value::Object(document).to_string().into_bytes();
-        let manifest = manifest(&base, &layer, &config).to_string().into_bytes();
+        let manifest = manifest(base.layers.iter().chain([&layer]), &config).to_string().into_bytes();
         let (id, name) = (Digest::of(&config), Digest::of(&manifest));
         for (digest, bytes) in [(&id, &config), (&name, &manifest)] {
             store.extend_lease(lease, [digest])?;
@@ -192,13 +192,12 @@ fn merge(config: &mut Map<String, Value>, changed: &Value) {
 }
 
 /// An OCI manifest, whatever the base's is.
-fn manifest(base: &Image, layer: &ImageLayer, config: &[u8]) -> Value {
+pub(in crate::engine) fn manifest<'l>(layers: impl Iterator<Item = &'l ImageLayer>, config: &[u8]) -> Value {
     let oci = |kind: &str| match kind {
         "application/vnd.docker.image.rootfs.diff.tar" => media::OCI_LAYER.to_owned(),
         "application/vnd.docker.image.rootfs.diff.tar.gzip" => format!("{}+gzip", media::OCI_LAYER),
         other => other.to_owned(),
     };
-    let layers = base.layers.iter().chain([layer]);
     let layers = layers.map(|of| json!({ "mediaType": oci(&of.media_type), "digest": of.blob, "size": of.size }));
     json!({
         "schemaVersion": 2,

@@ -160,7 +160,11 @@ impl Write for Spooling<'_> {
     }
 }
 
-fn receive_archive(mut input: File, path: &Path, spool: &mut Spool) -> Result<(), Failure> {
+/// Brings an archive into the spool as it is.
+///
+/// # Errors
+/// If it cannot be read, or is compressed as no layer may be.
+pub(in crate::engine) fn receive_archive(mut input: File, path: &Path, spool: &mut Spool) -> Result<(), Failure> {
     let mut buffer = vec![0; CHUNK];
     loop {
         let count = match input.read(&mut buffer) {
@@ -191,6 +195,15 @@ fn check_kind(head: &[u8], path: &Path) -> Result<(), Failure> {
     };
     let message = format!("{} is compressed with {program}; layers are plain, gzip or zstd", path.display());
     Err(Failure::say(FailureKind::Invalid, message).hint(format!("{program} -dc FILE | pybox import - NAME")))
+}
+
+/// The layer that a blob is, whatever it is compressed with.
+///
+/// # Errors
+/// If it cannot be read.
+pub(in crate::engine) fn layer_of(store: &Store, blob: Digest, size: u64) -> Result<ImageLayer, Failure> {
+    let (compression, diff_id) = diff_id(store, &blob)?;
+    Ok(ImageLayer { diff_id, blob, size, media_type: media_type(compression) })
 }
 
 /// How the blob is compressed, and the digest of what is in it.

@@ -22,6 +22,9 @@ pub mod settle;
 mod tag;
 mod unpack;
 
+pub(in crate::engine) use archive::media;
+pub(in crate::engine) use commit::manifest;
+pub(in crate::engine) use import::{layer_of, receive_archive};
 pub(in crate::engine) use inspect::familiar;
 pub(in crate::engine) use lists::concrete;
 pub(in crate::engine) use save::write_file;

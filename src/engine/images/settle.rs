@@ -23,7 +23,7 @@ const WAIT: &str = "wait";
 
 impl Engine {
     /// Has unpacked layers written to disk and noted as such, without waiting for it.
-    pub(super) fn settle_later(&self, events: &mut dyn FnMut(Event)) {
+    pub(in crate::engine) fn settle_later(&self, events: &mut dyn FnMut(Event)) {
         let program = &self.settings.program;
         // The layers are there for as long as the machine runs: no reason to fail.
         if let Err(error) = command(program, &self.settings.root).status() {

@@ -55,7 +55,7 @@ impl Engine {
     ///
     /// # Errors
     /// With the layer that cannot be unpacked; those that were finished stay.
-    pub(super) fn unpack_layers(
+    pub(in crate::engine) fn unpack_layers(
         &self,
         store: &Store,
         layers: &[ImageLayer],

@@ -25,7 +25,8 @@ impl Engine {
         let (layers, unused_layers) = totals(&uses, &in_use);
         let volumes = self.volumes(&store, &containers, events);
         let images = images.into_iter().map(|image| room(image, &uses)).collect();
-        Ok(DiskUsage { images, layers, unused_layers, containers, volumes })
+        let builds = self.build_room(&store)?;
+        Ok(DiskUsage { images, layers, unused_layers, containers, volumes, builds })
     }
 
     fn volumes(

@@ -139,11 +139,11 @@ fn view(View { stage, task }: &View, fds: Vec<OwnedFd>) -> Result<Answer, Failur
     };
     // While the work directory can still be read; nothing of the container's is looked at.
     let truth = match task {
-        Task::Layer { recorded: true } => {
+        Task::Layer { recorded: true, .. } => {
             let work = fds.next().ok_or_else(|| Failure::sys("receive a job's descriptors", Errno::BADF))?;
             Truth::of_upper(&work).map_err(|error| Failure::sys("read the owners of the container's files", error))?
         }
-        Task::Layer { recorded: false } => Truth::Disk,
+        Task::Layer { recorded: false, .. } => Truth::Disk,
         _ => Truth::of_mount(&root),
     };
     // A disk that is full says so itself; what is written may be an archive of any size.

@@ -69,6 +69,9 @@ pub enum Task {
         path: PathBuf,
         /// What it is called in the archive; empty for the contents of a directory.
         name: String,
+        /// Whose all of it becomes, and with which permission bits, if not as it is.
+        #[serde(default)]
+        dress: Dress,
         /// Whether a link in last place is followed.
         follow: bool,
         /// Whether other file systems are entered, but for those of the kernel.
@@ -83,15 +86,36 @@ pub enum Task {
         /// Whether the archive tells the directory's own mode and owner.
         root: bool,
     },
+    /// Unpack an archive in the directory `path`, which is made if it is missing, and all above it.
+    Place {
+        /// Absolute.
+        path: PathBuf,
+        /// Whose the directories are that are made.
+        owner: (u32, u32),
+    },
     /// Write an archive of the layer that the root is the upper directory of.
     Layer {
         /// Whether owners are recorded; then the work directory comes before the archive.
         recorded: bool,
+        /// No time in it is later than this, in seconds since 1970.
+        latest: Option<u64>,
+        /// Places that were made to mount something on: as long as nothing is in them they go, the
+        /// innermost first.
+        stubs: Vec<PathBuf>,
     },
     /// Tell what the root, an upper directory, changes: see [`Change`].
     Changes,
     /// Tell of each of the paths that are read, each ended by a zero byte, whether it is there: `1` or `0`.
     Present,
+}
+
+/// What of the files in an archive is not as it is on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dress {
+    /// Their owner.
+    pub owner: Option<(u32, u32)>,
+    /// Their permission bits.
+    pub mode: Option<u32>,
 }
 
 /// Whose the files of an archive are.
@@ -113,6 +137,9 @@ pub struct Looked {
     pub path: PathBuf,
     /// Whether the path itself is a link.
     pub link: bool,
+    /// The same as `path`, with all links followed.
+    #[serde(default)]
+    pub real: PathBuf,
 }
 
 /// What a file is, as far as copying it is concerned.

@@ -18,7 +18,7 @@ use crate::engine::api::{Failure, FailureKind};
 use crate::model::digest::Digest;
 
 /// The media types that are written or looked for.
-pub(super) mod media {
+pub(in crate::engine) mod media {
     pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
     pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
     pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";

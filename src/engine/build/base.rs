@@ -1,0 +1,229 @@
+//! What a stage begins with.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Map, Value, json};
+
+use super::step::invalid;
+use super::{Made, Site};
+use crate::build::expand::{self, Quotes};
+use crate::build::key;
+use crate::build::plan::Base;
+use crate::build::state::State;
+use crate::engine::api::{Event, Failure, FailureKind};
+use crate::engine::host;
+use crate::engine::images::{layer_of, receive_archive};
+use crate::model::container::{ContainerRequest, PullPolicy};
+use crate::model::digest::Digest;
+use crate::model::flags::words;
+use crate::model::platform::Platform;
+use crate::monitor::record;
+use crate::snapshot::pack::Times;
+use crate::snapshot::worker::view::Dress;
+use crate::store::Spool;
+use crate::store::build_cache::CachedStep;
+use crate::store::image::{CONFIG_LIMIT, ImageLayer};
+
+impl Site<'_> {
+    /// The beginning of the stage `index`.
+    pub(super) fn base(&mut self, index: usize, events: &mut dyn FnMut(Event)) -> Result<Made, Failure> {
+        let stage = self.graph.stages.get(index);
+        let platform = stage.and_then(|stage| stage.platform.as_deref()).map(|text| self.platform(text)).transpose()?;
+        let platform = platform.or_else(|| self.build.platform.clone());
+        match self.plan.bases.get(index).unwrap_or(&Base::Scratch).clone() {
+            Base::Scratch => Ok(self.nothing(platform)),
+            Base::Stage(number) => {
+                let below = self.stages.get(&number).cloned();
+                let below = below.ok_or_else(|| Failure::say(FailureKind::Internal, "the base was not made"))?;
+                let author = below.state.author.clone();
+                let mut state = self.state(below.state.config.clone());
+                state.author = author;
+                Ok(Made { state, ..below })
+            }
+            Base::Image(name) => self.image(&name, platform, events),
+            Base::Rootfs(path) => {
+                let layer = self.rootfs(&path, events)?;
+                Ok(self.with_layer(platform, layer, &format!("rootfs:{path}")))
+            }
+            Base::Debootstrap(suite) => {
+                let layer = self.debootstrap(&suite, events)?;
+                let mut made = self.with_layer(platform, layer, &format!("debootstrap:{suite}"));
+                made.state.config.insert("Cmd".to_owned(), json!(["bash"]));
+                Ok(made)
+            }
+        }
+    }
+
+    fn platform(&self, text: &str) -> Result<Platform, Failure> {
+        let sources = &self.sources;
+        let lookup = |name: &str| sources.global.get(name).or_else(|| sources.platform.get(name)).cloned();
+        let text = expand::expand(text, Quotes::Shell, &lookup).map_err(invalid)?;
+        words::platform(&text).map_err(|error| Failure::new(FailureKind::Invalid, &error))
+    }
+
+    fn state(&self, config: Map<String, Value>) -> State {
+        State::new(config, self.sources.clone(), self.graph.quotes)
+    }
+
+    fn nothing(&self, platform: Option<Platform>) -> Made {
+        let platform = platform.unwrap_or_else(Platform::host);
+        let created = self.epoch();
+        Made { state: self.state(Map::new()), layers: Vec::new(), history: Vec::new(), created, platform }
+    }
+
+    fn with_layer(&self, platform: Option<Platform>, layer: ImageLayer, what: &str) -> Made {
+        let mut made = self.nothing(platform);
+        made.layers.push(layer);
+        made.history.push(json!({ "created_by": what }));
+        made
+    }
+
+    /// The latest time that the image may have, in milliseconds.
+    pub(super) fn epoch(&self) -> Option<i64> {
+        self.build.epoch.map(|seconds| i64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
+    }
+
+    /// An image that is here, or is brought.
+    pub(super) fn image(
+        &mut self,
+        name: &str,
+        platform: Option<Platform>,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<Made, Failure> {
+        let pull = if self.build.pull { PullPolicy::Newer } else { PullPolicy::Missing };
+        let request = ContainerRequest { image: name.to_owned(), pull, platform, ..ContainerRequest::default() };
+        let image = self.engine.image_for(self.store, &request, events)?;
+        let layers = image.layers.iter().flat_map(|layer| [&layer.blob, &layer.diff_id]);
+        self.store.extend_lease(self.lease, layers.chain([&image.id, &image.manifest]))?;
+        let text = self.store.read_blob(&image.id, CONFIG_LIMIT)?;
+        let damaged = |error: serde_json::Error| {
+            let sentence = format!("read the configuration of image {}: {error}", image.id.short());
+            Failure::say(FailureKind::Corrupt, sentence).hint(format!("pybox pull {name}"))
+        };
+        let document: Map<String, Value> = serde_json::from_slice(&text).map_err(damaged)?;
+        let config = document.get("config").and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut state = self.state(config);
+        state.author = document.get("author").and_then(Value::as_str).map(str::to_owned);
+        let history = document.get("history").and_then(Value::as_array).cloned().unwrap_or_default();
+        let created = self.epoch().or(image.created);
+        Ok(Made { state, layers: image.layers, history, created, platform: image.platform })
+    }
+
+    /// A directory or archive of the context as a layer.
+    fn rootfs(&mut self, path: &str, events: &mut dyn FnMut(Event)) -> Result<ImageLayer, Failure> {
+        let mut items = self.context.find(path)?;
+        let (Some(item), true) = (items.pop(), items.is_empty()) else {
+            return Err(invalid(format!("{path:?} means several files")));
+        };
+        let mut spool = self.store.spool()?;
+        if item.directory {
+            let times = self.build.epoch.map_or(Times::Kept, Times::AtMost);
+            let dress = Dress { owner: Some((0, 0)), mode: None };
+            let mut output = Spooling { spool: &mut spool, failure: None };
+            let buffered = io::BufWriter::with_capacity(256 << 10, &mut output);
+            let packed = self.context.pack((&item, ""), dress, times, buffered);
+            if let Some(failure) = output.failure {
+                return Err(failure);
+            }
+            packed.map_err(|error| self.context.failed(&error))?;
+        } else {
+            receive_archive(self.context.read(&item)?, Path::new(path), &mut spool)?;
+        }
+        self.imported(spool, events)
+    }
+
+    fn imported(&mut self, spool: Spool, events: &mut dyn FnMut(Event)) -> Result<ImageLayer, Failure> {
+        let (digest, size) = (spool.digest(), spool.length());
+        self.store.extend_lease(self.lease, [&digest])?;
+        self.brought.push(digest);
+        let blob = spool.commit()?;
+        let layer = layer_of(self.store, blob, size)?;
+        self.store.extend_lease(self.lease, [&layer.diff_id])?;
+        self.brought.push(layer.diff_id.clone());
+        self.unpack(&layer, events)?;
+        Ok(layer)
+    }
+
+    /// Debian's packages of a suite, by mmdebstrap, which makes a user namespace of its own.
+    fn debootstrap(&mut self, suite: &str, events: &mut dyn FnMut(Event)) -> Result<ImageLayer, Failure> {
+        let recipe = json!({ "debootstrap": suite, "epoch": self.build.epoch, "platform": Platform::host() });
+        let key = key::of(&Digest::of(b""), &recipe, []);
+        if !self.build.pull
+            && let Some(layer) = self.known(&key)?.and_then(|cached| cached.layer)
+        {
+            return Ok(layer);
+        }
+        let directories = self.engine.settings.helper_dirs.iter();
+        let program = directories.map(|directory| directory.join("mmdebstrap")).find(|path| path.is_file());
+        let program = program.ok_or_else(|| {
+            let sentence = "the base is made by mmdebstrap, which is not installed";
+            Failure::say(FailureKind::Host, sentence).hint(host::install("mmdebstrap"))
+        })?;
+        let failed = |error: io::Error| Failure::say(FailureKind::Host, format!("run {}: {error}", program.display()));
+        let mode = if rustix::process::geteuid().is_root() { "root" } else { "unshare" };
+        let mut command = Command::new(&program);
+        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.envs(self.build.proxies.iter().map(|(name, value)| (name, value)));
+        if let Some(seconds) = self.build.epoch {
+            command.env("SOURCE_DATE_EPOCH", seconds.to_string());
+        }
+        command
+            .args(["--variant=minbase", "--format=tar", "--skip=output/dev", "--quiet"])
+            .arg(format!("--mode={mode}"));
+        command.args([suite, "-"]).args(sources_of(suite));
+        let said = self.output.try_clone().map_err(failed)?;
+        command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(said);
+        let mut child = command.spawn().map_err(failed)?;
+        let mut spool = self.store.spool()?;
+        let received = match child.stdout.take() {
+            Some(output) => receive_archive(File::from(std::os::fd::OwnedFd::from(output)), &program, &mut spool),
+            None => Ok(()),
+        };
+        let status = child.wait().map_err(failed)?;
+        if !status.success() {
+            let failure = Failure::say(FailureKind::Host, format!("mmdebstrap could not make {suite}: {status}"));
+            return Err(failure.hint(format!("see what it says: mmdebstrap --variant=minbase {suite} /dev/null")));
+        }
+        received?;
+        let layer = self.imported(spool, events)?;
+        let (created, step) = (record::now(), format!("debootstrap:{suite}"));
+        self.store.cache_step(&key, &CachedStep { layer: Some(layer.clone()), created, used: created, step })?;
+        Ok(layer)
+    }
+}
+
+/// Where packages of a suite come from: where this machine has its own from, if that is the suite.
+fn sources_of(suite: &str) -> Option<String> {
+    let files = ["/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources"];
+    files.into_iter().find_map(|path| {
+        let text = std::fs::read_to_string(path).ok()?;
+        let words = |line: &str| line.split_whitespace().any(|word| word == suite);
+        let named = text.lines().filter(|line| !line.trim_start().starts_with('#')).any(words);
+        named.then(|| path.to_owned())
+    })
+}
+
+/// The spool as something to write to; keeps what went wrong.
+struct Spooling<'s> {
+    spool: &'s mut Spool,
+    failure: Option<Failure>,
+}
+
+impl io::Write for Spooling<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.spool.append(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(failure) => {
+                self.failure.get_or_insert(failure.into());
+                Err(io::ErrorKind::Other.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

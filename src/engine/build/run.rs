@@ -1,0 +1,230 @@
+//! Steps that run a command.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::copy::Source;
+use super::step::invalid;
+use super::{Made, Site};
+use crate::build::graph::{Mount as Wanted, Run, Step};
+use crate::build::key;
+use crate::engine::api::{Event, Failure, FailureKind};
+use crate::engine::containers::bench::{Bench, Ground};
+use crate::model::container::{ContainerRequest, Mount, MountSource, NetworkMode, PullPolicy};
+use crate::model::digest::Digest;
+use crate::snapshot::worker::view::Dress;
+
+/// Where the host's certificates are seen, and what tells programs of it.
+const AUTHORITIES: &str = "/run/pybox-ca.crt";
+const TRUST: [&str; 6] =
+    ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"];
+
+impl Site<'_> {
+    pub(super) fn run(
+        &mut self,
+        made: &mut Made,
+        (index, step, run): (usize, &Step, &Run),
+        events: &mut dyn FnMut(Event),
+    ) -> Result<(), Failure> {
+        let mut environment = made.state.environment();
+        for (name, value) in &run.environment {
+            environment.push((name.clone(), made.state.expand(value).map_err(invalid)?));
+        }
+        let network = self.network(run)?;
+        let mounts = self.expanded(made, run)?;
+        let mut digests = Vec::new();
+        for mount in &mounts {
+            if let Wanted::Bind { from, source, .. } = mount {
+                self.bring(index, from.as_deref(), events)?;
+                digests.extend(self.digests((index, from.as_deref()), source)?);
+            }
+        }
+        let words = made.state.words(&run.command);
+        let recipe = self.recipe(made, (&words, &environment), &mounts, network);
+        let key = key::of(&made.parent(), &recipe, &digests);
+        let (config, layers) = (made.config(), made.layers.clone());
+        self.cached(made, (key, step), events, |site, spool, events| {
+            let mut bench = site.engine.bench(site.store, Ground { layers: &layers, config: &config })?;
+            environment.extend(site.build.proxies.iter().cloned());
+            if let Some(seconds) = site.build.epoch {
+                environment.push(("SOURCE_DATE_EPOCH".to_owned(), seconds.to_string()));
+            }
+            let mut places = Places::default();
+            for mount in &mounts {
+                site.prepare((index, &mut bench), mount, &mut places)?;
+            }
+            site.trust(&mut places);
+            let stubs = places.stubs(&bench)?;
+            environment.append(&mut places.variables);
+            let request = ContainerRequest {
+                image: "a step of a build".to_owned(),
+                command: words,
+                entrypoint: Some(Vec::new()),
+                hostname: Some("pybox-build".to_owned()),
+                env: environment,
+                mounts: places.mounts,
+                network,
+                network_named: site.build.network_named && network != NetworkMode::None,
+                pull: PullPolicy::Never,
+                ..ContainerRequest::default()
+            };
+            let code = bench.run(request, std::os::fd::AsFd::as_fd(&site.output), events)?;
+            if code != 0 {
+                return Err(failed(code, site.build.quiet));
+            }
+            bench.pack(site.build.epoch, stubs, spool)
+        })
+    }
+
+    /// All that decides what comes of the command, but for what it reads.
+    fn recipe(
+        &self,
+        made: &Made,
+        (words, environment): (&[String], &[(String, String)]),
+        mounts: &[Wanted],
+        network: NetworkMode,
+    ) -> Value {
+        let config = &made.state.config;
+        json!({
+            "run": words, "arguments": environment, "environment": config.get("Env"), "user": config.get("User"),
+            "directory": made.state.directory(), "mounts": mounts, "offline": network == NetworkMode::None,
+            "epoch": self.build.epoch, "platform": made.platform,
+        })
+    }
+
+    /// The network of a step. Only the command line opens that of the host: a file may be anybody's.
+    fn network(&self, run: &Run) -> Result<NetworkMode, Failure> {
+        match run.network.as_deref() {
+            None | Some("default") => Ok(self.build.network),
+            Some("none") => Ok(NetworkMode::None),
+            Some("host") if self.build.network == NetworkMode::Host => Ok(NetworkMode::Host),
+            Some("host") => {
+                let failure = Failure::say(FailureKind::Denied, "the step asks for the network of the host");
+                Err(failure.hint("if you trust the file: pybox build --network host".to_owned()))
+            }
+            Some(other) => Err(invalid(format!("there is no network {other:?}"))),
+        }
+    }
+
+    fn expanded(&self, made: &Made, run: &Run) -> Result<Vec<Wanted>, Failure> {
+        let text = |text: &str| made.state.expand(text).map_err(invalid);
+        let place = |path: &str| Ok::<_, Failure>(made.state.absolute(&text(path)?));
+        let expand = |mount: &Wanted| {
+            Ok(match mount {
+                Wanted::Cache { id, target, read_only } => {
+                    Wanted::Cache { id: text(id)?, target: place(target)?, read_only: *read_only }
+                }
+                Wanted::Secret { id, target, variable, required, mode } => Wanted::Secret {
+                    id: text(id)?,
+                    target: target.as_deref().map(place).transpose()?,
+                    variable: variable.clone(),
+                    required: *required,
+                    mode: *mode,
+                },
+                Wanted::Bind { from, source, target } => {
+                    Wanted::Bind { from: from.clone(), source: text(source)?, target: place(target)? }
+                }
+                Wanted::Tmpfs { target, size } => Wanted::Tmpfs { target: place(target)?, size: *size },
+            })
+        };
+        run.mounts.iter().map(expand).collect()
+    }
+
+    /// Makes what a mount shows.
+    fn prepare(
+        &self,
+        (index, bench): (usize, &mut Bench<'_>),
+        mount: &Wanted,
+        places: &mut Places,
+    ) -> Result<(), Failure> {
+        match mount {
+            Wanted::Cache { id, target, read_only } => {
+                places.bind(&self.store.build_mount(id)?, target, *read_only);
+            }
+            Wanted::Tmpfs { target, size } => {
+                let options = size.iter().map(|size| format!("size={size}")).collect();
+                places.add(MountSource::Tmpfs, target, false, options);
+            }
+            Wanted::Secret { id, target, variable, required, mode } => {
+                let Some(secret) = self.build.secrets.iter().find(|secret| secret.id == *id) else {
+                    if !*required {
+                        return Ok(());
+                    }
+                    let failure = Failure::say(FailureKind::Invalid, format!("the step needs the secret {id:?}"));
+                    return Err(failure.hint(format!("pybox build --secret id={id},src=FILE")));
+                };
+                if let Some(variable) = variable {
+                    let value = String::from_utf8(secret.value.clone());
+                    let value = value.map_err(|_| invalid(format!("the secret {id:?} is no text for a variable")))?;
+                    places.variables.push((variable.clone(), value));
+                }
+                if let Some(target) = target {
+                    places.bind(&bench.file(&secret.value, *mode)?, target, true);
+                }
+            }
+            Wanted::Bind { from, source, target } => {
+                let source = self.source((index, from.as_deref()), source)?;
+                let name = source.name();
+                let dress = Dress { owner: source.is_of_context().then_some((0, 0)), mode: None };
+                let inner = if source.is_directory() { "" } else { name.as_str() };
+                let made = bench.input(|writer| self.pack(&source, inner, dress, writer))?;
+                places.bind(&made.join(inner), target, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the command trust whom the host trusts.
+    fn trust(&self, places: &mut Places) {
+        let Some(path) = &self.build.authorities else { return };
+        places.bind(path, AUTHORITIES, true);
+        places.variables.extend(TRUST.map(|name| (name.to_owned(), AUTHORITIES.to_owned())));
+    }
+
+    fn digests(&self, from: (usize, Option<&str>), source: &str) -> Result<Vec<Digest>, Failure> {
+        match self.source(from, source)? {
+            Source::Context { item, .. } => Ok(vec![self.context.digest(&item)?]),
+            Source::Made { made, .. } => Ok(vec![made.parent()]),
+        }
+    }
+}
+
+/// What is mounted for a command.
+#[derive(Default)]
+struct Places {
+    mounts: Vec<Mount>,
+    variables: Vec<(String, String)>,
+}
+
+impl Places {
+    fn bind(&mut self, path: &std::path::Path, target: &str, read_only: bool) {
+        let path = path.to_string_lossy().into_owned();
+        self.add(MountSource::Bind { path, create: false }, target, read_only, Vec::new());
+    }
+
+    fn add(&mut self, source: MountSource, target: &str, read_only: bool, options: Vec<String>) {
+        self.mounts.push(Mount { source, target: target.to_owned(), read_only, options });
+    }
+
+    /// What may be made to mount on, the innermost first: where it really is, whatever links lead there.
+    fn stubs(&self, bench: &Bench<'_>) -> Result<Vec<PathBuf>, Failure> {
+        let mut stubs = Vec::new();
+        for mount in &self.mounts {
+            let place = bench.look(&mount.target)?.real;
+            stubs.extend(place.ancestors().filter(|path| path.parent().is_some()).map(PathBuf::from));
+        }
+        stubs.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
+        stubs.dedup();
+        Ok(stubs)
+    }
+}
+
+fn failed(code: i32, quiet: bool) -> Failure {
+    let failure = Failure::say(FailureKind::Invalid, format!("the command ended with exit code {code}"));
+    failure.hint(if quiet {
+        "to see what it says, leave --quiet out".to_owned()
+    } else {
+        "what it said stands above; the steps before it are kept for the next build".to_owned()
+    })
+}

@@ -1,0 +1,289 @@
+//! Where a step of a build is done: a bundle that has no row, and that nobody else sees.
+//!
+//! A command runs as any container does, with the same filter, masks and network. Files are laid over
+//! the layers by a worker in that root. What comes of either is in the upper directory, which becomes
+//! a layer as that of a container does in `commit`.
+
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::Mode;
+
+use super::attach::Signals;
+use super::changes::open_upper;
+use super::copy::{finish, pipe};
+use super::volumes::Volumes;
+use super::{commit, create, start};
+use crate::engine::api::{Event, Failure, FailureKind};
+use crate::engine::{Engine, host};
+use crate::model::container::ContainerRequest;
+use crate::model::digest::Digest;
+use crate::model::host::HostFacts;
+use crate::model::id::ContainerId;
+use crate::model::platform::Platform;
+use crate::model::storage::StorageDriver;
+use crate::model::supervision::LogDriver;
+use crate::monitor::client::{Idle, Session};
+use crate::monitor::protocol::{Control, Event as Told, StopWish, WireError};
+use crate::snapshot::failure::SnapshotError;
+use crate::snapshot::layers::Layers;
+use crate::snapshot::worker::view::{Dress, Looked, Owners, Stage, Task};
+use crate::snapshot::worker::{Worker, WorkerProgram};
+use crate::spec::user;
+use crate::store::bundle::Bundle;
+use crate::store::image::{Image, ImageLayer};
+use crate::store::{Spool, Store};
+
+/// What a step stands on.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct Ground<'g> {
+    /// The layers so far, the lowest first.
+    pub(in crate::engine) layers: &'g [ImageLayer],
+    /// The configuration so far, as an image would have it.
+    pub(in crate::engine) config: &'g [u8],
+}
+
+/// A bundle for one step; gone with it.
+pub(in crate::engine) struct Bench<'e> {
+    engine: &'e Engine,
+    store: &'e Store,
+    id: ContainerId,
+    bundle: Bundle,
+    image: Image,
+    config: Vec<u8>,
+    /// Numbers of the directories that were made for mounts.
+    made: usize,
+}
+
+impl Engine {
+    /// A place to do a step in.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(in crate::engine) fn bench<'e>(&'e self, store: &'e Store, ground: Ground<'_>) -> Result<Bench<'e>, Failure> {
+        let id = create::new_id()?;
+        let bundle = create::new_bundle(store, &id)?;
+        let image = Image::unfinished(Digest::of(ground.config), Platform::host(), ground.layers.to_vec());
+        Ok(Bench { engine: self, store, id, bundle, image, config: ground.config.to_vec(), made: 0 })
+    }
+}
+
+impl Bench<'_> {
+    /// Runs a command to its end, and returns its exit code; what it says goes to `output`.
+    ///
+    /// # Errors
+    /// If it cannot be started, or somebody interrupts it.
+    pub(in crate::engine) fn run(
+        &mut self,
+        mut request: ContainerRequest,
+        output: BorrowedFd<'_>,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<i32, Failure> {
+        let config = create::without_volumes(create::parse_config(&self.config, &self.image)?);
+        request.remove = true;
+        request.log.driver = LogDriver::None;
+        Engine::settle_network(&mut request, &config, events)?;
+        let mut facts = host::facts(&request)?;
+        let network = Engine::connection(self.store, &request, &mut facts)?;
+        let layers = self.layers(&request, &facts)?;
+        let made = (&self.bundle, &Volumes::default(), layers);
+        let filter = create::fill(self.store, made, (&self.id, &request, &self.image), (&config, &facts), events)?;
+        let container = create::row(&self.id, request, &self.image);
+        let described = (&config, self.config.as_slice());
+        let mut told = self.engine.start_of(self.store, (&container, network), &facts, described)?;
+        (told.health, told.attached) = (None, true);
+        told.finish.clear();
+        let signals = Signals::block()?;
+        let monitor = Idle::spawn_with(Some(output))?;
+        let fds: Vec<_> = [self.bundle.as_fd()].into_iter().chain(filter.iter().map(|fd| fd.as_fd())).collect();
+        let session = monitor.start(&told, &fds)?;
+        let ended = stay(&session, &signals);
+        // Its last word is said: it goes away by itself.
+        let finished = session.finish();
+        signals.release()?;
+        let code = ended?;
+        finished.map_err(|error| Failure::say(FailureKind::Internal, format!("wait for the monitor: {error}")))?;
+        Ok(code)
+    }
+
+    fn layers(&self, request: &ContainerRequest, facts: &HostFacts) -> Result<(StorageDriver, Layers), Failure> {
+        self.engine.layers_for(self.store, (request, facts), self.store.layer_dirs(&self.image)?)
+    }
+
+    /// A worker in the root of this bench, and the way there.
+    fn stage(&self, writable: bool) -> Result<(WorkerProgram, Stage), Failure> {
+        let request = ContainerRequest::default();
+        let facts = host::facts(&request)?;
+        let (driver, layers) = self.layers(&request, &facts)?;
+        let writable = writable.then(|| (self.bundle.upper(), self.bundle.work()));
+        let place = self.bundle.rootfs();
+        let worker = self.engine.worker_of(facts.user_namespace.then(|| facts.id_map.clone()));
+        Ok((worker, Stage::Mounted { driver, layers, writable, binds: Vec::new(), place }))
+    }
+
+    /// What stands at `path`.
+    ///
+    /// # Errors
+    /// What the worker says.
+    pub(in crate::engine) fn look(&self, path: &str) -> Result<Looked, Failure> {
+        let (worker, stage) = self.stage(true)?;
+        Ok(worker.look(stage, path.into(), &[])?)
+    }
+
+    /// Unpacks what `pack` writes in the directory `path`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// What either side says.
+    pub(in crate::engine) fn place(
+        &self,
+        (path, owner): (&str, (u32, u32)),
+        pack: impl FnOnce(OwnedFd) -> Result<(), SnapshotError>,
+    ) -> Result<(), Failure> {
+        let (worker, stage) = self.stage(true)?;
+        let (reader, writer) = pipe()?;
+        let worker = worker.view(stage, Task::Place { path: path.into(), owner }, &[reader.as_fd()])?;
+        drop(reader);
+        finish(pack(writer), worker)
+    }
+
+    /// Begins to write an archive of `path`, which is called `name` there, to `writer`.
+    ///
+    /// # Errors
+    /// What the worker says.
+    pub(in crate::engine) fn archive(
+        &self,
+        (path, name): (&Path, &str),
+        dress: Dress,
+        writer: &OwnedFd,
+    ) -> Result<Worker, Failure> {
+        let (worker, stage) = self.stage(true)?;
+        let name = name.to_owned();
+        let task = Task::Archive { path: path.into(), name, dress, follow: true, cross: false };
+        Ok(worker.view(stage, task, &[writer.as_fd()])?)
+    }
+
+    /// A new directory with what `pack` writes, to be mounted.
+    ///
+    /// # Errors
+    /// What either side says.
+    pub(in crate::engine) fn input(
+        &mut self,
+        pack: impl FnOnce(OwnedFd) -> Result<(), SnapshotError>,
+    ) -> Result<PathBuf, Failure> {
+        self.made += 1;
+        let path = self.bundle.path().join(format!("input-{}", self.made));
+        let failed =
+            |error: std::io::Error| Failure::say(FailureKind::Store, format!("make {}: {error}", path.display()));
+        std::fs::create_dir(&path).map_err(failed)?;
+        let mode = rustix::fs::chmod(&path, Mode::from_raw_mode(0o755));
+        mode.map_err(|error| failed(error.into()))?;
+        let facts = host::facts(&ContainerRequest::default())?;
+        let worker = self.engine.worker_of(facts.user_namespace.then(|| facts.id_map.clone()));
+        let (directory, (reader, writer)) = (open_upper(&path)?, pipe()?);
+        let task = Task::Extract { path: "/".into(), owners: Owners::Archive, root: true };
+        let worker = worker.view(Stage::Directory, task, &[directory.as_fd(), reader.as_fd()])?;
+        drop(reader);
+        finish(pack(writer), worker)?;
+        Ok(path)
+    }
+
+    /// A new file of the bundle, to be mounted.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(in crate::engine) fn file(&mut self, bytes: &[u8], mode: u32) -> Result<PathBuf, Failure> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        self.made += 1;
+        let path = self.bundle.path().join(format!("input-{}", self.made));
+        let failed =
+            |error: std::io::Error| Failure::say(FailureKind::Store, format!("make {}: {error}", path.display()));
+        let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+        file.write_all(bytes).map_err(failed)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|error| failed(error.into()))?;
+        Ok(path)
+    }
+
+    /// Whose files `user[:group]` are, by the account files of the layers.
+    ///
+    /// # Errors
+    /// If there is no such user.
+    pub(in crate::engine) fn owner(&self, spec: &str) -> Result<(u32, u32), Failure> {
+        let layers = self.store.layer_dirs(&self.image)?;
+        let passwd = create::account_file(&layers, "etc/passwd")?;
+        let group = create::account_file(&layers, "etc/group")?;
+        let user = user::resolve(spec, user::AccountFiles { passwd: &passwd, group: &group }, &[])?;
+        Ok((user.uid, user.gid))
+    }
+
+    /// Writes what has changed as the archive of a layer; false if nothing has. Empty `stubs` are no change.
+    ///
+    /// # Errors
+    /// What the worker or the store says.
+    pub(in crate::engine) fn pack(
+        &self,
+        latest: Option<u64>,
+        stubs: Vec<PathBuf>,
+        spool: &mut Spool,
+    ) -> Result<bool, Failure> {
+        let facts = host::facts(&ContainerRequest::default())?;
+        let (_, layers) = self.layers(&ContainerRequest::default(), &facts)?;
+        let recorded = layers.owners.are_recorded();
+        let (upper, work) = (open_upper(&self.bundle.upper())?, open_upper(&self.bundle.work())?);
+        let (reader, writer) = pipe()?;
+        let work = recorded.then(|| work.as_fd());
+        let fds: Vec<_> = [upper.as_fd()].into_iter().chain(work).chain([writer.as_fd()]).collect();
+        let worker = self.engine.worker_of(facts.user_namespace.then(|| facts.id_map.clone()));
+        let worker = worker.view(Stage::Directory, Task::Layer { recorded, latest, stubs }, &fds)?;
+        drop(writer);
+        // The root itself is always there.
+        Ok(commit::receive(reader, worker, spool)? > 1)
+    }
+}
+
+impl Drop for Bench<'_> {
+    fn drop(&mut self) {
+        // What cannot be removed now is garbage for later: it has no row, and no lock when we are gone.
+        if let Ok(foreign) = self.store.remove_bundle(&self.id) {
+            let _ = self.engine.remove_foreign(&foreign);
+        }
+    }
+}
+
+/// Waits for the end. Whoever interrupts a build ends its command: as first process of a container it would
+/// not hear of most signals.
+fn stay(session: &Session, signals: &Signals) -> Result<i32, Failure> {
+    let mut interrupted = false;
+    loop {
+        let (monitor, signal) = (session.as_fd(), signals.as_fd());
+        let mut fds = [PollFd::new(&monitor, PollFlags::IN), PollFd::new(&signal, PollFlags::IN)];
+        match rustix::event::poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Failure::say(FailureKind::Internal, format!("poll: {error}"))),
+        }
+        let [monitor, signal] = fds.map(|fd| !fd.revents().is_empty());
+        while signal && let Some(number) = signals.take() {
+            if ENDING.contains(&number) && !interrupted {
+                interrupted = true;
+                // One that has ended by itself does not hear it.
+                let _ = session.control(&Control::Stop(StopWish { signal: Some(9), grace: Some(0) }));
+            }
+        }
+        if !monitor {
+            continue;
+        }
+        match session.next() {
+            Ok(Told::Exited { .. }) if interrupted => {
+                return Err(Failure::say(FailureKind::Interrupted, "interrupted"));
+            }
+            Ok(Told::Exited { exit_code }) => return Ok(exit_code),
+            Ok(Told::Failed { message, hint, exit_code }) => return Err(start::failed(message, hint, exit_code)),
+            Ok(_) | Err(WireError::Content(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// SIGHUP, SIGINT, SIGQUIT, SIGTERM.
+const ENDING: [i32; 4] = [1, 2, 3, 15];
