@@ -81,7 +81,82 @@ impl std::error::Error for Mistake {}
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Pieces that files are made of, in an order that nobody would write.
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "[box]\n",
+            "base = ",
+            "\"debian\"\n",
+            "[[steps]]\n",
+            "run = ",
+            "copy = { src = ",
+            "}",
+            "\"",
+            "'",
+            "[",
+            "]",
+            "FROM ",
+            "RUN ",
+            "COPY ",
+            "--mount=type=",
+            "cache,",
+            "target=/x",
+            "<<EOF",
+            "EOF\n",
+            "\\\n",
+            "\\",
+            "$",
+            "${",
+            "${A:-",
+            "}",
+            "ENV ",
+            "A=b ",
+            "# escape=`\n",
+            "`\n",
+            "\n",
+            " ",
+            "ß",
+            "\u{0}",
+            "HEALTHCHECK CMD ",
+            "--",
+            "=",
+            "*",
+            "**/",
+            "!",
+            "..",
+            "/",
+            "0",
+            "-1",
+            "[python]\nversion = \"3\"\n",
+            "ARG ",
+            "AS ",
+            "SHELL ",
+        ]);
+        prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_odd(text in pieces(), path in pieces(), any in ".{0,200}") {
+            for text in [&text, &any] {
+                for parse in [boxfile::parse, dockerfile::parse] {
+                    match parse(text) {
+                        Err(mistake) => prop_assert!(mistake.position.line >= 1 && !mistake.message.is_empty()),
+                        Ok(graph) => drop(plan::plan(&graph, None, &[].into())),
+                    }
+                }
+                let ignore = ignore::Ignore::parse(text);
+                let fate = ignore.fate(&path);
+                prop_assert_eq!(fate, ignore.fate(&path));
+                drop(expand::expand(text, expand::Quotes::Shell, &|_| None));
+                drop(expand::expand(text, expand::Quotes::Plain, &|name| Some(name.to_owned())));
+            }
+        }
+    }
 
     #[test]
     fn positions_count_characters() {

@@ -176,6 +176,9 @@ impl Life {
             if ready.door {
                 self.connections.accept();
             }
+            if self.start.bound && self.exit_code.is_none() && !self.connections.has(BORN) {
+                self.kill();
+            }
         }
     }
 

@@ -58,6 +58,9 @@ pub struct Start {
     pub network_of: Option<ProcessIdentity>,
     /// The file that events are appended to.
     pub events: PathBuf,
+    /// Whether it is killed when whoever started it goes away: nobody else will ever ask for it.
+    #[serde(default)]
+    pub bound: bool,
     /// Program and arguments that are run when all is over and nobody is attached: what removes it.
     pub finish: Vec<PathBuf>,
 }

@@ -43,7 +43,8 @@ pub(crate) fn perform(root: &OwnedFd, task: &Task, truth: &Truth, streams: Vec<O
         Task::Look { path } => look(&tree, path).map(Outcome::Looked),
         Task::Archive { path, name, dress, follow, cross } => {
             let (owner, mode) = (dress.owner, dress.mode);
-            let style = Style { name: name.as_bytes(), cross: *cross, owner, mode, ..Style::default() };
+            let times = if dress.timeless { Times::Fixed(0) } else { Times::Kept };
+            let style = Style { name: name.as_bytes(), cross: *cross, owner, mode, times, ..Style::default() };
             archive(&tree, (path, *follow), style, (truth, next()?))
         }
         Task::Extract { path, owners, root } => extract(&tree, path, (*owners, *root), next()?),

@@ -235,14 +235,14 @@ fn mounts_stay_in_their_stage_and_leave_nothing() {
          RUN --mount=from=other,src=/x,dst=/stage cat /stage/mark && ! ls /stage/{1}\n\
          RUN --mount=type=cache,target=/away/made,id=../../../escape echo cached > /away/made/kept\n\
          RUN --mount=type=cache,target=/link/c --mount=type=tmpfs,target=/root/.t/deep --mount=type=secret,id=s \
-         test $(wc -c < /run/secrets/s) = 4 && touch /link/c/y /root/.t/deep/z && echo \"$K\" > /k\n\
-         RUN --mount=type=secret,id=s,env=K test ${{#K}} = 4\n",
+         test $(wc -c < /run/secrets/s) = 9 && touch /link/c/y /root/.t/deep/z && echo \"$K\" > /k\n\
+         RUN --mount=type=secret,id=s,env=K test ${{#K}} = 9\n",
         live.dir.join("target").display(),
         canary.strip_prefix("/").expect("absolute").display()
     );
     let target = live.directory("target");
     let context = context(&live, "context", &[("Dockerfile", &dockerfile)]);
-    let secret = live.file("secret", "hush");
+    let secret = live.file("secret", "s3Kr1t-42");
     let given = format!("id=s,src={}", secret.display());
     build(&live, &context, &["-t", "m"]).run().exits(1);
     build(&live, &context, &["-t", "m", "--secret", &given]).ok();
@@ -255,10 +255,10 @@ fn mounts_stay_in_their_stage_and_leave_nothing() {
     );
     assert_eq!(seen, "/link/:\n/real:\n/root:\n/run:\n.containerenv\n1\ngone");
     let history = live.pybox(["history", "--no-trunc", "m"]).ok() + &inspected(&live, "m", ".");
-    assert!(!history.contains("hush"), "{history}");
+    assert!(!history.contains("s3Kr1t"), "{history}");
     let blobs = Run::of({
         let mut command = live.command("grep");
-        command.args(["-rl", "hush"]).arg(live.root());
+        command.args(["-rl", "s3Kr1t"]).arg(live.root());
         command
     });
     assert_eq!(blobs.run().exits(1).text(), "", "the secret is nowhere in the store");
@@ -266,7 +266,7 @@ fn mounts_stay_in_their_stage_and_leave_nothing() {
     let second = format!("FROM {base}\nRUN --mount=type=cache,target=/c,id=../../../escape cat /c/kept > /kept\n");
     live.file("context/Dockerfile", second);
     build(&live, &context, &["-t", "n"]).ok();
-    assert_eq!(says(&live, "n", "cat /kept; ls -A /c 2>&1 | grep -c kept"), "cached\n0");
+    assert_eq!(says(&live, "n", "cat /kept; ls -A /c 2>&1 | grep -c kept; true"), "cached\n0");
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
 
@@ -441,4 +441,61 @@ fn python_is_found_and_its_packages_installed() {
     assert_eq!(changed.stderr.matches("(cached)").count(), 1, "the interpreter stays: {changed}");
     live.file("context/boxfile.toml", boxfile("3.9"));
     build(&live, &context, &["-t", "py"]).run().refuses(1, "exit code 1").says("no apt-get, apk or dnf");
+}
+
+#[test]
+fn a_stage_that_makes_the_same_files_changes_nothing_after_it() {
+    let Some(live) = Live::new() else { return };
+    let base = live.image("busybox");
+    let dockerfile = |comment: &str| {
+        format!(
+            "FROM {base} AS make\nRUN echo out > /out; : {comment}\nFROM {base}\nCOPY --from=make /out /out\nRUN cat /out > /seen\n"
+        )
+    };
+    let context = context(&live, "context", &[("Dockerfile", &dockerfile("one"))]);
+    let first = build(&live, &context, &["-t", "s"]).ok();
+    std::thread::sleep(Duration::from_millis(1100));
+    live.file("context/Dockerfile", dockerfile("two"));
+    let second = build(&live, &context, &["-t", "s"]).run().exits(0);
+    assert_eq!((second.text(), second.stderr.matches("(cached)").count()), (first, 2), "{second}");
+    let third = build(&live, &context, &["-t", "s"]).run().exits(0);
+    assert_eq!(third.stderr.matches("(cached)").count(), 3, "{third}");
+}
+
+#[test]
+fn a_build_that_is_killed_takes_its_step_with_it() {
+    let Some(live) = Live::new() else { return };
+    let dockerfile = format!("FROM {}\nRUN echo one > /one\nRUN sleep 60\n", live.image("busybox"));
+    let context = context(&live, "context", &[("Dockerfile", &dockerfile)]);
+    let running = build(&live, &context, &["-t", "i"]).start();
+    let steps = live.root().join("cache/layers");
+    let begun = Instant::now();
+    while !steps.read_dir().is_ok_and(|steps| steps.count() > 0) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the first step does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    running.signal(Signal::SIGKILL);
+    assert_eq!(running.wait().signal, Some(9));
+    // Its directory waits for a collection, as that of any command that was killed.
+    let left: Vec<_> = live.leftovers().into_iter().filter(|what| !what.starts_with("directory")).collect();
+    assert_eq!(left, Vec::<String>::new());
+    live.file("context/Dockerfile", dockerfile.replace("sleep 60", "true"));
+    let done = build(&live, &context, &["-t", "i"]).run().exits(0);
+    assert!(done.stderr.contains("RUN echo one > /one (cached)"), "{done}");
+}
+
+/// One id outside, and true owners inside.
+#[test]
+fn a_user_without_ranges_builds_too() {
+    let Some(live) = Live::plain() else { return };
+    let dockerfile = format!(
+        "FROM {}\nRUN echo x > /x && chown app:staff /x\nCOPY --chown=svc:www f /f\nCOPY g /g\nUSER app\nRUN id -un > /tmp/who\n",
+        live.image("busybox")
+    );
+    let context = context(&live, "context", &[("Dockerfile", &dockerfile), ("f", "f"), ("g", "g")]);
+    build(&live, &context, &["-t", "o"]).ok();
+    let seen = says(&live, "o", "stat -c %U:%G /x /f /g /tmp/who; cat /tmp/who");
+    assert_eq!(seen, "app:staff\nsvc:www\nroot:root\napp:app\napp");
+    assert_eq!(live.leftovers(), Vec::<String>::new());
 }

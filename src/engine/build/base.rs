@@ -121,7 +121,7 @@ impl Site<'_> {
         let mut spool = self.store.spool()?;
         if item.directory {
             let times = self.build.epoch.map_or(Times::Kept, Times::AtMost);
-            let dress = Dress { owner: Some((0, 0)), mode: None };
+            let dress = Dress { owner: Some((0, 0)), mode: None, ..Dress::default() };
             let mut output = Spooling { spool: &mut spool, failure: None };
             let buffered = io::BufWriter::with_capacity(256 << 10, &mut output);
             let packed = self.context.pack((&item, ""), dress, times, buffered);

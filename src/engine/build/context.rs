@@ -175,7 +175,7 @@ impl Context {
     /// If something cannot be read.
     pub(super) fn digest(&self, item: &Item) -> Result<Digest, Failure> {
         let mut hashing = Hashing(Hasher::new(Algorithm::Sha256));
-        let dress = Dress { owner: Some((0, 0)), mode: None };
+        let dress = Dress { owner: Some((0, 0)), mode: None, ..Dress::default() };
         self.pack((item, "x"), dress, Times::Fixed(0), &mut hashing).map_err(|error| self.failed(&error))?;
         Ok(hashing.0.finish())
     }

@@ -1,7 +1,7 @@
 //! Steps that bring files in, and where files come from.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use crate::build::plan::{self, Origin};
 use crate::build::{key, pattern};
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::containers::bench::{Bench, Ground};
-use crate::model::digest::Digest;
+use crate::model::digest::{Algorithm, Digest, Hasher};
 use crate::snapshot::failure::SnapshotError;
 use crate::snapshot::pack::{self, Style, Times};
 use crate::snapshot::worker::view::{Dress, FileKind};
@@ -97,12 +97,19 @@ impl Site<'_> {
             "copy": names, "inline": inline, "to": wanted.to, "into": wanted.into, "owner": wanted.owner,
             "mode": copy.mode, "unpack": copy.unpack, "epoch": self.build.epoch,
         });
-        let key = key::of(&made.parent(), &recipe, &digests);
+        let mut key = key::of(&made.parent(), &recipe, &digests);
+        // A stage that was made anew may have made the same files.
+        let by_layers = (from.is_some() && self.known(&key)?.is_none()).then(|| key.clone());
+        if by_layers.is_some() {
+            let digests = self.content((index, from), &wanted.sources)?;
+            key = key::of(&made.parent(), &(&recipe, "by content"), &digests);
+        }
+        let found = key.clone();
         let (config, layers) = (made.config(), made.layers.clone());
         self.cached(made, (key, step), events, |site, spool, _| {
             let mut bench = site.engine.bench(site.store, Ground { layers: &layers, config: &config })?;
             let owner = wanted.owner.as_deref().map(|owner| bench.owner(owner)).transpose()?;
-            let dress = Dress { owner, mode: copy.mode };
+            let dress = Dress { owner, mode: copy.mode, ..Dress::default() };
             let mut sources = Vec::new();
             for source in &wanted.sources {
                 sources.extend(site.sources((index, from), source)?);
@@ -116,7 +123,29 @@ impl Site<'_> {
                 lay_inline(&mut bench, inline, &target)?;
             }
             bench.pack(site.build.epoch, Vec::new(), spool)
-        })
+        })?;
+        // The next time they need not be read.
+        if let (Some(by_layers), Some(cached)) = (by_layers, self.store.cached_step(&found)) {
+            self.store.cache_step(&by_layers, &cached)?;
+        }
+        Ok(())
+    }
+
+    /// The digests of files of a stage or image: names, contents, permissions and owners, not times.
+    fn content(&self, from: (usize, Option<&str>), paths: &[String]) -> Result<Vec<Digest>, Failure> {
+        let mut digests = Vec::new();
+        for path in paths {
+            for source in self.sources(from, path)? {
+                let dress = Dress { timeless: true, ..Dress::default() };
+                let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+                    .map_err(|error| Failure::say(FailureKind::Host, format!("make a pipe: {error}")))?;
+                let hashing = std::thread::spawn(move || hash(File::from(reader)));
+                self.pack(&source, "x", dress, writer)?;
+                let failed = || Failure::say(FailureKind::Host, format!("read {path:?} of a stage"));
+                digests.push(hashing.join().ok().and_then(Result::ok).ok_or_else(failed)?);
+            }
+        }
+        Ok(digests)
     }
 
     /// Sees to it that the image that files come from is here.
@@ -278,6 +307,17 @@ fn lay_inline(bench: &mut Bench<'_>, inline: &Inline, target: &Target<'_>) -> Re
             pack::pack_below(root, start, style, File::from(writer)).map(drop)
         })
         .map_err(blame)
+}
+
+fn hash(mut input: File) -> std::io::Result<Digest> {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match input.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(buffer.get(..count).unwrap_or_default()),
+        }
+    }
 }
 
 /// By its first bytes: gzip, zstd, or an archive as it is.

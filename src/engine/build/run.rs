@@ -166,7 +166,7 @@ impl Site<'_> {
             Wanted::Bind { from, source, target } => {
                 let source = self.source((index, from.as_deref()), source)?;
                 let name = source.name();
-                let dress = Dress { owner: source.is_of_context().then_some((0, 0)), mode: None };
+                let dress = Dress { owner: source.is_of_context().then_some((0, 0)), mode: None, ..Dress::default() };
                 let inner = if source.is_directory() { "" } else { name.as_str() };
                 let made = bench.input(|writer| self.pack(&source, inner, dress, writer))?;
                 places.bind(&made.join(inner), target, false);

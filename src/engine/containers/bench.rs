@@ -93,7 +93,7 @@ impl Bench<'_> {
         let container = create::row(&self.id, request, &self.image);
         let described = (&config, self.config.as_slice());
         let mut told = self.engine.start_of(self.store, (&container, network), &facts, described)?;
-        (told.health, told.attached) = (None, true);
+        (told.health, told.attached, told.bound) = (None, true, true);
         told.finish.clear();
         let signals = Signals::block()?;
         let monitor = Idle::spawn_with(Some(output))?;

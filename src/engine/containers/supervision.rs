@@ -72,6 +72,7 @@ impl Engine {
             membership: None,
             network_of: None,
             events: store.layout().events(),
+            bound: false,
             finish: self.finish_of(container),
         })
     }

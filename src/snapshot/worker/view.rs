@@ -116,6 +116,9 @@ pub struct Dress {
     pub owner: Option<(u32, u32)>,
     /// Their permission bits.
     pub mode: Option<u32>,
+    /// Whether they have no times, as for a digest.
+    #[serde(default)]
+    pub timeless: bool,
 }
 
 /// Whose the files of an archive are.
