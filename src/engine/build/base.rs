@@ -144,6 +144,7 @@ impl Site<'_> {
         self.store.extend_lease(self.lease, [&layer.diff_id])?;
         self.brought.push(layer.diff_id.clone());
         self.unpack(&layer, events)?;
+        self.unpacked = true;
         Ok(layer)
     }
 

@@ -21,11 +21,27 @@ impl Site<'_> {
             self.brought.push(digest.clone());
             self.store.put_blob(digest, bytes)?;
         }
+        if self.is_here(&id, &digest, &names)? {
+            return Ok(Built { id, names });
+        }
         let image = NewImage::describe(&digest, &manifest, &config)?;
         let tags = names.iter().map(|reference| TagName { reference: reference.clone(), target: None }).collect();
         self.store.put_image(&image, &ImageNames { tags, digests: Vec::new() })?;
         self.engine.index_ahead(self.store, [&id], events);
         Ok(Built { id, names })
+    }
+
+    /// Whether all is as it is to be, and nothing has to reach the disk.
+    fn is_here(&self, id: &Digest, manifest: &Digest, names: &[Reference]) -> Result<bool, Failure> {
+        if !self.store.find_image(&id.to_string()).is_ok_and(|known| known.manifest == *manifest) {
+            return Ok(false);
+        }
+        for name in names {
+            if self.store.tag_owner(name)?.as_ref() != Some(id) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// As the command line says, or else the file.

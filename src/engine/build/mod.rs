@@ -54,6 +54,8 @@ struct Site<'s> {
     images: BTreeMap<String, Made>,
     number: usize,
     total: usize,
+    /// Whether layers were unpacked, which have to reach the disk.
+    unpacked: bool,
 }
 
 /// What a stage has come to.
@@ -136,6 +138,7 @@ impl Engine {
                 images: BTreeMap::new(),
                 number: 0,
                 total,
+                unpacked: false,
             };
             let made = site.make(events);
             if made.is_err() {
@@ -145,11 +148,13 @@ impl Engine {
                     let _ = self.remove_foreign(&swept.leftovers);
                 }
             }
-            made
+            made.map(|built| (built, site.unpacked))
         });
         store.release(lease)?;
-        let built = made?;
-        self.settle_later(events);
+        let (built, unpacked) = made?;
+        if unpacked {
+            self.settle_later(events);
+        }
         self.tell_image("build", &built.id.to_string(), built.names.first());
         if let Some(path) = &build.id_file {
             std::fs::write(path, built.id.to_string()).map_err(|error| {

@@ -102,6 +102,7 @@ impl Site<'_> {
         // It is not compressed, so both digests are the same.
         let layer = ImageLayer { diff_id: blob.clone(), blob, size, media_type: media::OCI_LAYER.to_owned() };
         self.unpack(&layer, events)?;
+        self.unpacked = true;
         Ok(layer)
     }
 
