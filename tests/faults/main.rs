@@ -20,6 +20,7 @@ mod person;
 mod aftermath;
 mod small_disk;
 
+mod builds;
 mod clocks;
 mod corruption;
 mod crowds;

@@ -8,6 +8,7 @@ use crate::engine::images::manifest;
 use crate::model::digest::Digest;
 use crate::model::reference::Reference;
 use crate::store::image::{ImageNames, NewImage, TagName};
+use crate::sys::failpoint;
 
 impl Site<'_> {
     /// Puts the image of the last stage into the store.
@@ -24,9 +25,11 @@ impl Site<'_> {
         if self.is_here(&id, &digest, &names)? {
             return Ok(Built { id, names });
         }
+        failpoint::reach!("build.documents_put");
         let image = NewImage::describe(&digest, &manifest, &config)?;
         let tags = names.iter().map(|reference| TagName { reference: reference.clone(), target: None }).collect();
         self.store.put_image(&image, &ImageNames { tags, digests: Vec::new() })?;
+        failpoint::reach!("build.row_put");
         self.engine.index_ahead(self.store, [&id], events);
         Ok(Built { id, names })
     }

@@ -121,6 +121,7 @@ impl Engine {
         let lease = store.lease([])?;
         let steps = |index: &usize| graph.stages.get(*index).map_or(0, |stage| stage.steps.len());
         let total = plan.order.iter().map(steps).sum();
+        let mut brought = Vec::new();
         let made = output(build.quiet).and_then(|output| {
             let mut site = Site {
                 engine: self,
@@ -141,16 +142,16 @@ impl Engine {
                 unpacked: false,
             };
             let made = site.make(events);
-            if made.is_err() {
-                // What is noted stays: the next build goes on with it.
-                let swept = store.discard_unused(std::mem::take(&mut site.brought));
-                if let Ok(swept) = swept {
-                    let _ = self.remove_foreign(&swept.leftovers);
-                }
-            }
+            brought = std::mem::take(&mut site.brought);
             made.map(|built| (built, site.unpacked))
         });
         store.release(lease)?;
+        let made = made.inspect_err(|_| {
+            // What is noted stays: the next build goes on with it. The failure is what there is to tell.
+            if let Ok(swept) = store.discard_unused(brought) {
+                let _ = self.remove_foreign(&swept.leftovers);
+            }
+        });
         let (built, unpacked) = made?;
         if unpacked {
             self.settle_later(events);

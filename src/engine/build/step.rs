@@ -13,6 +13,7 @@ use crate::monitor::record;
 use crate::store::Spool;
 use crate::store::build_cache::CachedStep;
 use crate::store::image::ImageLayer;
+use crate::sys::failpoint;
 
 impl Site<'_> {
     pub(super) fn step(
@@ -71,12 +72,15 @@ impl Site<'_> {
         self.tell(step, false, events);
         let mut spool = self.store.spool()?;
         let changed = work(self, &mut spool, events)?;
+        failpoint::reach!("build.step_done");
         let layer = if changed { Some(self.layer(spool, events)?) } else { None };
         let now = record::now();
         let created = self.epoch().unwrap_or(now);
         let shown: String = step.shown.chars().take(400).collect();
         let cached = CachedStep { layer, created, used: now, step: shown };
+        failpoint::reach!("build.layer_here");
         self.store.cache_step(&key, &cached)?;
+        failpoint::reach!("build.step_noted");
         made.take(&cached, step);
         Ok(())
     }

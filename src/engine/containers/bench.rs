@@ -35,6 +35,7 @@ use crate::spec::user;
 use crate::store::bundle::Bundle;
 use crate::store::image::{Image, ImageLayer};
 use crate::store::{Spool, Store};
+use crate::sys::failpoint;
 
 /// What a step stands on.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +100,7 @@ impl Bench<'_> {
         let monitor = Idle::spawn_with(Some(output))?;
         let fds: Vec<_> = [self.bundle.as_fd()].into_iter().chain(filter.iter().map(|fd| fd.as_fd())).collect();
         let session = monitor.start(&told, &fds)?;
+        failpoint::reach!("build.command_told");
         let ended = stay(&session, &signals);
         // Its last word is said: it goes away by itself.
         let finished = session.finish();
