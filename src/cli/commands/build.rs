@@ -8,7 +8,7 @@ use crate::cli::render::progress::Manner;
 use crate::cli::session::{Session, progress_manner, with_environment};
 use crate::engine::api::{self, BuildSecret};
 use crate::model::container::NetworkMode;
-use crate::model::flags::{label, words};
+use crate::model::flags::{label, network};
 
 const HELP: &str = "pybox build --help";
 /// More than a key or a token has.
@@ -97,7 +97,7 @@ impl Args {
 
     fn request(self) -> Result<api::Build, Problem> {
         let named = self.network.or_else(|| variable("PYBOX_NETWORK").filter(|name| !name.is_empty()));
-        let network = named.as_deref().map_or(Ok(NetworkMode::Pasta), words::network)?;
+        let network = named.as_deref().map_or(Ok(NetworkMode::Pasta), mode)?;
         let labels = self.labels.iter().map(|text| label::parse(text)).collect::<Result<_, _>>()?;
         Ok(api::Build {
             context: absolute(&self.context)?,
@@ -118,6 +118,16 @@ impl Args {
             epoch: epoch()?,
             authorities: if self.host_ca { Some(authorities()?) } else { None },
         })
+    }
+}
+
+/// Steps are on no network of names: whoever builds an image talks to nobody's containers.
+fn mode(text: &str) -> Result<NetworkMode, Problem> {
+    match network::parse(text)? {
+        network::Wanted::Mode(mode) => Ok(mode),
+        network::Wanted::Network(_) => {
+            Err(Problem::user(format!("invalid value {text:?} for --network: expected pasta, none or host")).hint(HELP))
+        }
     }
 }
 

@@ -87,7 +87,7 @@ impl Bench<'_> {
         request.log.driver = LogDriver::None;
         Engine::settle_network(&mut request, &config, events)?;
         let mut facts = host::facts(&request)?;
-        let network = Engine::connection(self.store, &request, &mut facts)?;
+        let network = Engine::connection(self.store, &request, &[], &mut facts)?;
         let layers = self.layers(&request, &facts)?;
         let made = (&self.bundle, &Volumes::default(), layers);
         let filter = create::fill(self.store, made, (&self.id, &request, &self.image), (&config, &facts), events)?;
