@@ -125,7 +125,7 @@ impl Args {
 fn mode(text: &str) -> Result<NetworkMode, Problem> {
     match network::parse(text)? {
         network::Wanted::Mode(mode) => Ok(mode),
-        network::Wanted::Network(_) => {
+        network::Wanted::Network(_) | network::Wanted::Of(_) => {
             Err(Problem::user(format!("invalid value {text:?} for --network: expected pasta, none or host")).hint(HELP))
         }
     }
