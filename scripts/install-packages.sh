@@ -7,7 +7,7 @@ packages() {
   case $1 in
     build) echo "gcc libc6-dev make libseccomp-dev" ;;
     run) echo "uidmap passt busybox-static tar" ;;
-    test) echo "uidmap passt iproute2 busybox-static skopeo umoci crun mmdebstrap zstd tar curl attr libcap2-bin bubblewrap util-linux procps perl-base stress-ng fio bindfs fuse3 e2fsprogs" ;;
+    test) echo "uidmap passt slirp4netns iproute2 busybox-static skopeo umoci crun mmdebstrap zstd tar curl attr libcap2-bin bubblewrap util-linux procps perl-base stress-ng fio bindfs fuse3 e2fsprogs" ;;
     lint) echo "shellcheck" ;;
     bench) echo "uidmap busybox-static skopeo mmdebstrap curl tar zstd python3 gcc libc6-dev bubblewrap crun" ;;
     *) echo "install-packages.sh: no set is called '$1'" >&2; exit 2 ;;

@@ -18,6 +18,7 @@ use crate::model::network::Network;
 use crate::model::port::{Protocol, Published};
 use crate::monitor::protocol::NetworkProgram;
 use crate::network::pasta::{self, Knows};
+use crate::network::slirp;
 use crate::store::Store;
 use crate::store::bundle::BundleFile;
 
@@ -38,6 +39,19 @@ impl Engine {
         if request.publish_all {
             add_exposed(request, config);
         }
+        if request.network == NetworkMode::Slirp && slirp::find().is_none() {
+            let sentence = "slirp4netns is not installed";
+            return Err(Failure::say(FailureKind::Host, sentence).hint(host::install("slirp4netns")));
+        }
+        // Who has neither named pasta nor needs what only pasta can do is as well served.
+        if request.network == NetworkMode::Pasta
+            && pasta::find().is_none()
+            && slirp::find().is_some()
+            && !request.network_named
+            && request.ports.is_empty()
+        {
+            request.network = NetworkMode::Slirp;
+        }
         if request.network == NetworkMode::Pasta && pasta::find().is_none() {
             let install = host::install("passt");
             if request.network_named || !request.ports.is_empty() {
@@ -55,6 +69,7 @@ impl Engine {
         if !request.ports.is_empty() && !publishes {
             let sentence = format!("ports cannot be published with --network {}", request.network.name());
             let hint = match &request.network_of {
+                None if request.network == NetworkMode::Slirp => "--network pasta".to_owned(),
                 Some(other) => format!("publish them when {other} is run"),
                 None => "leave out -p, or --network".to_owned(),
             };
@@ -78,6 +93,13 @@ impl Engine {
         networks: &[Network],
         facts: &mut HostFacts,
     ) -> Result<Option<NetworkProgram>, Failure> {
+        if request.network == NetworkMode::Slirp {
+            let gone = || Failure::say(FailureKind::Host, "slirp4netns is not installed");
+            let program = slirp::find().ok_or_else(|| gone().hint(host::install("slirp4netns")))?;
+            facts.resolv_conf = slirp::name_servers(&facts.resolv_conf);
+            let arguments = slirp::arguments(request.mac);
+            return Ok(Some(NetworkProgram { program, arguments, follows_names: false, publishes: false }));
+        }
         let on_networks = request.network == NetworkMode::Bridge;
         let publishes = !request.ports.is_empty();
         if on_networks {

@@ -151,6 +151,8 @@ pub enum NetworkMode {
     Host,
     /// A network namespace that pasta connects to the host's networks.
     Pasta,
+    /// The same by slirp4netns, which publishes no ports.
+    Slirp,
     /// A network namespace on networks that it shares with others.
     Bridge,
     /// The network namespace of another container.
@@ -164,6 +166,7 @@ impl NetworkMode {
             Self::None => "none",
             Self::Host => "host",
             Self::Pasta => "pasta",
+            Self::Slirp => "slirp4netns",
             Self::Bridge => "bridge",
             Self::Container => "container",
         }

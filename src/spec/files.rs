@@ -36,7 +36,7 @@ pub fn hostname(name: &str) -> String {
 pub fn hosts(request: &ContainerRequest, host: &HostFacts, name: &str) -> Result<String, SpecError> {
     let mut text = match request.network {
         NetworkMode::Host | NetworkMode::Container => lines_of(&host.hosts),
-        NetworkMode::None | NetworkMode::Pasta | NetworkMode::Bridge => LOOPBACK.into(),
+        NetworkMode::None | NetworkMode::Pasta | NetworkMode::Slirp | NetworkMode::Bridge => LOOPBACK.into(),
     };
     // Not 127.0.0.1, which reverse lookups have to answer with "localhost".
     if request.network.is_own() || !names_in(&text, name) {

@@ -269,3 +269,30 @@ fn what_cannot_be_published_is_refused() {
     }
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
+
+#[test]
+fn slirp4netns_does_where_there_is_no_pasta() {
+    let Some(live) = Live::new() else { return };
+    if let Err(why) = tool("slirp4netns", &["--version"]) {
+        return skip(&why);
+    }
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = server.local_addr().expect("its address").port();
+    let script = format!(
+        "ip route | grep -c 'default via 10.0.2.2'; cat /etc/resolv.conf | head -n 1; cat /sys/class/net/eth0/address; \
+         nc -w 2 10.0.2.2 {port} < /dev/null > /dev/null 2>&1 && echo reached"
+    );
+    let said = live.sh(&["--network", "slirp4netns", "--mac-address", "02:00:00:00:00:09"], &script).run().text();
+    assert_eq!(said, "1\nnameserver 10.0.2.3\n02:00:00:00:00:09");
+    let refused = live.sh(&["--network", "slirp4netns", "-p", "80"], "true").run();
+    refused.refuses(125, "ports cannot be published with --network slirp4netns").says("--network pasta");
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn the_hardware_address_is_the_one_that_was_asked_for() {
+    let Some(live) = Live::new() else { return };
+    let flags = ["--network", "pasta", "--mac-address", "02:00:00:00:00:08"];
+    let said = live.sh(&flags, "cat /sys/class/net/[!l]*/address").ok();
+    assert_eq!(said, "02:00:00:00:00:08");
+}

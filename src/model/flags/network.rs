@@ -20,7 +20,7 @@ pub enum Wanted {
     Network(Attachment),
 }
 
-/// Reads `none`, `host`, `pasta`, `container:NAME`, or `NAME[:ip=ADDRESS,ip6=ADDRESS,alias=NAME,mac=ADDRESS]`.
+/// Reads `none`, `host`, `pasta`, `slirp4netns`, `container:NAME`, or `NAME[:ip=ADDRESS,ip6=ADDRESS,alias=NAME,mac=ADDRESS]`.
 ///
 /// # Errors
 /// If it is none of these.
@@ -29,6 +29,7 @@ pub fn parse(text: &str) -> Result<Wanted, InvalidFlag> {
         "none" => return Ok(Wanted::Mode(NetworkMode::None)),
         "host" => return Ok(Wanted::Mode(NetworkMode::Host)),
         "pasta" => return Ok(Wanted::Mode(NetworkMode::Pasta)),
+        "slirp4netns" => return Ok(Wanted::Mode(NetworkMode::Slirp)),
         _ => {}
     }
     let refuse = |why: &str| InvalidFlag::new(FLAG, text, why);

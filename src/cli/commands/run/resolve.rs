@@ -217,7 +217,8 @@ fn networks(flags: &Network, request: &mut ContainerRequest) -> Result<(), Inval
     let aliases = each(&flags.network_alias, network::network_alias)?;
     let mac = flags.mac_address.as_deref().map(network::mac).transpose()?;
     let of_one = !addresses.is_empty() || mac.is_some();
-    if request.network == NetworkMode::Pasta && addresses.is_empty() && aliases.is_empty() {
+    if matches!(request.network, NetworkMode::Pasta | NetworkMode::Slirp) && addresses.is_empty() && aliases.is_empty()
+    {
         request.mac = mac;
         return Ok(());
     }
