@@ -19,16 +19,18 @@ if [ ! -d "$place/rootfs" ]; then
   if [ "$(id -u)" -eq 0 ]; then chown -Rh pyboxtest: "$place/rootfs.new"; fi
   mv "$place/rootfs.new" "$place/rootfs"
 fi
-[ $# -gt 0 ] || set -- startup memory lists pull exec life scale logs storm
+[ $# -gt 0 ] || set -- startup memory lists pull exec life scale logs storm netstart netflow
 case " $* " in
   *" pull "*) python3 "$here/images.py" "$place" ;;
 esac
 single=''
 living=''
+networks=''
 for benchmark in "$@"; do
   case $benchmark in
     startup | memory | lists | pull) single="$single $benchmark" ;;
     exec | life | scale | logs | storm) living="$living $benchmark" ;;
+    netstart | netflow) networks="$networks $benchmark" ;;
     *) echo "run.sh: no benchmark is called '$benchmark'" >&2; exit 2 ;;
   esac
 done
@@ -37,3 +39,5 @@ export PYTHONDONTWRITEBYTECODE=1
 [ -z "$single" ] || python3 "$here/measure.py" "$place" $single
 # shellcheck disable=SC2086
 [ -z "$living" ] || python3 "$here/live.py" "$place" $living
+# shellcheck disable=SC2086
+[ -z "$networks" ] || python3 "$here/networks.py" "$place" $networks

@@ -9,7 +9,7 @@ packages() {
     run) echo "uidmap passt busybox-static tar" ;;
     test) echo "uidmap passt slirp4netns iproute2 busybox-static skopeo umoci crun mmdebstrap zstd tar curl attr libcap2-bin bubblewrap util-linux procps perl-base stress-ng fio bindfs fuse3 e2fsprogs" ;;
     lint) echo "shellcheck" ;;
-    bench) echo "uidmap busybox-static skopeo mmdebstrap curl tar zstd python3 gcc libc6-dev bubblewrap crun" ;;
+    bench) echo "iperf3 iproute2 passt uidmap busybox-static skopeo mmdebstrap curl tar zstd python3 gcc libc6-dev bubblewrap crun" ;;
     *) echo "install-packages.sh: no set is called '$1'" >&2; exit 2 ;;
   esac
 }

@@ -249,6 +249,22 @@ fn whoever_keeps_the_networks_may_die() {
             });
         }
     }
+    // One that says nothing is replaced by whoever needs it; nobody else is kept waiting.
+    for which in [0, 1] {
+        let (outside, inside, _) = keepers(&live);
+        let stopped = Pid::from_raw(i32::try_from([outside, inside][which][0]).expect("a pid"));
+        kill(stopped, Signal::SIGSTOP).expect("stop");
+        let started = std::time::Instant::now();
+        assert_eq!(ask("one", &two), "here is two");
+        live.pybox(["run", "--rm", "--network", "none", &live.image("busybox"), "true"]).ok();
+        assert!(started.elapsed() < std::time::Duration::from_secs(10), "others wait");
+        assert_eq!(asked(&live, &["web"], &one), "here is one");
+        awaits(|| ask("one", "two") == "here is two");
+    }
+    // Without its socket nobody finds it: another one takes its place, and its members.
+    fs::remove_file(live.root().join("networks/keeper")).expect("remove");
+    assert_eq!(asked(&live, &["web"], &one), "here is one");
+    awaits(|| ask("one", "two") == "here is two" && keepers(&live).0.len() == 1);
     live.pybox(["rm", "-f", "one", "two"]).ok();
     nobody_is_left(&live);
 }

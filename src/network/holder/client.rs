@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -19,8 +20,10 @@ use crate::sys::message;
 pub(super) const SOCKET: &str = "keeper";
 /// Name of the lock under which it is made and removed.
 pub(super) const LOCK: &str = "keeper.lock";
-/// How long a keeper may be about to go when one comes.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a keeper may be about to go when one comes; and how long one may take to answer, in which a process
+/// inside that says nothing is replaced.
+const PATIENCE: Duration = Duration::from_secs(60);
+const SILENCE: Timespec = Timespec { tv_sec: 15, tv_nsec: 0 };
 
 /// A membership. It ends when this is dropped.
 #[derive(Debug)]
@@ -64,6 +67,15 @@ pub fn join(keeper: &Keeper, plugs: &[Plug]) -> Result<Joined, String> {
 /// Both namespaces; none if the keeper goes instead of answering.
 fn ask(socket: BorrowedFd<'_>, question: &Ask) -> Result<Option<(OwnedFd, Option<OwnedFd>)>, String> {
     if wire::send(socket, question, &[]).is_err() {
+        return Ok(None);
+    }
+    // One that is stopped, or stuck, is ended: another one finds all that it has made.
+    let heard =
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&SILENCE)));
+    if !matches!(heard, Ok(1..)) {
+        if let Ok(peer) = rustix::net::sockopt::socket_peercred(socket) {
+            let _ = rustix::process::kill_process(peer.pid, rustix::process::Signal::KILL);
+        }
         return Ok(None);
     }
     match wire::receive::<Answer>(socket) {

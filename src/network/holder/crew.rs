@@ -142,6 +142,11 @@ impl Inside {
         said_done(self.socket.as_fd())
     }
 
+    /// Ends it.
+    pub(super) fn kill(&self) {
+        self.process.kill();
+    }
+
     /// Lets it end.
     pub(super) fn end(&self) {
         let _ = tell(self.socket.as_fd(), &Order::End, &[]);

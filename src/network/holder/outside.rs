@@ -56,6 +56,8 @@ struct Holder {
     keeper: Keeper,
     place: OwnedFd,
     listener: OwnedFd,
+    /// The socket's place in its file system: another one there is another keeper's, which found none.
+    named: Option<(u64, u64)>,
     inside: Inside,
     uplink: Option<Uplink>,
     members: Vec<Member>,
@@ -69,8 +71,9 @@ impl Holder {
         let _ = rustix::fs::unlinkat(&place, SOCKET, AtFlags::empty());
         let listener = message::listen(place.as_fd(), SOCKET)
             .map_err(|error| format!("listen in {}: {error}", keeper.place.display()))?;
+        let named = name(place.as_fd());
         let (uplink, members, alone_since) = (None, Vec::new(), Instant::now());
-        Ok(Self { keeper, place, listener, inside, uplink, members, alone_since })
+        Ok(Self { keeper, place, listener, named, inside, uplink, members, alone_since })
     }
 
     /// Until nobody needs it any more.
@@ -140,7 +143,11 @@ impl Holder {
         let Ok(socket) = message::accept(self.listener.as_fd()) else { return };
         let Ok(Some((Ask::Join(plugs), _))) = hear(socket.as_fd()) else { return };
         self.members.push(Member { socket, plugs });
-        let done = self.lead_out().and_then(|()| self.arrange());
+        // A process inside that does not answer, or has ended just now, is replaced.
+        let done = self.lead_out().and_then(|()| self.arrange()).or_else(|_| {
+            self.inside.kill();
+            self.revive()
+        });
         let Some(member) = self.members.last() else { return };
         let told = match &done {
             Ok(()) => {
@@ -188,6 +195,9 @@ impl Holder {
 
     /// The process inside has ended: another one enters the namespaces.
     fn revive(&mut self) -> Result<(), String> {
+        if self.named != name(self.place.as_fd()) {
+            return Err("another process keeps the networks now".to_owned());
+        }
         self.inside = self.inside.again(&self.keeper)?;
         super::crew::note(self.place.as_fd(), &self.inside, self.uplink.as_ref());
         if let Some(uplink) = &self.uplink {
@@ -195,6 +205,11 @@ impl Holder {
         }
         self.arrange()
     }
+}
+
+/// Which file the socket is, if it is there.
+fn name(place: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    rustix::fs::statat(place, SOCKET, AtFlags::SYMLINK_NOFOLLOW).ok().map(|facts| (facts.st_dev, facts.st_ino))
 }
 
 /// What one who has connected asks for; a monitor says it at once.
