@@ -62,7 +62,8 @@ impl Engine {
             request.network = NetworkMode::None;
         }
         let publishes = matches!(request.network, NetworkMode::Pasta | NetworkMode::Bridge);
-        if request.network == NetworkMode::Bridge && pasta::find().is_none() {
+        let is_root = rustix::process::geteuid().is_root();
+        if request.network == NetworkMode::Bridge && pasta::find().is_none() && !is_root {
             let install = host::install("passt");
             events(Event::Warning(format!("without pasta the networks lead nowhere else; to install it: {install}")));
         }
@@ -186,9 +187,14 @@ impl Engine {
 
 /// What a container on networks sees of the host: name servers are asked through those of its networks.
 pub(super) fn see_networks(store: &Store, networks: &[Network], facts: &mut HostFacts) {
-    let Some(program) = pasta::find() else { return };
-    let leads_out = networks.iter().any(|network| !network.internal);
-    facts.gateway = (leads_out && knows(store, &program).host_address).then(|| pasta::HOST.to_owned());
+    let outward = networks.iter().find(|network| !network.internal);
+    facts.gateway = if facts.user_namespace {
+        let told = pasta::find().is_some_and(|program| knows(store, &program).host_address);
+        outward.filter(|_| told).map(|_| pasta::HOST.to_owned())
+    } else {
+        // Root's bridges are the host's.
+        outward.and_then(|network| network.gateways().next()).map(|gateway| gateway.to_string())
+    };
     let servers: Vec<_> = networks.iter().filter(|network| !network.nameless).flat_map(Network::gateways).collect();
     facts.resolv_conf = pasta::name_servers(&facts.resolv_conf);
     if !servers.is_empty() {

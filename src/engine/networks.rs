@@ -10,6 +10,7 @@ use super::api::{
 use super::containers::{has_owner, new_id};
 use super::{Engine, host};
 use crate::model::container::{ContainerRequest, UserNamespace};
+use crate::model::digest::Digest;
 use crate::model::event::Kind;
 use crate::model::id::{ContainerId, ContainerName, InvalidId};
 use crate::model::network::{self, Attachment, Lease, Mac, Network, Range, Subnet};
@@ -201,15 +202,16 @@ impl Engine {
             gids: lines(&map.gids),
             helpers: Helpers::find().filter(|_| !map.is_of_one()).map(|found| (found.newuidmap, found.newgidmap)),
         });
-        let uplink = pasta::find().map(|program| {
-            let mut arguments = pasta::arguments(super::network::knows(store, &program), &[]);
-            if ids.is_none() {
-                // As root it would become nobody, who may not enter the namespace.
-                arguments.extend(["--runas".to_owned(), "0".to_owned()]);
-            }
+        // Root's networks are the host's own, and lead out as the host does.
+        let uplink = pasta::find().filter(|_| ids.is_some());
+        let uplink = uplink.map(|program| {
+            let arguments = pasta::arguments(super::network::knows(store, &program), &[]);
             (program, arguments)
         });
-        Ok(Keeper { place: store.layout().networks(), program: self.settings.program.clone(), ids, uplink })
+        let place = store.layout().networks();
+        let digest = Digest::of(place.as_os_str().as_encoded_bytes());
+        let table = format!("pybox-{}", digest.hex().get(..12).unwrap_or_default());
+        Ok(Keeper { place, program: self.settings.program.clone(), ids, table, uplink })
     }
 }
 

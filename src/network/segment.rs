@@ -57,8 +57,10 @@ pub struct Keeper {
     pub place: PathBuf,
     /// The program: pybox.
     pub program: PathBuf,
-    /// Which ids there are in its user namespace; none if root has no need of one.
+    /// Which ids there are in its user namespace; none if it is root's, whose networks are the host's own.
     pub ids: Option<Ids>,
+    /// The name of its table of packet rules: another one for each store.
+    pub table: String,
     /// What leads out of its network namespace, if it is installed.
     pub uplink: Option<(PathBuf, Vec<String>)>,
 }

@@ -407,3 +407,32 @@ fn containers_change_their_networks_while_they_run() {
     live.pybox(["rm", "-f", "first", "two"]).ok();
     nobody_is_left(&live);
 }
+
+#[test]
+fn roots_networks_are_the_hosts_own() {
+    let Some(live) = Live::new() else { return };
+    if !nix::unistd::getuid().is_root() {
+        return crate::fixture::skip("the tests do not run as root");
+    }
+    let image = live.image("busybox");
+    live.pybox(["pull", "-q", &image]).ok();
+    let archive = live.directory("saved").join("image.tar");
+    live.pybox(["save", "-o", archive.to_str().expect("text"), &image]).ok();
+    // The host's network namespace is one that is the test's alone.
+    let script = r#"
+        export PYBOX_ROOT="$PWD/of-root"; pybox=$0; ip link set lo up
+        "$pybox" load -q -i "$1" > /dev/null; "$pybox" network create web > /dev/null
+        "$pybox" run -d --name one --network web "$2" sh -c 'nc -ll -p 80 -e echo here is one' > /dev/null
+        "$pybox" run --rm --network web "$2" sh -c 'until nc -w 3 one 80 < /dev/null; do sleep 0.1; done'
+        busybox nc -w 3 $("$pybox" inspect --format '{{.NetworkSettings.IPAddress}}' one) 80 < /dev/null
+        ls /sys/class/net | grep -c pb-; mount -t sysfs none /sys; ls /sys/class/net | grep -c pb-
+        "$pybox" rm -f one > /dev/null
+        for _ in $(seq 100); do ls /sys/class/net | grep -q pb- || break; sleep 0.1; done
+        ls /sys/class/net | grep -c pb-
+        rm -rf "$PYBOX_ROOT""#;
+    let mut command = live.privileged("unshare");
+    command.args(["-n", "-m", "sh", "-c", script]).arg(live.program()).arg(&archive).arg(&image);
+    let said = crate::harness::Run::of(command).run();
+    let lines: Vec<String> = said.text().lines().map(str::to_owned).collect();
+    assert_eq!(lines, ["here is one", "here is one", "0", "1", "0"], "{said}");
+}

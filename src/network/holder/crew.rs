@@ -25,17 +25,20 @@ const NOTE: &str = "keeper.json";
 /// One that lived shorter than this is not started again at once.
 const LIVES: Duration = Duration::from_secs(2);
 
-/// Two processes, each by its pid and the time that it started at.
+/// Two processes, each by its pid and the time that it started at, and what they have made.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Note {
     inside: Option<(u32, u64)>,
     uplink: Option<(u32, u64)>,
+    #[serde(default)]
+    bridges: Vec<String>,
 }
 
 /// Writes down who is there. Without that, one who takes over makes new namespaces.
-pub(super) fn note(place: BorrowedFd<'_>, inside: &Inside, uplink: Option<&Uplink>) {
+pub(super) fn note(place: BorrowedFd<'_>, inside: &Inside, uplink: Option<&Uplink>, bridges: Vec<String>) {
     let named = |child: &Child| identity::started_ticks(child.pid).ok().map(|ticks| (child.pid, ticks));
-    let note = Note { inside: named(&inside.process), uplink: uplink.and_then(|uplink| named(&uplink.process)) };
+    let note =
+        Note { inside: named(&inside.process), uplink: uplink.and_then(|uplink| named(&uplink.process)), bridges };
     let text = serde_json::to_vec(&note).unwrap_or_default();
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     if let Ok(file) = rustix::fs::openat(place, NOTE, flags, Mode::RUSR | Mode::WUSR) {
@@ -69,6 +72,8 @@ pub(super) struct Inside {
     socket: OwnedFd,
     network: OwnedFd,
     user: Option<OwnedFd>,
+    /// What the next one has to be told, too.
+    knows: Order,
 }
 
 impl Inside {
@@ -79,7 +84,7 @@ impl Inside {
     pub(super) fn start(keeper: &Keeper, place: BorrowedFd<'_>) -> Result<Self, String> {
         let left = left(place);
         let found = held(left.inside);
-        let inside = match found.as_ref().and_then(|(pid, _)| namespaces_of(*pid, keeper.ids.is_some()).ok()) {
+        let mut inside = match found.as_ref().and_then(|(pid, _)| namespaces_of(*pid, keeper.ids.is_some()).ok()) {
             Some((network, user)) => Self::enter(keeper, network, user),
             None => Self::make(keeper),
         }?;
@@ -88,18 +93,21 @@ impl Inside {
             let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
             let _ = rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&PATIENCE));
         }
-        note(place, &inside, None);
+        inside.knows = Order::Know { table: keeper.table.clone(), left: left.bridges };
+        inside.order(&inside.knows, &[])?;
+        note(place, &inside, None, Vec::new());
         Ok(inside)
     }
 
     fn make(keeper: &Keeper) -> Result<Self, String> {
         let (process, socket) = spawn(&keeper.program)?;
-        tell(socket.as_fd(), &Order::Make { user: keeper.ids.is_some() }, &[])?;
         let Some(ids) = &keeper.ids else {
+            tell(socket.as_fd(), &Order::Stay, &[])?;
             said_done(socket.as_fd())?;
             let (network, user) = namespaces_of(process.pid, false)?;
-            return Ok(Self { process, socket, network, user });
+            return Ok(Self { process, socket, network, user, knows: Order::Stay });
         };
+        tell(socket.as_fd(), &Order::Make, &[])?;
         match answer(socket.as_fd())? {
             Said::Born => {}
             Said::Failed(sentence) => return Err(sentence),
@@ -109,7 +117,7 @@ impl Inside {
         map(process.pid, ids)?;
         tell(socket.as_fd(), &Order::Mapped, &[])?;
         said_done(socket.as_fd())?;
-        Ok(Self { process, socket, network, user })
+        Ok(Self { process, socket, network, user, knows: Order::Stay })
     }
 
     fn enter(keeper: &Keeper, network: OwnedFd, user: Option<OwnedFd>) -> Result<Self, String> {
@@ -118,7 +126,7 @@ impl Inside {
         let fds: Vec<_> = user.iter().chain([&network]).map(AsFd::as_fd).collect();
         tell(socket.as_fd(), &Order::Enter, &fds)?;
         said_done(socket.as_fd())?;
-        Ok(Self { process, socket, network, user })
+        Ok(Self { process, socket, network, user, knows: Order::Stay })
     }
 
     /// Another one in the same namespaces, this one having ended.
@@ -130,7 +138,10 @@ impl Inside {
         let copy = |fd: &OwnedFd| {
             rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|error| format!("hold the namespaces: {error}"))
         };
-        Self::enter(keeper, copy(&self.network)?, self.user.as_ref().map(copy).transpose()?)
+        let mut next = Self::enter(keeper, copy(&self.network)?, self.user.as_ref().map(copy).transpose()?)?;
+        next.knows = self.knows.clone();
+        next.order(&next.knows, &[])?;
+        Ok(next)
     }
 
     /// Has it do something.

@@ -20,8 +20,6 @@ use crate::sys::worker_limits::close_from;
 
 /// How long it waits for another process outside.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The name of our table.
-const TABLE: &str = "pybox";
 /// Set in every network namespace that forwards.
 const SETTINGS: [(&str, &str); 2] =
     [("/proc/sys/net/ipv4/ip_forward", "1"), ("/proc/sys/net/ipv6/conf/all/forwarding", "1")];
@@ -34,7 +32,7 @@ pub(super) fn main() -> u8 {
     let socket = stdin.as_fd();
     let _ = rustix::thread::set_name(c"pybox-networks");
     let mut builder = match enter(socket) {
-        Ok(Some(server)) => Builder { server, present: BTreeMap::new(), uplink: None },
+        Ok(Some(server)) => Builder { server, table: "pybox".to_owned(), present: BTreeMap::new(), uplink: None },
         Ok(None) => return 2,
         Err(sentence) => {
             let _ = wire::send(socket, &Said::Failed(sentence), &[]);
@@ -47,6 +45,11 @@ pub(super) fn main() -> u8 {
     loop {
         let said = match wire::receive::<Order>(socket) {
             Ok(Some((Order::Have(present), _))) => builder.have(&present).map_or_else(Said::Failed, |()| Said::Done),
+            Ok(Some((Order::Know { table, left }, _))) => {
+                builder.table = table;
+                builder.present.extend(left.into_iter().map(|bridge| (bridge, None)));
+                Said::Done
+            }
             Ok(Some((Order::Uplink, fds))) => {
                 builder.uplink = fds.into_iter().next();
                 Said::Done
@@ -62,6 +65,8 @@ pub(super) fn main() -> u8 {
         // Whoever is not there any more is found out by the next turn.
         let _ = wire::send(socket, &said, &[]);
     }
+    // The host's own namespace stays, and so would what is in it.
+    let _ = builder.have(&[]);
     builder.cut();
     0
 }
@@ -69,10 +74,11 @@ pub(super) fn main() -> u8 {
 /// Makes the namespaces, or enters those on board, and becomes root there. None if there is no order.
 fn enter(socket: BorrowedFd<'_>) -> Result<Option<Server>, String> {
     let failed = |what: &'static str| move |error: Errno| format!("{what}: {error}");
+    let mut in_hosts = false;
     let made = |error: nix::errno::Errno| format!("make the namespaces of the networks: {error}");
     match wire::receive::<Order>(socket) {
-        Ok(Some((Order::Make { user: false }, _))) => nix::sched::unshare(CloneFlags::CLONE_NEWNET).map_err(made)?,
-        Ok(Some((Order::Make { user: true }, _))) => {
+        Ok(Some((Order::Stay, _))) => in_hosts = true,
+        Ok(Some((Order::Make, _))) => {
             nix::sched::unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(made)?;
             wire::send(socket, &Said::Born, &[]).map_err(failed("speak"))?;
             match wire::receive::<Order>(socket) {
@@ -81,6 +87,8 @@ fn enter(socket: BorrowedFd<'_>) -> Result<Option<Server>, String> {
             }
         }
         Ok(Some((Order::Enter, fds))) => {
+            // A user's networks have a user namespace, too.
+            in_hosts = fds.len() == 1;
             for fd in fds {
                 nix::sched::setns(fd, CloneFlags::empty())
                     .map_err(|error| format!("enter the namespaces of the networks: {error}"))?;
@@ -100,12 +108,19 @@ fn enter(socket: BorrowedFd<'_>) -> Result<Option<Server>, String> {
     let needed = CapabilitySet::NET_ADMIN | CapabilitySet::NET_BIND_SERVICE | CapabilitySet::KILL;
     let sets = CapabilitySets { effective: needed, permitted: needed, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).map_err(failed("give up rights"))?;
-    Ok(Some(Server::new(upstreams)))
+    Ok(Some(if in_hosts { Server::new(|| servers(&of_host())) } else { Server::new(through_pasta) }))
+}
+
+fn of_host() -> String {
+    std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
 }
 
 /// The host's name servers; those of its loopback are reached through pasta.
-fn upstreams() -> Vec<std::net::SocketAddr> {
-    let text = pasta::name_servers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+fn through_pasta() -> Vec<std::net::SocketAddr> {
+    servers(&pasta::name_servers(&of_host()))
+}
+
+fn servers(text: &str) -> Vec<std::net::SocketAddr> {
     let server = |line: &str| {
         let mut words = line.split_whitespace();
         let address = (words.next() == Some("nameserver")).then(|| words.next()).flatten()?;
@@ -116,8 +131,10 @@ fn upstreams() -> Vec<std::net::SocketAddr> {
 
 struct Builder {
     server: Server,
-    /// By bridge.
-    present: BTreeMap<String, Segment>,
+    /// The name of our table of rules.
+    table: String,
+    /// By bridge; none for what somebody before us has made.
+    present: BTreeMap<String, Option<Segment>>,
     /// The process that leads out; it ends with us.
     uplink: Option<OwnedFd>,
 }
@@ -139,15 +156,15 @@ impl Builder {
             self.present.remove(&bridge);
         }
         for Present { segment, .. } in wanted {
-            if !self.present.contains_key(&segment.bridge) {
+            if !matches!(self.present.get(&segment.bridge), Some(Some(_))) {
                 self.add(&mut links, segment).inspect_err(|_| drop(links.remove(&segment.bridge)))?;
-                self.present.insert(segment.bridge.clone(), segment.clone());
+                self.present.insert(segment.bridge.clone(), Some(segment.clone()));
                 changed = true;
             }
         }
         if changed {
-            let zones: Vec<Zone> = self.present.values().map(zone).collect();
-            rules::replace(TABLE, &zones, &[]).map_err(|error| error.to_string())?;
+            let zones: Vec<Zone> = self.present.values().flatten().map(zone).collect();
+            rules::replace(&self.table, &zones, &[]).map_err(|error| error.to_string())?;
         }
         for Present { segment, people } in wanted {
             let entry = |person: &wire::Person| Entry {

@@ -11,6 +11,8 @@
 //! rules, name servers. A monitor's connection is its container's membership: when it closes, the container's names
 //! are gone, and a network that nobody is on any more, too.
 //!
+//! Root needs none of this: its bridges are in the host's network namespace, made and removed by the same two processes.
+//!
 //! Nothing of this is written down. If the process outside is killed, monitors start another one, which finds the
 //! namespaces by the process inside; that one waits a while for this. If the process inside ends, it is started again.
 

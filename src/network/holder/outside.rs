@@ -171,7 +171,6 @@ impl Holder {
         };
         let uplink = Uplink::start(program, arguments, (self.inside.network(), self.inside.user()))?;
         self.inside.order(&Order::Uplink, &[uplink.process()])?;
-        super::crew::note(self.place.as_fd(), &self.inside, Some(&uplink));
         self.uplink = Some(uplink);
         Ok(())
     }
@@ -190,6 +189,8 @@ impl Holder {
     /// Tells the process inside what there is to be.
     fn arrange(&mut self) -> Result<(), String> {
         let present = present(self.members.iter().map(|member| member.plugs.as_slice()));
+        let bridges = present.iter().map(|present| present.segment.bridge.clone()).collect();
+        super::crew::note(self.place.as_fd(), &self.inside, self.uplink.as_ref(), bridges);
         self.inside.order(&Order::Have(present), &[])
     }
 
@@ -199,7 +200,6 @@ impl Holder {
             return Err("another process keeps the networks now".to_owned());
         }
         self.inside = self.inside.again(&self.keeper)?;
-        super::crew::note(self.place.as_fd(), &self.inside, self.uplink.as_ref());
         if let Some(uplink) = &self.uplink {
             self.inside.order(&Order::Uplink, &[uplink.process()])?;
         }

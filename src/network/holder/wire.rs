@@ -31,15 +31,21 @@ pub enum Answer {
 /// What the process inside is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// To make the namespaces, and, if one of them is a user namespace, to say [`Said::Born`].
-    Make {
-        /// Whether one of them is.
-        user: bool,
-    },
+    /// To make the namespaces, and to say [`Said::Born`].
+    Make,
+    /// To stay where it is, in the host's own.
+    Stay,
     /// Its ids are there.
     Mapped,
     /// To enter those on board instead, in their order.
     Enter,
+    /// The name of its table of rules, and bridges that are left of one before it.
+    Know {
+        /// The table.
+        table: String,
+        /// The bridges.
+        left: Vec<String>,
+    },
     /// What there is from now on; all else goes.
     Have(Vec<Present>),
     /// Who leads out: a pidfd is on board.

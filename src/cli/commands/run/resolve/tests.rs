@@ -124,7 +124,7 @@ fn mistakes_are_named() {
         (&["--name=a b", "i"], "invalid name"),
         (&["--memory", "1q", "i"], "--memory"),
         (&["--cpus", "-1", "i"], "--cpus"),
-        (&["--network", "bridge", "i"], "--network"),
+        (&["--network", "-x", "i"], "--network"),
         (&["--pull", "sometimes", "i"], "--pull"),
         (&["--userns", "x", "i"], "--userns"),
         (&["-w", "src", "i"], "expected an absolute path"),
