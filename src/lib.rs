@@ -16,6 +16,7 @@
 //! | 2 | [`snapshot`] | root file systems: unpacked layers, overlay recipes, the worker |
 //! | 2 | [`emulation`] | root with one id: calls that the kernel would refuse it, answered |
 //! | 2 | [`network`] | which program connects a container's network, with which arguments (pure) |
+//! | 2 | [`units`] | Quadlet files -> systemd units |
 //! | 3 | [`monitor`] | the small process that each container has as its parent |
 //! | 4 | [`engine`] | the verbs; orders the rooms below, owns no format |
 //! | 6 | [`cli`] | words in, words out; the only room that prints |
@@ -34,3 +35,4 @@ pub mod snapshot;
 pub mod spec;
 pub mod store;
 pub mod sys;
+pub mod units;

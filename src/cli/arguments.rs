@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use clap::{ArgMatches, Args, FromArgMatches as _, Parser, Subcommand};
 
 use super::commands::{
-    attach, build, builder, check, commit, control, cp, create, df, diff, events, exec, export, history, images,
-    import, info, inspect, install_completion, load, login, logout, logs, manifest, network, port, prune, ps, pull,
-    push, rename, rm, rmi, run, save, start, stats, tag, top, update, version, volume, wait,
+    attach, build, builder, check, commit, control, cp, create, df, diff, events, exec, export, generate, history,
+    images, import, info, inspect, install_completion, load, login, logout, logs, manifest, network, port, prune, ps,
+    pull, push, quadlet, rename, rm, rmi, run, save, start, stats, tag, top, update, version, volume, wait,
 };
 use super::environment::Wishes;
 use super::usage::settle_switches;
@@ -160,6 +160,10 @@ pub(super) enum Command {
     Network(network::Network),
     #[command(subcommand)]
     Manifest(manifest::Manifest),
+    #[command(subcommand)]
+    Quadlet(quadlet::Quadlet),
+    #[command(subcommand)]
+    Generate(generate::Generate),
     /// Remove unused images; and verbs about images by docker's grouped names
     #[command(subcommand)]
     Image(Image),

@@ -13,6 +13,7 @@ pub(super) mod diff;
 pub(super) mod events;
 pub(super) mod exec;
 pub(super) mod export;
+pub(super) mod generate;
 pub(super) mod history;
 pub(super) mod images;
 pub(super) mod import;
@@ -30,6 +31,7 @@ pub(super) mod prune;
 pub(super) mod ps;
 pub(super) mod pull;
 pub(super) mod push;
+pub(super) mod quadlet;
 pub(super) mod rename;
 pub(super) mod rm;
 pub(super) mod rmi;
@@ -86,6 +88,8 @@ impl Command {
             Self::Commit(args) | Self::Container(Container::Commit(args)) => args.execute(session),
             Self::History(args) | Self::Image(Image::History(args)) => args.execute(session),
             Self::Network(verb) => verb.execute(session),
+            Self::Quadlet(verb) => verb.execute(session),
+            Self::Generate(verb) => verb.execute(session),
             Self::Volume(verb) => verb.execute(session),
             Self::Manifest(verb) => verb.execute(session),
             Self::Check(args) | Self::System(System::Check(args)) => args.execute(session),

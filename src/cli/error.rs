@@ -104,6 +104,17 @@ impl Problem {
         }
     }
 
+    /// Turns "there is no such thing" into nothing at all.
+    ///
+    /// # Errors
+    /// Every other problem.
+    pub(crate) fn ignore_missing<T>(done: Result<T, Self>) -> Result<Option<T>, Self> {
+        match done {
+            Err(problem) if problem.missing => Ok(None),
+            done => done.map(Some),
+        }
+    }
+
     /// The exit code: `fallback` is the verb's own for failures without a code.
     pub(crate) fn exit_code(&self, fallback: Fallback) -> u8 {
         self.code.unwrap_or(match fallback {

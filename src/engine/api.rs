@@ -20,6 +20,7 @@ mod answers;
 mod build;
 mod changes;
 mod check;
+mod describe;
 mod events;
 mod exec;
 mod failure;
@@ -43,6 +44,7 @@ pub use answers::{
 pub use build::{Build, BuildRoom, BuildSecret, BuildsPruned, Built, PruneBuilds};
 pub use changes::{RenameContainer, Renamed, UpdateContainer, Updated};
 pub use check::{Check, Finding};
+pub use describe::{DescribeContainer, Described};
 pub use events::{Event, LayerProgress, LayerSize};
 pub use exec::{Exec, Executed};
 pub use failure::{Failure, FailureKind};
@@ -413,6 +415,7 @@ calls! {
     Save(Save) -> Saved(Saved),
     Tag(Tag) -> Tagged(Tagged),
     Inspect(Inspect) -> Document(serde_json::Value),
+    DescribeContainer(DescribeContainer) -> Described(Described),
     ListContainers(ListContainers) -> Containers(Vec<ContainerSummary>),
     RemoveContainer(RemoveContainer) -> ContainerRemoved(ContainerRemoved),
     Check(Check) -> Findings(Vec<Finding>),

@@ -105,6 +105,7 @@ impl Engine {
                 self.load_images(&load, events).map_err(|failure| load.source.blame(failure)).map(Into::into)
             }
             Request::Save(save) => self.save_images(&save).map(Into::into),
+            Request::DescribeContainer(describe) => self.describe_container(&describe).map(Into::into),
             Request::Inspect(inspect) => self.inspect(&inspect).map(Into::into),
         }
     }

@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("network", 2),
     ("emulation", 2),
     ("cgroup", 2),
+    ("units", 2),
     ("monitor", 3),
     ("engine", 4),
     ("daemon", 5),

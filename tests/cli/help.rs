@@ -45,6 +45,8 @@ const VERBS: &[&str] = &[
     "builder",
     "volume",
     "manifest",
+    "quadlet",
+    "generate",
     "image",
     "container",
     "system",
@@ -102,6 +104,8 @@ Commands:
   volume     Make and remove volumes
   network    Make and remove networks of many containers
   manifest   Make and push lists of images for several platforms
+  quadlet    See what becomes of Quadlet files, and what is wrong with them
+  generate   Write units for containers that are there
   image      Remove unused images; and verbs about images by docker's grouped names
   container  Remove stopped containers; and verbs about containers by docker's grouped names
   system     Show what the disk holds, and remove what is not in use

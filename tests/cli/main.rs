@@ -9,5 +9,6 @@ mod help;
 mod info;
 mod lists;
 mod mistakes;
+mod quadlet;
 mod run_flags;
 mod streams;

@@ -16,6 +16,10 @@ pub(crate) struct Args {
     #[arg(short, long)]
     force: bool,
 
+    /// A missing container is not worth a word
+    #[arg(short, long)]
+    ignore: bool,
+
     /// Remove their anonymous volumes too
     #[arg(short, long)]
     volumes: bool,
@@ -23,13 +27,11 @@ pub(crate) struct Args {
 
 impl Args {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
-        let Self { force, volumes, .. } = self;
+        let Self { force, ignore, volumes, .. } = self;
         for_each(&self.containers, session, |name, session| {
             let done = session.call(RemoveContainer { name: name.to_owned(), force, volumes });
-            if Problem::forgive_missing(done, force)
-                .map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?
-                .is_some()
-            {
+            let done = if ignore { Problem::ignore_missing(done) } else { Problem::forgive_missing(done, force) };
+            if done.map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?.is_some() {
                 writeln!(session.output(), "{name}")?;
             }
             Ok(())

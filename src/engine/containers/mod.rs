@@ -11,6 +11,7 @@ mod changes;
 mod commit;
 mod copy;
 mod create;
+mod describe;
 mod exec;
 pub mod expire;
 mod filter;
