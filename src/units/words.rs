@@ -38,18 +38,18 @@ struct Words {
 }
 
 impl Words {
-    fn flag(&mut self, name: &str, value: impl ToString) {
+    fn flag(&mut self, name: &str, value: impl std::fmt::Display) {
         // One word, so that a value with a dash in front is no flag.
-        self.list.push(format!("--{name}={}", value.to_string()));
+        self.list.push(format!("--{name}={value}"));
     }
 
-    fn some(&mut self, name: &str, value: Option<impl ToString>) {
+    fn some(&mut self, name: &str, value: Option<impl std::fmt::Display>) {
         if let Some(value) = value {
             self.flag(name, value);
         }
     }
 
-    fn each(&mut self, name: &str, values: impl IntoIterator<Item = impl ToString>) {
+    fn each(&mut self, name: &str, values: impl IntoIterator<Item = impl std::fmt::Display>) {
         values.into_iter().for_each(|value| self.flag(name, value));
     }
 

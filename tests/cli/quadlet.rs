@@ -147,7 +147,10 @@ fn the_generator_writes_units_and_links() {
     assert!(text("default.target.wants/web.service").contains("Requires=data-volume.service\n"));
     assert!(text("job@.service").contains(" --name systemd-%p_%i --env ALL=1 job:1 run %i\n"));
     assert!(text("default.target.wants/job@two.service").contains(" --env ALL=1 --env TWO=1 job:1 run %i\n"));
-    verify(&out, &["web.service", "data-volume.service", "job@two.service"]);
+    match verify(&out, &["web.service", "data-volume.service", "job@two.service"]) {
+        Some(said) => assert_eq!(said, Vec::<String>::new()),
+        None => println!("SKIPPED: systemd-analyze is not installed"),
+    }
 }
 
 #[test]
@@ -181,8 +184,8 @@ fn systemd_for_a_container_that_is_not_there() {
     assert!(shown.contains("invalid value \"perhaps\" for --restart-policy: expected no, on-success, "), "{shown}");
 }
 
-/// Has systemd read the units, where it is installed.
-fn verify(directory: &Path, names: &[&str]) {
+/// What systemd says of the units when it reads them, where it is installed.
+fn verify(directory: &Path, names: &[&str]) -> Option<Vec<String>> {
     let runtime = directory.join("runtime");
     fs::create_dir(&runtime).expect("a directory");
     // A program has to be there for it.
@@ -196,8 +199,7 @@ fn verify(directory: &Path, names: &[&str]) {
         .args(["--user", "--man=no", "--generators=no", "verify"])
         .args(names.iter().map(|name| directory.join(name)));
     command.env("SYSTEMD_UNIT_PATH", format!("{}:", directory.display())).env("XDG_RUNTIME_DIR", &runtime);
-    let Ok(output) = command.output() else { return println!("SKIPPED: systemd-analyze is not installed") };
-    let said = String::from_utf8_lossy(&output.stderr);
-    let ours: Vec<_> = said.lines().filter(|line| names.iter().any(|name| line.contains(name))).collect();
-    assert!(ours.is_empty(), "{said}");
+    let said = String::from_utf8(command.output().ok()?.stderr).expect("text");
+    let ours = said.lines().filter(|line| names.iter().any(|name| line.contains(name)));
+    Some(ours.map(str::to_owned).collect())
 }
