@@ -266,9 +266,8 @@ impl Making<'_> {
                     let name = self.refer(name, super::Kind::Network, entry)?;
                     options.map_or(name.clone(), |options| format!("{name}:{options}"))
                 }
-                (Some((_, super::Kind::Container)), _) | (None, "container") => {
-                    let sentence = "a container's network is its own; a .network that both are on connects them";
-                    return Err(document.complain(entry, Weight::Unit, sentence));
+                (Some((_, super::Kind::Container)), _) => {
+                    format!("container:{}", self.refer(name, super::Kind::Container, entry)?)
                 }
                 (_, "slirp4netns") => {
                     self.skip(entry, "Network=slirp4netns is taken for Network=pasta");

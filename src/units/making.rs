@@ -112,7 +112,10 @@ fn know(document: &Document) -> Known {
         Kind::Build => document.lines(section, "ImageTag").first().map(|entry| entry.value().to_owned()),
         Kind::Volume => Some(text("VolumeName").unwrap_or_else(|| format!("systemd-{}", plain(&document.stem)))),
         Kind::Network => Some(text("NetworkName").unwrap_or_else(|| format!("systemd-{}", plain(&document.stem)))),
-        Kind::Container => text("ContainerName"),
+        // What %N is in the other's unit is known here; of a template it is not.
+        Kind::Container => text("ContainerName")
+            .or_else(|| Some(format!("systemd-{}", document.service())))
+            .filter(|name| !name.contains(['@', '%'])),
     };
     Known { service: document.service(), resource }
 }

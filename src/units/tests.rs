@@ -201,8 +201,8 @@ fn what_costs_the_unit() {
         ("a.container", "[Container]\nImage=x\nGroup=1", "/q/a.container:3: Group= needs a User= beside it"),
         (
             "a.container",
-            "[Container]\nImage=x\nNetwork=container:y",
-            "/q/a.container:3: a container's network is its own; a .network that both are on connects them",
+            "[Container]\nImage=x\nNetwork=y@.container",
+            "/q/a.container:3: there is no y@.container beside it or in another directory of units",
         ),
         ("a b.container", "[Container]\nImage=x", "/q/a b.container: \"a b\" can be no name of a service"),
         ("a.image", "[Image]\nOS=linux", "/q/a.image: Image= is missing: it names the image to pull"),
@@ -266,6 +266,22 @@ fn resources() {
         let line = format!("ExecStart=/usr/bin/pybox {command}\nType=oneshot\n");
         assert!(generated.units[0].text.contains(&line), "{line}\n{}", generated.units[0].text);
     }
+}
+
+#[test]
+fn networks_of_other_containers() {
+    let generated = generate_all(&[
+        ("a.container", "[Container]\nImage=i\nNetwork=b.container"),
+        ("b.container", "[Container]\nImage=i\nNetwork=c.container"),
+        ("c.container", "[Container]\nImage=i\nContainerName=own\nNetwork=container:d"),
+    ]);
+    assert_eq!(complaints(&generated), Vec::<String>::new());
+    for (unit, network, other) in [(0, "container:systemd-b", "b.service"), (1, "container:own", "c.service")] {
+        let unit = &generated.units[unit];
+        assert_eq!(unit.start[5..].join(" "), format!("--network {network} i"));
+        assert!(unit.text.contains(&format!("Requires={other}\nAfter={other}\n")), "{}", unit.text);
+    }
+    assert_eq!(generated.units[2].start[5..].join(" "), "--network container:d i");
 }
 
 #[test]

@@ -138,9 +138,14 @@ impl Words {
     }
 
     fn network(&mut self, request: &ContainerRequest) {
-        if request.attachments.is_empty() {
-            self.some("network", request.network_named.then(|| request.network.name()));
+        match &request.network_of {
+            Some(other) => self.flag("network", format!("container:{other}")),
+            None if request.attachments.is_empty() => {
+                self.some("network", request.network_named.then(|| request.network.name()));
+            }
+            None => {}
         }
+        self.some("mac-address", request.mac);
         self.each("network", request.attachments.iter().map(attachment));
         self.each("publish", request.ports.iter().map(port));
         self.switch("publish-all", request.publish_all);

@@ -130,6 +130,8 @@ mod tests {
             "--userns keep-id:uid=1,gid=2 --sysctl net.ipv4.ip_forward=1 x -- -v --name",
             "--userns keep-id x",
             "--userns host x",
+            "--network container:other x",
+            "--network pasta --mac-address 02:00:00:00:00:02 x",
         ] {
             let wanted = request(&quoting::split(line));
             let again = request(&words(&wanted).expect("words"));
