@@ -19,6 +19,7 @@ export PYBOX_MONITOR_PROGRAM="$out/pybox-monitor.embedded"
 build pybox-monitor "$@"
 cmp -s "$out/pybox-monitor" "$PYBOX_MONITOR_PROGRAM" || cp "$out/pybox-monitor" "$PYBOX_MONITOR_PROGRAM"
 build pybox "$@"
+build pybox-generator "$@"
 
 binary=$out/pybox
 # ldd says "statically linked" for static-pie, and fails with "not a dynamic executable" else.

@@ -25,6 +25,18 @@ impl Session {
         Self { wishes, backend: OnceCell::new(), output: BufWriter::new(io::stdout()) }
     }
 
+    /// The root that was named, by the option or the variable; none if it is where everybody's is.
+    ///
+    /// # Errors
+    /// If it is no absolute path.
+    pub(crate) fn named_root(&self) -> Result<Option<PathBuf>, Problem> {
+        with_environment(|environment| {
+            let named =
+                self.wishes.root.is_some() || environment.variable("PYBOX_ROOT").is_some_and(|it| !it.is_empty());
+            named.then(|| environment.root(&self.wishes)).transpose()
+        })
+    }
+
     /// Standard output, buffered; [`Session::finish`] flushes it.
     pub(crate) fn output(&mut self) -> &mut dyn Write {
         &mut self.output

@@ -33,6 +33,8 @@ impl Restart {
 pub struct Recipe<'r> {
     /// The program that it starts, by absolute path.
     pub program: &'r str,
+    /// Where everything is kept, if it is no usual place.
+    pub root: Option<&'r str>,
     /// Whether it is for the manager of a user.
     pub user: bool,
     /// The container's name.
@@ -55,17 +57,21 @@ pub struct Recipe<'r> {
 /// If a new container is wanted, and flags cannot say what this one is.
 pub fn unit(recipe: &Recipe<'_>) -> Result<String, Untellable> {
     let mut service = Service::new();
-    let program = quoting::literal(recipe.program);
+    let mut program = vec![quoting::literal(recipe.program)];
+    program.extend(recipe.root.map(|root| ["--root".to_owned(), quoting::literal(root)]).into_iter().flatten());
     let name = recipe.name.to_owned();
     let with = |words: &[&str]| -> Vec<String> {
         let words = words.iter().map(|word| (*word).to_owned());
-        std::iter::once(program.clone()).chain(words).collect()
+        program.iter().cloned().chain(words).collect()
     };
     service.add("Unit", "Description", format!("Container {name}"));
     let online = if recipe.user { "pybox-user-wait-network-online.service" } else { "network-online.target" };
     service.add("Unit", "Wants", online);
     service.add("Unit", "After", online);
-    service.add("Unit", "RequiresMountsFor", if recipe.user { "%h" } else { "/var/lib/pybox" });
+    match recipe.root {
+        Some(root) => service.add("Unit", "RequiresMountsFor", quoting::join(&[root.replace('%', "%%")])),
+        None => service.add("Unit", "RequiresMountsFor", if recipe.user { "%h" } else { "/var/lib/pybox" }),
+    }
 
     service.add("Service", "Environment", "PYBOX_SYSTEMD_UNIT=%n");
     service.add("Service", "Type", "exec");

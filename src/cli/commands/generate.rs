@@ -66,8 +66,10 @@ impl Systemd {
             .ok_or_else(|| InvalidFlag::new("--restart-policy", &self.restart_policy, expected))?;
         let asked = session.call(DescribeContainer { name: self.container.clone() });
         let asked = asked.map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?;
+        let root = session.named_root()?.map(|root| root.display().to_string());
         let recipe = Recipe {
             program: &quadlet::program()?,
+            root: root.as_deref(),
             user: !rustix::process::geteuid().is_root(),
             name: asked.name.as_str(),
             request: &asked.request,
@@ -144,6 +146,7 @@ mod tests {
         let wanted = request(&["-e", "A=$x %h", "web:1", "serve"].map(str::to_owned));
         let recipe = |new| Recipe {
             program: "/usr/bin/pybox",
+            root: None,
             user: true,
             name: "web",
             request: &wanted,
@@ -166,6 +169,9 @@ mod tests {
         let start = "\nExecStart=/usr/bin/pybox run --rm --name web \"--env=A=$$x %%h\" web:1 serve\n";
         assert!(new.contains(start), "{new}");
         assert!(new.contains("\nExecStartPre=-/usr/bin/pybox rm --force --ignore --volumes web\n"), "{new}");
+        let elsewhere = unit(&Recipe { root: Some("/a b"), ..recipe(false) }).expect("a unit");
+        assert!(elsewhere.contains("\nRequiresMountsFor=\"/a b\"\n"), "{elsewhere}");
+        assert!(elsewhere.contains("\nExecStart=/usr/bin/pybox --root \"/a b\" start --attach web\n"), "{elsewhere}");
         let mut odd = wanted.clone();
         odd.security.seccomp = crate::model::container::Seccomp::Profile("{}".to_owned());
         assert_eq!(unit(&Recipe { request: &odd, ..recipe(true) }), Err(Untellable::Seccomp));
