@@ -291,18 +291,22 @@ impl Making<'_> {
         }
     }
 
-    /// The words of a key that are `NAME=VALUE`, the last one of a name where it was first.
+    /// The words of a key that are `NAME=VALUE`, the last one of a name where it was first. A name alone
+    /// on its line is one too: a variable that is handed on, a label without value. Beside other words it
+    /// is rather a value that lacks its quotes.
     fn pairs(&mut self, key: &str) -> Vec<String> {
         let (document, section) = (self.document, self.document.kind.section());
         let mut pairs: Vec<(String, String)> = Vec::new();
         for entry in document.lines(section, key) {
-            for word in quoting::split(entry.value()) {
-                let Some((name, _)) = word.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            let words = quoting::split(entry.value());
+            let alone = words.len() == 1;
+            for word in words {
+                let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name).to_owned();
+                if name.is_empty() || !alone && !word.contains('=') {
                     let sentence = format!("{key}={word}: expected NAME=VALUE; quotes keep blanks in a value");
                     self.complaints.push(document.complain(entry, Weight::Line, sentence));
                     continue;
-                };
-                let name = name.to_owned();
+                }
                 match pairs.iter_mut().find(|(known, _)| *known == name) {
                     Some((_, pair)) => *pair = word,
                     None => pairs.push((name, word)),

@@ -107,6 +107,7 @@ fn keys_and_their_flags() {
             "DNS=1.1.1.1\nDNS=\nDNS=9.9.9.9\nDNSSearch=.\nDNSOption=ndots:2",
             "--dns 9.9.9.9 --dns-option ndots:2 --dns-search . i",
         ),
+        ("Environment=LANG\nLabel=plain", "--env LANG --label plain i"),
         ("Environment=A=1\nEnvironment=A=2 B=3", "--env A=2 --env B=3 i"),
         ("EnvironmentFile=env\nEnvironmentFile=/e %h/f", "--env-file /q/env --env-file /e --env-file %h/f i"),
         ("User=1\nGroup=2\nGroupAdd=3", "--group-add 3 --user 1:2 i"),
@@ -157,7 +158,7 @@ fn what_costs_a_line_keeps_the_unit() {
             "/q/x.container:3: AutoUpdate= is not supported: nothing pulls behind your back; Pull=newer asks at each start",
         ),
         ("ReadOnly=perhaps", "/q/x.container:3: ReadOnly=perhaps: expected yes or no"),
-        ("Environment=A", "/q/x.container:3: Environment=A: expected NAME=VALUE; quotes keep blanks in a value"),
+        ("Environment=A=b c", "/q/x.container:3: Environment=c: expected NAME=VALUE; quotes keep blanks in a value"),
         (
             "Notify=healthy",
             "/q/x.container:3: Notify=healthy is not supported: the service counts as up when the container is",

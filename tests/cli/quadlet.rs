@@ -154,6 +154,20 @@ fn the_generator_writes_units_and_links() {
 }
 
 #[test]
+fn shipped_units_are_sound() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/units");
+    let names = ["pybox-restart.service", "pybox-user-wait-network-online.service"];
+    for name in names {
+        fs::copy(shipped.join(name), directory.path().join(name)).expect("a copy");
+    }
+    match verify(directory.path(), &names) {
+        Some(said) => assert_eq!(said, Vec::<String>::new()),
+        None => println!("SKIPPED: systemd-analyze is not installed"),
+    }
+}
+
+#[test]
 fn the_generator_can_be_tried() {
     let environment =
         with_files(&[("web.container", "[Container]\nImage=web:1\n"), ("gone.container", "[Container]\n")]);

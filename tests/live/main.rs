@@ -41,4 +41,5 @@ mod run_command;
 mod storage;
 mod storms;
 mod terminal;
+mod units;
 mod volumes;
