@@ -269,13 +269,9 @@ impl Making<'_> {
                 (Some((_, super::Kind::Container)), _) => {
                     format!("container:{}", self.refer(name, super::Kind::Container, entry)?)
                 }
-                (_, "slirp4netns") => {
-                    self.skip(entry, "Network=slirp4netns is taken for Network=pasta");
-                    "pasta".to_owned()
-                }
-                (_, "pasta") if options.is_some() => {
-                    self.skip(entry, "pasta is started as pybox sees fit; its options are left out");
-                    "pasta".to_owned()
+                (_, "pasta" | "slirp4netns") if options.is_some() => {
+                    self.skip(entry, format!("{name} is started as pybox sees fit; its options are left out"));
+                    name.to_owned()
                 }
                 _ => value.to_owned(),
             };

@@ -83,6 +83,11 @@ fn what_the_help_promises_is_understood_by_run() {
             "[Network]\nDisableDNS=yes\nInternal=yes\nIPv6=yes\nSubnet=10.1.0.0/24\nGateway=10.1.0.1\nLabel=a=b\nDriver=bridge\n",
         ),
         ("v.volume", "[Volume]\nLabel=a=b\nDriver=local\nVolumeName=v\n"),
+        (
+            "b.build",
+            "[Build]\nImageTag=a\nImageTag=b\nFile=x\nSetWorkingDirectory=unit\nBuildArg=A=b\nLabel=a=b\nNetwork=none\n\
+             Pull=always\nSecret=id=a,src=/b\nTarget=t\nArch=arm64\nAuthFile=c\n",
+        ),
         ("i.image", "[Image]\nImage=x\nArch=arm64\nOS=linux\nVariant=v8\nAuthFile=a\n"),
     ]);
     assert_shows(&environment, &[("quadlet lint", "")]);
