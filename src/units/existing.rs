@@ -57,13 +57,7 @@ pub struct Recipe<'r> {
 /// If a new container is wanted, and flags cannot say what this one is.
 pub fn unit(recipe: &Recipe<'_>) -> Result<String, Untellable> {
     let mut service = Service::new();
-    let mut program = vec![quoting::literal(recipe.program)];
-    program.extend(recipe.root.map(|root| ["--root".to_owned(), quoting::literal(root)]).into_iter().flatten());
-    let name = recipe.name.to_owned();
-    let with = |words: &[&str]| -> Vec<String> {
-        let words = words.iter().map(|word| (*word).to_owned());
-        program.iter().cloned().chain(words).collect()
-    };
+    let name = recipe.name;
     service.add("Unit", "Description", format!("Container {name}"));
     let online = if recipe.user { "pybox-user-wait-network-online.service" } else { "network-online.target" };
     service.add("Unit", "Wants", online);
@@ -88,25 +82,38 @@ pub fn unit(recipe: &Recipe<'_>) -> Result<String, Untellable> {
     service.add("Service", "Delegate", "yes");
     service.add("Service", "SyslogIdentifier", "%N");
 
+    commands(recipe, &mut service)?;
+    service.add("Install", "WantedBy", if recipe.user { "default.target" } else { "multi-user.target" });
+    Ok(service.text("Made by pybox generate systemd"))
+}
+
+/// What the unit runs.
+fn commands(recipe: &Recipe<'_>, service: &mut Service) -> Result<(), Untellable> {
+    let name = recipe.name;
+    let mut program = vec![quoting::literal(recipe.program)];
+    program.extend(recipe.root.map(|root| ["--root".to_owned(), quoting::literal(root)]).into_iter().flatten());
+    let with = |words: &[&str]| -> Vec<String> {
+        let words = words.iter().map(|word| (*word).to_owned());
+        program.iter().cloned().chain(words).collect()
+    };
     let seconds = recipe.stop_seconds.map(|seconds| seconds.to_string());
     let stop = match &seconds {
-        Some(seconds) => with(&["stop", "--timeout", seconds, &name]),
-        None => with(&["stop", &name]),
+        Some(seconds) => with(&["stop", "--timeout", seconds, name]),
+        None => with(&["stop", name]),
     };
     if recipe.new {
-        let remove = with(&["rm", "--force", "--ignore", "--volumes", &name]);
-        let mut start = with(&["run", "--rm", "--name", &name]);
+        let remove = with(&["rm", "--force", "--ignore", "--volumes", name]);
+        let mut start = with(&["run", "--rm", "--name", name]);
         start.extend(words(recipe.request)?.iter().map(|word| quoting::literal(word)));
         service.add_careless("ExecStartPre", &remove);
         service.add_command("ExecStart", &start);
         service.add_careless("ExecStop", &stop);
         service.add_careless("ExecStopPost", &remove);
     } else {
-        service.add_command("ExecStart", &with(&["start", "--attach", &name]));
+        service.add_command("ExecStart", &with(&["start", "--attach", name]));
         service.add_careless("ExecStop", &stop);
         // If the main process was killed there was no stop.
         service.add_careless("ExecStopPost", &stop);
     }
-    service.add("Install", "WantedBy", if recipe.user { "default.target" } else { "multi-user.target" });
-    Ok(service.text("Made by pybox generate systemd"))
+    Ok(())
 }
