@@ -90,7 +90,8 @@ pub fn unit(recipe: &Recipe<'_>) -> Result<String, Untellable> {
 /// What the unit runs.
 fn commands(recipe: &Recipe<'_>, service: &mut Service) -> Result<(), Untellable> {
     let name = recipe.name;
-    let mut program = vec![quoting::literal(recipe.program)];
+    // In the path of the program systemd replaces specifiers alone.
+    let mut program = vec![recipe.program.replace('%', "%%")];
     program.extend(recipe.root.map(|root| ["--root".to_owned(), quoting::literal(root)]).into_iter().flatten());
     let with = |words: &[&str]| -> Vec<String> {
         let words = words.iter().map(|word| (*word).to_owned());

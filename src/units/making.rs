@@ -258,7 +258,7 @@ impl Making<'_> {
     /// The program with the options that go before a verb.
     pub(super) fn program(&self) -> Vec<String> {
         let global = self.document.words(self.document.kind.section(), "GlobalArgs");
-        std::iter::once(self.host.program.to_owned()).chain(global).collect()
+        std::iter::once(self.host.program.replace('%', "%%")).chain(global).collect()
     }
 
     /// The flags of all keys that are flags and no more, in the order of the list.

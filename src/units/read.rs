@@ -2,7 +2,7 @@
 //!
 //! A file hides those of the same name in later directories, and a link to /dev/null hides them
 //! without being anything itself. What a user may have put there is no reason to hang or to fill
-//! the memory: only regular files are read, and of these no more than [`LIMIT`] bytes.
+//! the memory: only regular files are read, and of these no more than a megabyte.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
