@@ -10,6 +10,11 @@ pub enum Quotes {
     Shell,
 }
 
+/// The longest text that may come of variables in variables, in bytes: a file has less.
+const LONGEST: usize = 8 << 20;
+/// How deep one variable may stand in another one's word.
+const DEEPEST: usize = 64;
+
 /// Finds the value of a variable.
 pub type Lookup<'l> = &'l dyn Fn(&str) -> Option<String>;
 
@@ -21,7 +26,7 @@ pub type Lookup<'l> = &'l dyn Fn(&str) -> Option<String>;
 pub fn expand(text: &str, quotes: Quotes, lookup: Lookup<'_>) -> Result<String, String> {
     let mut rest: Vec<char> = text.chars().rev().collect();
     let mut output = String::with_capacity(text.len());
-    words(&mut rest, &mut output, (quotes, None), lookup)?;
+    words(&mut rest, &mut output, (quotes, None), (lookup, 0))?;
     Ok(output)
 }
 
@@ -29,10 +34,16 @@ fn words(
     rest: &mut Vec<char>,
     output: &mut String,
     (quotes, end): (Quotes, Option<char>),
-    lookup: Lookup<'_>,
+    (lookup, depth): (Lookup<'_>, usize),
 ) -> Result<(), String> {
+    if depth > DEEPEST {
+        return Err("${ is nested too deep".to_owned());
+    }
     let mut quoted = false;
     while let Some(letter) = rest.pop() {
+        if output.len() > LONGEST {
+            return Err(format!("it becomes longer than {} MiB", LONGEST >> 20));
+        }
         match letter {
             _ if Some(letter) == end && !quoted => return Ok(()),
             '\\' if quotes == Quotes::Shell => match rest.pop() {
@@ -52,7 +63,7 @@ fn words(
                 }
             },
             '"' if quotes == Quotes::Shell => quoted = !quoted,
-            '$' => variable(rest, output, quotes, lookup)?,
+            '$' => variable(rest, output, quotes, (lookup, depth))?,
             letter => output.push(letter),
         }
     }
@@ -64,7 +75,12 @@ fn words(
 }
 
 /// What stands after a dollar sign.
-fn variable(rest: &mut Vec<char>, output: &mut String, quotes: Quotes, lookup: Lookup<'_>) -> Result<(), String> {
+fn variable(
+    rest: &mut Vec<char>,
+    output: &mut String,
+    quotes: Quotes,
+    (lookup, depth): (Lookup<'_>, usize),
+) -> Result<(), String> {
     let braced = rest.last() == Some(&'{');
     if braced {
         rest.pop();
@@ -102,7 +118,7 @@ fn variable(rest: &mut Vec<char>, output: &mut String, quotes: Quotes, lookup: L
     let Some(operator @ ('-' | '+' | '?')) = operator else {
         return Err(format!("${{{name} is followed by none of }}, :-, :+ and :?"));
     };
-    words(rest, &mut word, (quotes, Some('}')), lookup)?;
+    words(rest, &mut word, (quotes, Some('}')), (lookup, depth + 1))?;
     let set = value.filter(|value| !(colon && value.is_empty()));
     match (operator, set) {
         ('-', None) => output.push_str(&word),
@@ -127,6 +143,14 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         }
+    }
+
+    #[test]
+    fn nothing_grows_without_bound() {
+        let deep = "${NONE:-".repeat(100_000);
+        assert_eq!(expand(&deep, Quotes::Plain, &lookup), Err("${ is nested too deep".to_owned()));
+        let long = |_: &str| Some("x".repeat(1 << 20));
+        assert!(expand(&"$A".repeat(20), Quotes::Plain, &long).is_err_and(|error| error.contains("longer than 8 MiB")));
     }
 
     #[test]

@@ -12,17 +12,32 @@ pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', '\\'])
 }
 
+/// As [`part`]: the last `**` is tried again with one part more, so that no path takes longer than its square.
 fn parts(pattern: &[&str], path: &[&str]) -> bool {
-    match (pattern.split_first(), path.split_first()) {
-        (None, None) => true,
-        (Some((&"**", rest)), _) => {
-            // At the end it stands for what is below, not for the directory itself.
-            let least = usize::from(rest.is_empty());
-            (least..=path.len()).any(|skipped| parts(rest, path.get(skipped..).unwrap_or_default()))
+    let (mut at, mut read) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while let Some(name) = path.get(read) {
+        match pattern.get(at) {
+            Some(&"**") => {
+                at += 1;
+                // At the end it stands for all that is below.
+                if at == pattern.len() {
+                    return true;
+                }
+                star = Some((at, read));
+                continue;
+            }
+            Some(one) if part(one, name) => {
+                (at, read) = (at + 1, read + 1);
+                continue;
+            }
+            _ => {}
         }
-        (Some((first, rest)), Some((name, below))) => part(first, name) && parts(rest, below),
-        _ => false,
+        let Some((begin, from)) = star else { return false };
+        star = Some((begin, from + 1));
+        (at, read) = (begin, from + 1);
     }
+    at == pattern.len()
 }
 
 /// One name. The last star is tried again with one letter more: no text takes longer than its square.
@@ -79,6 +94,15 @@ fn class(pattern: &[char], mut at: usize, letter: char) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_pattern_takes_long() {
+        let pattern = format!("{}b", "**/a/".repeat(20));
+        let path = vec!["a"; 200].join("/");
+        assert!(!matches(&pattern, &path));
+        assert!(matches(&pattern, &format!("{path}/b")));
+        assert!(matches("a/**/**/b", "a/b") && matches("**/b", "b") && !matches("a/**", "a"));
+    }
 
     #[test]
     fn patterns() {

@@ -3,7 +3,7 @@
 use super::api::{
     ConnectNetwork, DisconnectNetwork, Event, Failure, FailureKind, NetworkConnected, NetworkDisconnected,
 };
-use super::containers::{keep_copy, tell_monitor};
+use super::containers::{keep_copy, order_monitor};
 use super::networks::find_network;
 use super::{Engine, host};
 use crate::model::container::NetworkMode;
@@ -38,9 +38,7 @@ impl Engine {
         })?;
         let settled = self.settle(&store, &container, changed, events);
         if settled.is_err() {
-            store.change_request(&container.id, Durability::Durable, |request| {
-                request.attachments.retain(|one| one.network != network);
-            })?;
+            self.restore(&store, &container, events)?;
         }
         settled?;
         self.told_of(&network, "connect", &container);
@@ -63,7 +61,10 @@ impl Engine {
         let changed = store.change_request(&container.id, Durability::Durable, |request| {
             request.attachments.retain(|one| one.network != network);
         })?;
-        self.settle(&store, &container, changed, events)?;
+        if let Err(failure) = self.settle(&store, &container, changed, events) {
+            self.restore(&store, &container, events)?;
+            return Err(failure);
+        }
         store.change_leases(&network, |leases| {
             leases.retain(|lease| lease.container != container.id);
             Ok::<_, Failure>(())
@@ -97,9 +98,19 @@ impl Engine {
         if changed.lifecycle.is_alive() {
             let membership = self.membership(store, &changed)?;
             let plugs = membership.map(|membership| membership.plugs).unwrap_or_default();
-            tell_monitor(store, &changed, &Control::Networks { plugs }, events);
+            order_monitor(store, &changed, &Control::Networks { plugs })?;
         }
         self.name_servers(store, &changed)
+    }
+
+    /// Notes again that it is on the networks that it was on.
+    fn restore(&self, store: &Store, container: &Container, events: &mut dyn FnMut(Event)) -> Result<(), Failure> {
+        let attachments = container.request.attachments.clone();
+        let restored = store.change_request(&container.id, Durability::Durable, |request| {
+            request.attachments = attachments;
+        })?;
+        keep_copy(store, &restored, events);
+        Ok(())
     }
 
     /// Writes `resolv.conf` anew, in its place: the container sees the same file.

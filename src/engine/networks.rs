@@ -25,6 +25,8 @@ use crate::sys::idmap::{Helpers, Line};
 const BY_DEFAULT: &str = "bridge";
 /// Words of `--network` that name none.
 const RESERVED: [&str; 6] = ["none", "host", "pasta", "container", "slirp4netns", "default"];
+/// Names of files of the keeper, beside the networks.
+const FILES: [&str; 3] = ["keeper", "keeper.lock", "keeper.json"];
 
 impl Engine {
     pub(super) fn create_network(&self, create: &CreateNetwork) -> Result<NetworkCreated, Failure> {
@@ -39,6 +41,10 @@ impl Engine {
         };
         if RESERVED.contains(&name.as_str()) {
             let sentence = format!("no network can be called {name}: --network {name} means something else");
+            return Err(Failure::say(FailureKind::Invalid, sentence).hint("pybox network create my-network".to_owned()));
+        }
+        if FILES.contains(&name.as_str()) {
+            let sentence = format!("no network can be called {name}: it is the name of a file beside the networks");
             return Err(Failure::say(FailureKind::Invalid, sentence).hint("pybox network create my-network".to_owned()));
         }
         let making = store.make_networks()?;
@@ -61,7 +67,10 @@ impl Engine {
             nameless: create.nameless,
             labels: create.labels.clone(),
         };
-        store.create_network(&making, &network)?;
+        if !store.create_network(&making, &network)? {
+            let sentence = format!("network {name} cannot be made: what is in its place is no network");
+            return Err(Failure::say(FailureKind::Conflict, sentence).hint("pybox check".to_owned()));
+        }
         self.tell(Kind::Network, "create", name.as_str(), [("driver", "bridge".to_owned())]);
         Ok(NetworkCreated { name: name.to_string() })
     }
@@ -137,7 +146,7 @@ impl Engine {
                 self.create_network(&default)?;
             }
             let network = store.network(name).ok_or_else(|| missing(name.as_str()))?;
-            let stray = |address: &&IpAddr| !subnets(&network).any(|subnet| subnet.contains(**address));
+            let stray = |address: &&IpAddr| !subnets(&network).any(|subnet| subnet.is_of_one(**address));
             match attachment.addresses.iter().find(stray) {
                 Some(stray) => {
                     Err(Failure::say(FailureKind::Invalid, format!("network {name} has no address {stray}"))
@@ -172,6 +181,12 @@ impl Engine {
         for (attachment, network) in attachments.iter().zip(&networks) {
             let number = held(network).or_else(|| (0..=u8::MAX).find(|number| !taken.contains(number))).unwrap_or(0);
             taken.push(number);
+            for old in store.leases(&network.name) {
+                if old.container != container.id && !has_owner(store, &old.container) {
+                    // Its monitor may be gone and its processes not: whoever looks ends them.
+                    let _ = self.find_container(store, old.container.as_str());
+                }
+            }
             let lease = lease(store, network, attachment, (&container.id, number))?;
             let prefix =
                 |address: IpAddr| subnets(network).find(|subnet| subnet.contains(address)).map_or(0, Subnet::prefix);
@@ -262,6 +277,12 @@ fn chosen(create: &CreateNetwork, id: &ContainerId, others: &[Subnet]) -> Result
             return Err(refuse(format!("subnet {wanted} has addresses that {owner} uses"), hint));
         }
     }
+    for (number, one) in create.subnets.iter().enumerate() {
+        if create.subnets.iter().skip(number + 1).any(|other| other.is_ipv6() == one.is_ipv6()) {
+            let sentence = "a network has one subnet of IPv4 and one of IPv6 at most".to_owned();
+            return Err(refuse(sentence, "pybox network create --help"));
+        }
+    }
     let mut subnets = create.subnets.clone();
     if !subnets.iter().any(|subnet| !subnet.is_ipv6()) {
         let none = || refuse("no subnet of 10.87.0.0/16 is free".to_owned(), "choose one: --subnet 192.168.77.0/24");
@@ -271,7 +292,7 @@ fn chosen(create: &CreateNetwork, id: &ContainerId, others: &[Subnet]) -> Result
         subnets.push(network::unique_subnet(id));
     }
     subnets.sort_by_key(|subnet| subnet.is_ipv6());
-    if let Some(stray) = create.gateways.iter().find(|one| !subnets.iter().any(|subnet| subnet.contains(**one))) {
+    if let Some(stray) = create.gateways.iter().find(|one| !subnets.iter().any(|subnet| subnet.is_of_one(**one))) {
         return Err(refuse(
             format!("gateway {stray} is in none of the network's subnets"),
             "pybox network create --help",

@@ -181,6 +181,15 @@ impl Subnet {
         address.is_ipv6() == self.is_ipv6() && Self::of(address, self.prefix) == self
     }
 
+    /// Whether `address` is in it and can be somebody's: the first and the last of IPv4 mean all.
+    pub fn is_of_one(self, address: IpAddr) -> bool {
+        let last = match self.first {
+            IpAddr::V4(first) => Ipv4Addr::from(u32::from(first) | !(mask(32, self.prefix) as u32)).into(),
+            IpAddr::V6(_) => self.first,
+        };
+        self.contains(address) && address != self.first && address != last
+    }
+
     /// Whether some address is in both.
     pub fn meets(self, other: Self) -> bool {
         self.contains(other.first) || other.contains(self.first)
@@ -274,7 +283,7 @@ pub fn addresses(
     leased: &[IpAddr],
 ) -> Result<Vec<IpAddr>, String> {
     let name = &network.name;
-    if let Some(stray) = asked.iter().find(|one| !network.subnets.iter().any(|range| range.subnet.contains(**one))) {
+    if let Some(stray) = asked.iter().find(|one| !network.subnets.iter().any(|range| range.subnet.is_of_one(**one))) {
         return Err(format!("network {name} has no address {stray}"));
     }
     let is_free = |address: &IpAddr| !leased.contains(address) && network.gateways().all(|gateway| gateway != *address);
@@ -362,6 +371,20 @@ mod tests {
             [None, Some(address("192.0.2.1")), Some(address("192.0.2.2")), None, None]
         );
         assert_eq!(subnet("fd00::/64").address(u64::MAX - 1), Some(address("fd00::ffff:ffff:ffff:fffe")));
+    }
+
+    #[test]
+    fn what_means_all_is_nobodys() {
+        for (net, one, is) in [
+            ("10.87.0.0/24", "10.87.0.0", false),
+            ("10.87.0.0/24", "10.87.0.255", false),
+            ("10.87.0.0/24", "10.87.0.254", true),
+            ("10.87.0.0/24", "10.87.1.1", false),
+            ("fd00::/64", "fd00::", false),
+            ("fd00::/64", "fd00::1", true),
+        ] {
+            assert_eq!(subnet(net).is_of_one(address(one)), is, "{one}");
+        }
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Incarnation {
         // What cannot be followed is as it was when the container was made.
         let follows = start.network.as_ref().is_some_and(|network| network.follows_names);
         let names = follows.then(|| Names::follow(bundle.as_fd()).ok()).flatten();
-        let networks = start.membership.as_ref().map(membership::join).transpose()?;
+        let networks = start.membership.as_ref().map(|membership| membership::join(membership, None)).transpose()?;
         let mut network = None;
         let begin = |stdio: Stdio<'_>| -> Result<Running, MonitorError> {
             let mut child = match (&start.membership, &networks) {

@@ -16,12 +16,12 @@ use crate::sys::clone::{Namespaces, clone3};
 use crate::sys::identity;
 use crate::sys::idmap::{self, Line};
 
-/// Joins the networks; waits until they are there.
+/// Joins the networks; waits until they are there. `before` is what the membership was, if there was one.
 ///
 /// # Errors
 /// With what failed.
-pub fn join(membership: &Membership) -> Result<Joined, MonitorError> {
-    client::join(&membership.keeper, &membership.plugs).map_err(MonitorError::Network)
+pub fn join(membership: &Membership, before: Option<&Joined>) -> Result<Joined, MonitorError> {
+    client::join(&membership.keeper, &membership.plugs, before).map_err(MonitorError::Network)
 }
 
 /// Makes the first process of a container on networks, and puts it on them.
@@ -41,7 +41,8 @@ pub fn born(
         return Ok(held);
     };
     let then = |pid| {
-        map(plan, pid)?;
+        // The networks' user namespace is a child of ours, so it has our words for what is outside.
+        map(plan, pid, &ids("/proc/self")?)?;
         connect(pid)
     };
     let below = Below { user: Some(user.as_fd()), network: None, then: &then };
@@ -60,11 +61,13 @@ pub fn born_beside(plan: &Plan, other: &ProcessIdentity, stdio: Stdio<'_>) -> Re
     };
     let own_user = plan.namespaces.contains(Namespaces::USER);
     let (network, user) = (open("net")?, own_user.then(|| open("user")).transpose()?);
+    // In our words for what is outside: inside they would be those of its parent, whoever that is.
+    let theirs = if own_user { ids(&format!("/proc/{}", other.pid)).map_err(|_| ended())? } else { Ids::default() };
     // Opened first, compared after: they stay with the process they were opened of.
     if identity::started_ticks(other.pid) != Ok(other.started_ticks) {
         return Err(ended());
     }
-    let then = |pid| if own_user { map(plan, pid) } else { Ok(()) };
+    let then = |pid| if own_user { map(plan, pid, &theirs) } else { Ok(()) };
     let below = Below { user: user.as_ref().map(AsFd::as_fd), network: Some(network.as_fd()), then: &then };
     Ok(parent::start_below(plan, &below, stdio, None)?)
 }
@@ -85,14 +88,29 @@ pub fn change(joined: &Joined, pid: u32, present: &[Plug], wanted: &[Plug]) -> R
     .map_err(MonitorError::Network)
 }
 
-/// Writes the maps of `pid`, whose user namespace is a child of ours.
-fn map(plan: &Plan, pid: u32) -> Result<(), String> {
-    let in_ours = |lines: &[Line], file: &str| {
-        let ours = std::fs::read_to_string(file).map_err(|error| format!("read {file}: {error}"))?;
-        let ours = idmap::parse(&ours).ok_or_else(|| format!("read {file}: it is no map"))?;
-        translate(lines, &ours).ok_or_else(|| "an id of the container is not mapped where its network is".to_owned())
+/// The maps of users and of groups of a user namespace.
+#[derive(Debug, Default)]
+struct Ids {
+    uids: Vec<Line>,
+    gids: Vec<Line>,
+}
+
+/// Those of the process of this directory in /proc.
+fn ids(process: &str) -> Result<Ids, String> {
+    let read = |file: &str| {
+        let path = format!("{process}/{file}");
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("read {path}: {error}"))?;
+        idmap::parse(&text).ok_or_else(|| format!("read {path}: it is no map"))
     };
-    let (uids, gids) = (in_ours(&plan.uid_map, "/proc/self/uid_map")?, in_ours(&plan.gid_map, "/proc/self/gid_map")?);
+    Ok(Ids { uids: read("uid_map")?, gids: read("gid_map")? })
+}
+
+/// Writes the maps of `pid`, whose user namespace is a child of one with the maps `parent`.
+fn map(plan: &Plan, pid: u32, parent: &Ids) -> Result<(), String> {
+    let in_theirs = |lines: &[Line], parent: &[Line]| {
+        translate(lines, parent).ok_or_else(|| "an id of the container is not mapped where its network is".to_owned())
+    };
+    let (uids, gids) = (in_theirs(&plan.uid_map, &parent.uids)?, in_theirs(&plan.gid_map, &parent.gids)?);
     idmap::write_directly(pid, &uids, &gids, false).map_err(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         format!("map the container's ids: {error}{cause}")
@@ -112,7 +130,11 @@ fn beside(work: impl Fn() -> Result<(), String>) -> Result<(), String> {
     drop(write);
     let mut said = String::new();
     let heard = std::io::Read::read_to_string(&mut std::fs::File::from(read), &mut said);
-    let _ = child.wait();
+    let ended = child.wait();
     heard.map_err(|error| format!("hear of the network: {error}"))?;
-    if said.is_empty() { Ok(()) } else { Err(said) }
+    match ended {
+        Ok(0) if said.is_empty() => Ok(()),
+        _ if said.is_empty() => Err("the process that connects the container was killed".to_owned()),
+        _ => Err(said),
+    }
 }

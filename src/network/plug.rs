@@ -57,23 +57,25 @@ pub fn plug(plugs: &[Plug], networks: BorrowedFd<'_>, pid: u32) -> Result<(), St
 pub fn change(present: &[Plug], wanted: &[Plug], networks: BorrowedFd<'_>, pid: u32) -> Result<(), String> {
     let path = format!("/proc/{pid}/ns/net");
     let container = File::open(&path).map_err(|error| format!("open {path}: {error}"))?;
-    let has = |plugs: &[Plug], outside: &str| plugs.iter().any(|plug| plug.outside == outside);
+    let has = |plugs: &[Plug], one: &Plug| {
+        plugs.iter().any(|plug| plug.outside == one.outside && plug.segment.bridge == one.segment.bridge)
+    };
     let enter = |namespace: BorrowedFd<'_>| {
         nix::sched::setns(namespace, CloneFlags::CLONE_NEWNET)
             .map_err(|error| format!("enter the namespace of a network: {error}"))
     };
     enter(networks)?;
     let mut links = Links::open().map_err(|error| error.to_string())?;
-    for gone in present.iter().filter(|plug| !has(wanted, &plug.outside)) {
+    for gone in present.iter().filter(|plug| !has(wanted, plug)) {
         links.remove(&gone.outside).map_err(failed(gone))?;
     }
-    let new: Vec<Plug> = wanted.iter().filter(|plug| !has(present, &plug.outside)).cloned().collect();
+    let new: Vec<Plug> = wanted.iter().filter(|plug| !has(present, plug)).cloned().collect();
     plug(&new, networks, pid)?;
     // The way out may have gone with a network, and another one takes its place.
     enter(container.as_fd())?;
     let mut links = Links::open().map_err(|error| error.to_string())?;
     let led_out = |outside: &str| present.iter().any(|plug| plug.outside == outside && plug.leads_out);
-    for next in wanted.iter().filter(|plug| plug.leads_out && has(present, &plug.outside) && !led_out(&plug.outside)) {
+    for next in wanted.iter().filter(|plug| plug.leads_out && has(present, plug) && !led_out(&plug.outside)) {
         for (gateway, _) in &next.segment.gateways {
             links.add_default_route(*gateway, 100).map_err(failed(next))?;
         }

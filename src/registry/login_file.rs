@@ -89,10 +89,11 @@ pub(crate) fn edit(
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fail)?;
     let lock = File::open(directory).map_err(fail)?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|errno| fail(errno.into()))?;
+    // What a killed process has left is no longer of use to anybody, and has passwords in it.
+    let temporary = beside(path);
     let unusable = |why: String| RegistryError::Configuration { path: path.clone(), why };
     let text = read(path).map_err(|error| unusable(error.to_string()))?;
     let Some(changed) = change(&text).map_err(unusable)? else { return Ok(false) };
-    let temporary = beside(path);
     let written = write(&temporary, &changed).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
@@ -116,12 +117,11 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// A name that nobody else has: the directory is locked, and what a killed process left has another pid.
+/// A name that nobody else has: the directory is locked.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
+    name.push(".pybox.new");
     let temporary = path.with_file_name(name);
-    // Of a process that had this pid and was killed.
     let _ = fs::remove_file(&temporary);
     temporary
 }

@@ -196,12 +196,15 @@ pub fn clone3_below(
     drop(write);
     let mut said = Vec::new();
     let heard = std::io::Read::read_to_end(&mut std::fs::File::from(read), &mut said);
-    let _ = between.wait();
+    let ended = between.wait();
     heard.map_err(|error| format!("hear of the new process: {error}"))?;
     let Some((pid, sentence)) = said.split_first_chunk() else { return Err("make a process: it ended".to_owned()) };
     let pid = u32::from_ne_bytes(*pid);
     let born = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    let sentence = String::from_utf8_lossy(sentence).into_owned();
+    let mut sentence = String::from_utf8_lossy(sentence).into_owned();
+    if sentence.is_empty() && ended != Ok(0) {
+        "the process that makes it was killed".clone_into(&mut sentence);
+    }
     // Nobody else can reap it, so the pid is still its own.
     let Some(born) = born else { return Err(sentence) };
     let pidfd = rustix::process::pidfd_open(born, rustix::process::PidfdFlags::empty());

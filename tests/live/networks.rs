@@ -85,6 +85,9 @@ fn networks_are_made_shown_and_removed() {
     live.pybox(["network", "create", "web"]).run().refuses(1, "network web is there already");
     assert_eq!(live.pybox(["network", "create", "--ignore", "web"]).ok(), "web");
     live.pybox(["network", "create", "host"]).run().refuses(1, "no network can be called host");
+    live.pybox(["network", "create", "keeper"]).run().refuses(1, "no network can be called keeper");
+    let twice = ["network", "create", "b", "--subnet", "10.98.0.0/24", "--subnet", "10.97.0.0/24"];
+    live.pybox(twice).run().refuses(1, "one subnet of IPv4");
     live.pybox(["network", "create", "b", "--subnet", "10.99.0.0/31"]).run().refuses(1, "invalid subnet");
     live.pybox(["network", "create", "b", "--gateway", "10.99.0.1"]).run().refuses(1, "is in none of");
     let taken = live.pybox(["network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "web"]).ok();
@@ -261,6 +264,12 @@ fn whoever_keeps_the_networks_may_die() {
         assert_eq!(asked(&live, &["web"], &one), "here is one");
         awaits(|| ask("one", "two") == "here is two");
     }
+    // Both at once: whoever was on the networks brings the namespaces along.
+    let (outside, inside, _) = keepers(&live);
+    strike(&[inside, outside].concat());
+    assert_eq!(ask("one", &two), "here is two");
+    awaits(|| ask("one", "two") == "here is two" && keepers(&live).0.len() == 1);
+    assert_eq!(asked(&live, &["web"], &one), "here is one");
     // Without its socket nobody finds it: another one takes its place, and its members.
     fs::remove_file(live.root().join("networks/keeper")).expect("remove");
     assert_eq!(asked(&live, &["web"], &one), "here is one");
@@ -350,7 +359,7 @@ fn ports_are_published_on_networks() {
 fn a_container_lives_in_the_network_of_another_one() {
     let Some(live) = Live::new() else { return };
     let image = live.image("busybox");
-    for (network, userns) in [("none", "keep-id"), ("pasta", "")] {
+    for (network, userns) in [("none", "keep-id"), ("pasta", ""), ("bridge", ""), ("bridge", "keep-id")] {
         answers(&live, "one", &["--network", network, "--add-host", "other:10.1.2.3"]);
         let keep = if userns.is_empty() { vec![] } else { vec!["--userns", userns] };
         let words = ["run", "--rm", "--network", "container:one"].into_iter().chain(keep);

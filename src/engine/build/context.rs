@@ -92,7 +92,13 @@ impl Context {
     fn item(&self, path: &str) -> Result<Item, Failure> {
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
         let (path, kind) = self.resolve(path)?;
-        if !path.is_empty() && self.ignore.fate(&path) == ignore::Fate::Gone {
+        // Of what is ignored only directories stay, for the sake of what is kept below them.
+        let is_left_out = match self.ignore.fate(&path) {
+            ignore::Fate::Gone => true,
+            ignore::Fate::Below => kind != FileType::Directory,
+            ignore::Fate::Kept => false,
+        };
+        if !path.is_empty() && is_left_out {
             let failure = Failure::say(FailureKind::NotFound, format!("{path:?} is left out of the context"));
             return Err(failure.hint("see .containerignore and .dockerignore".to_owned()));
         }

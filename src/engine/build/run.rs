@@ -44,9 +44,12 @@ impl Site<'_> {
         let recipe = self.recipe(made, (&words, &environment), &mounts, network);
         let key = key::of(&made.parent(), &recipe, &digests);
         let (config, layers) = (made.config(), made.layers.clone());
+        let given = made.state.proxies();
         self.cached(made, (key, step), events, |site, spool, events| {
             let mut bench = site.engine.bench(site.store, Ground { layers: &layers, config: &config })?;
             environment.extend(site.build.proxies.iter().cloned());
+            // Those of the command line come later, and count.
+            environment.extend(given);
             if let Some(seconds) = site.build.epoch {
                 environment.push(("SOURCE_DATE_EPOCH".to_owned(), seconds.to_string()));
             }

@@ -38,4 +38,4 @@ pub(super) mod volumes;
 
 pub(super) use create::new_id;
 pub(super) use reconcile::has_owner;
-pub(super) use rename::{keep_copy, tell_monitor};
+pub(super) use rename::{keep_copy, order_monitor};

@@ -60,12 +60,7 @@ pub(in crate::engine) fn keep_copy(store: &Store, container: &Container, events:
 }
 
 /// Tells a running monitor what has changed; the row has it in any case.
-pub(in crate::engine) fn tell_monitor(
-    store: &Store,
-    container: &Container,
-    change: &Control,
-    events: &mut dyn FnMut(Event),
-) {
+pub(super) fn tell_monitor(store: &Store, container: &Container, change: &Control, events: &mut dyn FnMut(Event)) {
     let told = store
         .open_bundle(&container.id)
         .map_err(Failure::from)
@@ -74,6 +69,17 @@ pub(in crate::engine) fn tell_monitor(
         Ok(None) => {}
         Ok(Some(why)) => events(Event::Warning(format!("the monitor of {}: {why}", container.name))),
         Err(failure) => events(Event::Warning(format!("tell the monitor of {}: {failure}", container.name))),
+    }
+}
+
+/// The same, where it has to be done.
+///
+/// # Errors
+/// With what the monitor says.
+pub(in crate::engine) fn order_monitor(store: &Store, container: &Container, change: &Control) -> Result<(), Failure> {
+    match ask(&store.open_bundle(&container.id)?, change)? {
+        None => Ok(()),
+        Some(why) => Err(Failure::say(FailureKind::Host, why)),
     }
 }
 

@@ -25,7 +25,7 @@ impl Life {
         let Some(now) = &mut self.now else { return };
         let gone = now.networks.as_ref().is_some_and(|joined| ready.contains(&joined.as_fd().as_raw_fd()));
         if let Some(membership) = self.start.membership.as_ref().filter(|_| gone) {
-            let again = membership::join(membership);
+            let again = membership::join(membership, now.networks.as_ref());
             let happening = if again.is_ok() { "network-restart" } else { "network-lost" };
             now.networks = again.ok();
             self.tell_happening(happening, &[]);
@@ -43,7 +43,7 @@ impl Life {
             return Ok(());
         };
         let wanted = Membership { plugs, keeper: membership.keeper.clone() };
-        let joined = membership::join(&wanted)?;
+        let joined = membership::join(&wanted, now.networks.as_ref())?;
         membership::change(&joined, now.running.child.pid, &membership.plugs, &wanted.plugs)?;
         *membership = wanted;
         now.networks = Some(joined);

@@ -42,17 +42,18 @@ impl AsFd for Joined {
     }
 }
 
-/// Joins these networks; makes them, and their keeper, if they are not there.
+/// Joins these networks; makes them, and their keeper, if they are not there. A new keeper takes over the namespaces of
+/// the membership `before`, if nobody else has them.
 ///
 /// # Errors
 /// With the sentence that says what failed.
-pub fn join(keeper: &Keeper, plugs: &[Plug]) -> Result<Joined, String> {
+pub fn join(keeper: &Keeper, plugs: &[Plug], before: Option<&Joined>) -> Result<Joined, String> {
     let place = open(&keeper.place)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         let socket = match message::connect(place.as_fd(), SOCKET) {
             Ok(socket) => socket,
-            Err(_) => start(keeper, place.as_fd())?,
+            Err(_) => start(keeper, place.as_fd(), before)?,
         };
         match ask(socket.as_fd(), &Ask::Join(plugs.to_vec())) {
             Ok(Some((network, user))) => return Ok(Joined { socket, user, network }),
@@ -98,12 +99,20 @@ fn open(place: &Path) -> Result<OwnedFd, String> {
 pub(super) fn lock(place: BorrowedFd<'_>) -> Result<File, Errno> {
     let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = File::from(rustix::fs::openat(place, LOCK, flags, Mode::RUSR | Mode::WUSR)?);
-    rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
-    Ok(file)
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(3));
+            }
+            Err(Errno::WOULDBLOCK | Errno::INTR) => return Err(Errno::TIMEDOUT),
+            other => return other.map(|()| file),
+        }
+    }
 }
 
 /// Starts a keeper, unless somebody else has done so, and connects to it.
-fn start(keeper: &Keeper, place: BorrowedFd<'_>) -> Result<OwnedFd, String> {
+fn start(keeper: &Keeper, place: BorrowedFd<'_>, before: Option<&Joined>) -> Result<OwnedFd, String> {
     let failed = |what: &str, error: Errno| format!("{what} the process that keeps the networks: {error}");
     let _lock = lock(place).map_err(|error| failed("lock", error))?;
     if let Ok(socket) = message::connect(place, SOCKET) {
@@ -118,8 +127,13 @@ fn start(keeper: &Keeper, place: BorrowedFd<'_>) -> Result<OwnedFd, String> {
     crate::sys::failpoint::hand_on(&mut command);
     let child = command.spawn().map_err(|error| format!("start {}: {error}", keeper.program.display()))?;
     drop(command);
-    wire::send(ours.as_fd(), keeper, &[place]).map_err(|error| failed("instruct", error))?;
-    let answer = wire::receive::<Answer>(ours.as_fd());
+    let given = before.into_iter().flat_map(|joined| [&joined.network].into_iter().chain(&joined.user));
+    let fds: Vec<_> = [place].into_iter().chain(given.map(AsFd::as_fd)).collect();
+    wire::send(ours.as_fd(), keeper, &fds).map_err(|error| failed("instruct", error))?;
+    let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+    let waited =
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut [PollFd::new(&ours, PollFlags::IN)], Some(&patience)));
+    let answer = if matches!(waited, Ok(1..)) { wire::receive::<Answer>(ours.as_fd()) } else { Err(Errno::TIMEDOUT) };
     // It has made another process of itself, which stays.
     reap(child);
     match answer {

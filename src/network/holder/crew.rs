@@ -77,14 +77,19 @@ pub(super) struct Inside {
 }
 
 impl Inside {
-    /// Starts it: in the namespaces that a keeper before us has left, or in new ones.
+    /// Starts it: in the namespaces that a keeper before us has left, in those that are given, or in new ones.
     ///
     /// # Errors
     /// With the sentence that says what failed.
-    pub(super) fn start(keeper: &Keeper, place: BorrowedFd<'_>) -> Result<Self, String> {
+    pub(super) fn start(
+        keeper: &Keeper,
+        place: BorrowedFd<'_>,
+        given: Option<(OwnedFd, Option<OwnedFd>)>,
+    ) -> Result<Self, String> {
         let left = left(place);
         let found = held(left.inside);
-        let mut inside = match found.as_ref().and_then(|(pid, _)| namespaces_of(*pid, keeper.ids.is_some()).ok()) {
+        let theirs = found.as_ref().and_then(|(pid, _)| namespaces_of(*pid, keeper.ids.is_some()).ok());
+        let mut inside = match theirs.or(given) {
             Some((network, user)) => Self::enter(keeper, network, user),
             None => Self::make(keeper),
         }?;
@@ -161,6 +166,10 @@ impl Inside {
     /// Lets it end.
     pub(super) fn end(&self) {
         let _ = tell(self.socket.as_fd(), &Order::End, &[]);
+        let ended = rustix::event::poll(&mut [PollFd::new(&self.process.pidfd, PollFlags::IN)], Some(&PATIENCE));
+        if !matches!(ended, Ok(1..)) {
+            self.process.kill();
+        }
         let _ = self.process.wait();
     }
 

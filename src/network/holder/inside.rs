@@ -99,8 +99,9 @@ fn enter(socket: BorrowedFd<'_>) -> Result<Option<Server>, String> {
     rustix::thread::set_thread_gid(Gid::ROOT).map_err(failed("become root"))?;
     rustix::thread::set_thread_uid(Uid::ROOT).map_err(failed("become root"))?;
     for (file, value) in SETTINGS {
-        // A kernel without IPv6 has no such file.
-        if std::path::Path::new(file).exists() {
+        // A kernel without IPv6 has no such file. A host that forwards IPv6 may lose its own way out, which it has been
+        // told of by routers: root's networks have what the host has.
+        if std::path::Path::new(file).exists() && !(in_hosts && file.contains("ipv6")) {
             std::fs::write(file, value).map_err(|error| format!("write {file}: {error}"))?;
         }
     }

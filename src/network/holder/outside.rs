@@ -29,8 +29,9 @@ pub(super) fn main() -> u8 {
         let _ = rustix::thread::set_name(c"pybox-networks");
         let stdin = std::io::stdin();
         let Ok(Some((keeper, fds))) = wire::receive::<Keeper>(stdin.as_fd()) else { return 2 };
-        let Some(place) = fds.into_iter().next() else { return 2 };
-        match Holder::new(keeper, place) {
+        let mut fds = fds.into_iter();
+        let Some(place) = fds.next() else { return 2 };
+        match Holder::new(keeper, place, fds.next().map(|network| (network, fds.next()))) {
             Ok(holder) => {
                 let told = wire::send(stdin.as_fd(), &Answer::Joined, &[]);
                 // Whoever started us reads to the end.
@@ -66,8 +67,8 @@ struct Holder {
 
 impl Holder {
     /// Makes or finds the namespaces, and listens.
-    fn new(keeper: Keeper, place: OwnedFd) -> Result<Self, String> {
-        let inside = Inside::start(&keeper, place.as_fd())?;
+    fn new(keeper: Keeper, place: OwnedFd, given: Option<(OwnedFd, Option<OwnedFd>)>) -> Result<Self, String> {
+        let inside = Inside::start(&keeper, place.as_fd(), given)?;
         let _ = rustix::fs::unlinkat(&place, SOCKET, AtFlags::empty());
         let listener = message::listen(place.as_fd(), SOCKET)
             .map_err(|error| format!("listen in {}: {error}", keeper.place.display()))?;
@@ -132,7 +133,9 @@ impl Holder {
         if rustix::event::poll(&mut door, Some(&now)) != Ok(0) {
             return false;
         }
-        let _ = rustix::fs::unlinkat(&self.place, SOCKET, AtFlags::empty());
+        if self.named == name(self.place.as_fd()) {
+            let _ = rustix::fs::unlinkat(&self.place, SOCKET, AtFlags::empty());
+        }
         // Held until this process has ended.
         std::mem::forget(lock);
         true
@@ -144,9 +147,11 @@ impl Holder {
         let Ok(Some((Ask::Join(plugs), _))) = hear(socket.as_fd()) else { return };
         self.members.push(Member { socket, plugs });
         // A process inside that does not answer, or has ended just now, is replaced.
-        let done = self.lead_out().and_then(|()| self.arrange()).or_else(|_| {
-            self.inside.kill();
-            self.revive()
+        let done = self.lead_out().and_then(|()| {
+            self.arrange().or_else(|_| {
+                self.inside.kill();
+                self.revive()
+            })
         });
         let Some(member) = self.members.last() else { return };
         let told = match &done {
@@ -170,7 +175,8 @@ impl Holder {
             return Ok(());
         };
         let uplink = Uplink::start(program, arguments, (self.inside.network(), self.inside.user()))?;
-        self.inside.order(&Order::Uplink, &[uplink.process()])?;
+        // The process inside ends it if we are not there to do so; one that is not told now is told when it is replaced.
+        let _ = self.inside.order(&Order::Uplink, &[uplink.process()]);
         self.uplink = Some(uplink);
         Ok(())
     }
@@ -183,7 +189,7 @@ impl Holder {
             std::thread::sleep(Duration::from_millis(200));
         }
         // What cannot be had now is tried again when the next one comes.
-        let _ = self.lead_out();
+        let _ = self.lead_out().and_then(|()| self.arrange());
     }
 
     /// Tells the process inside what there is to be.
