@@ -24,10 +24,13 @@ def netstart():
 def seconds_of(enter_client, enter_server, address):
     """Gbit/s of iperf3 from one namespace to another."""
     server = subprocess.Popen(enter_server + ["iperf3", "-s", "-1", "-p", "7001"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(0.5)
+    time.sleep(1.5)
     try:
         said = subprocess.run(enter_client + ["iperf3", "-c", address, "-p", "7001", "-t", "3", "-J"], capture_output=True, text=True, timeout=30)
-        return json.loads(said.stdout)["end"]["sum_received"]["bits_per_second"] / 1e9
+        report = json.loads(said.stdout)
+        if "error" in report:
+            raise SystemExit(f"iperf3: {report['error']}")
+        return report["end"]["sum_received"]["bits_per_second"] / 1e9
     finally:
         server.kill()
         server.wait()
@@ -46,8 +49,8 @@ def netflow():
         pids.append(pybox_says("inspect", "--format", "{{.State.Pid}}", name).strip())
     address = pybox_says("inspect", "--format", "{{.NetworkSettings.IPAddress}}", "two").strip()
     enter = lambda pid: ["nsenter", "-t", pid, "-n"]
-    script = """ip link add b type bridge; ip link set b up; ip link set lo up
-    for n in 1 2; do ip link add v$n type veth peer name w$n; ip link set v$n master b up; unshare -n sleep 10000 & eval p$n=$!; done; sleep 0.5
+    script = """ip link add name br0 type bridge; ip link set br0 up; ip link set lo up
+    for n in 1 2; do ip link add v$n type veth peer name w$n; ip link set v$n master br0 up; unshare -n sleep 10000 & eval p$n=$!; done; sleep 0.5
     for n in 1 2; do eval pid=\\$p$n; ip link set w$n netns $pid; nsenter -t $pid -n sh -c "ip link set lo up; ip addr add 198.51.100.$n/24 dev w$n; ip link set w$n up"; done
     echo $p1 $p2; wait"""
     bare = subprocess.Popen(["unshare", "-n", "sh", "-c", script], stdout=subprocess.PIPE, text=True)
