@@ -15,7 +15,7 @@
 //! | 2 | [`logs`] | what containers have written: one writer, any number of readers |
 //! | 2 | [`snapshot`] | root file systems: unpacked layers, overlay recipes, the worker |
 //! | 2 | [`emulation`] | root with one id: calls that the kernel would refuse it, answered |
-//! | 2 | [`network`] | which program connects a container's network, with which arguments (pure) |
+//! | 2 | [`network`] | how containers are connected: alone, or on networks that they share |
 //! | 2 | [`units`] | Quadlet files -> systemd units |
 //! | 3 | [`monitor`] | the small process that each container has as its parent |
 //! | 4 | [`engine`] | the verbs; orders the rooms below, owns no format |

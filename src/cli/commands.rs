@@ -46,8 +46,11 @@ pub(super) mod version;
 pub(super) mod volume;
 pub(super) mod wait;
 
+use serde_json::Value;
+
 use super::arguments::{Command, Container, Image, System};
 use super::error::{Fallback, Problem};
+use super::render::listing::{Format, pretty, write_object};
 use super::session::Session;
 use crate::engine::api::{ObjectKind, Source};
 
@@ -145,6 +148,15 @@ fn for_each(
         }
     }
     last.map_or(Ok(DONE), Err)
+}
+
+/// Prints what `inspect` has found: by a template one after the other, else as docker does, an array.
+fn show(documents: Vec<Value>, format: &Format, session: &mut Session) -> Result<(), Problem> {
+    if let Format::Template { .. } = format {
+        return documents.iter().try_for_each(|one| write_object(one, format, String::new, session.output()));
+    }
+    let text = pretty(&Value::Array(documents))?;
+    Ok(session.output().write_all(&text)?)
 }
 
 /// A path or `-`, as an absolute path or the standard stream.

@@ -12,6 +12,7 @@ use super::{Engine, host};
 use crate::model::container::{ContainerRequest, UserNamespace};
 use crate::model::digest::Digest;
 use crate::model::event::Kind;
+use crate::model::host::IdMap;
 use crate::model::id::{ContainerId, ContainerName, InvalidId};
 use crate::model::network::{self, Attachment, Lease, Mac, Network, Range, Subnet};
 use crate::monitor::record;
@@ -19,7 +20,7 @@ use crate::network::pasta;
 use crate::network::segment::{Ids, Keeper, Membership, Plug, Segment};
 use crate::store::containers::Container;
 use crate::store::{Access, Store};
-use crate::sys::idmap::{Helpers, Line};
+use crate::sys::idmap::Helpers;
 
 /// The network that is made when a container is put on it.
 const BY_DEFAULT: &str = "bridge";
@@ -177,9 +178,10 @@ impl Engine {
             let own = leases.filter(|lease| lease.container == container.id);
             own.map(|lease| lease.interface).next().filter(|_| container.lifecycle.is_alive())
         };
-        let mut taken: Vec<u8> = networks.iter().filter_map(held).collect();
-        for (attachment, network) in attachments.iter().zip(&networks) {
-            let number = held(network).or_else(|| (0..=u8::MAX).find(|number| !taken.contains(number))).unwrap_or(0);
+        let held: Vec<Option<u8>> = networks.iter().map(held).collect();
+        let mut taken: Vec<u8> = held.iter().copied().flatten().collect();
+        for ((attachment, network), held) in attachments.iter().zip(&networks).zip(held) {
+            let number = held.or_else(|| (0..=u8::MAX).find(|number| !taken.contains(number))).unwrap_or(0);
             taken.push(number);
             for old in store.leases(&network.name) {
                 if old.container != container.id && !has_owner(store, &old.container) {
@@ -209,13 +211,10 @@ impl Engine {
 
     fn keeper(&self, store: &Store) -> Result<Keeper, Failure> {
         let map = host::id_map(&UserNamespace::Default)?;
-        let lines = |ranges: &[crate::model::host::IdRange]| -> Vec<Line> {
-            ranges.iter().map(|range| (range.inside, range.outside, range.count)).collect()
-        };
         let ids = map.map(|map| Ids {
-            uids: lines(&map.uids),
-            gids: lines(&map.gids),
-            helpers: Helpers::find().filter(|_| !map.is_of_one()).map(|found| (found.newuidmap, found.newgidmap)),
+            uids: IdMap::lines(&map.uids),
+            gids: IdMap::lines(&map.gids),
+            helpers: Helpers::find().filter(|_| !map.is_of_one()),
         });
         // Root's networks are the host's own, and lead out as the host does.
         let uplink = pasta::find().filter(|_| ids.is_some());

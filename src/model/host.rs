@@ -35,6 +35,11 @@ impl IdMap {
         one(&self.uids) && one(&self.gids)
     }
 
+    /// Ranges as the kernel has them: the first id inside, the first outside, how many.
+    pub fn lines(ranges: &[IdRange]) -> Vec<(u32, u32, u32)> {
+        ranges.iter().map(|range| (range.inside, range.outside, range.count)).collect()
+    }
+
     /// Whether `id` inside the namespace is mapped by `ranges`.
     pub fn maps(ranges: &[IdRange], id: u32) -> bool {
         Self::outside(ranges, id).is_some()

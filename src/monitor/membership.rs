@@ -12,7 +12,7 @@ use crate::model::lifecycle::ProcessIdentity;
 use crate::network::holder::client::{self, Joined};
 use crate::network::plug;
 use crate::network::segment::{Membership, Plug, translate};
-use crate::sys::clone::{Namespaces, clone3};
+use crate::sys::clone::{Namespaces, beside};
 use crate::sys::identity;
 use crate::sys::idmap::{self, Line};
 
@@ -115,26 +115,4 @@ fn map(plan: &Plan, pid: u32, parent: &Ids) -> Result<(), String> {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         format!("map the container's ids: {error}{cause}")
     })
-}
-
-/// Does `work` in another process, whose namespaces do not matter afterwards.
-fn beside(work: impl Fn() -> Result<(), String>) -> Result<(), String> {
-    let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-    let (read, write) = pipe.map_err(|error| format!("make a pipe: {error}"))?;
-    let child = clone3(Namespaces::empty(), None, |_| {
-        let sentence = work().err().unwrap_or_default();
-        let _ = rustix::io::write(&write, sentence.as_bytes());
-        0
-    });
-    let child = child.map_err(|error| format!("make a process: {error}"))?;
-    drop(write);
-    let mut said = String::new();
-    let heard = std::io::Read::read_to_string(&mut std::fs::File::from(read), &mut said);
-    let ended = child.wait();
-    heard.map_err(|error| format!("hear of the network: {error}"))?;
-    match ended {
-        Ok(0) if said.is_empty() => Ok(()),
-        _ if said.is_empty() => Err("the process that connects the container was killed".to_owned()),
-        _ => Err(said),
-    }
 }

@@ -2,8 +2,8 @@
 //! process sets itself up, and started again if it dies.
 
 use std::io::Read as _;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{ChildStderr, ChildStdout};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -11,8 +11,8 @@ use rustix::io::Errno;
 
 use super::error::MonitorError;
 use super::protocol::NetworkProgram;
+use crate::network::program::{self, Started};
 use crate::sys::clone::Child;
-use crate::sys::exec;
 
 /// How long it may take to say that it is ready, in seconds.
 const PATIENCE: u64 = 10;
@@ -46,8 +46,8 @@ impl Network {
     /// # Errors
     /// If it cannot be started.
     pub fn start(wish: &NetworkProgram, network: OwnedFd, user: Option<OwnedFd>) -> Result<Self, MonitorError> {
-        let (process, ready, said) = spawn(wish, &network, user.as_ref())?;
-        let (wish, began) = (wish.clone(), Instant::now());
+        let Started { process, ready, said } = spawn(wish, &network, user.as_ref())?;
+        let (wish, began, ready, said) = (wish.clone(), Instant::now(), Some(ready), Some(said));
         Ok(Self { wish, network, user, process, ready, said, began, short_lives: 0 })
     }
 
@@ -110,9 +110,9 @@ impl Network {
         if self.short_lives >= MOST_LIVES {
             return false;
         }
-        let Ok((process, ready, _)) = spawn(&self.wish, &self.network, self.user.as_ref()) else { return false };
+        let Ok(started) = spawn(&self.wish, &self.network, self.user.as_ref()) else { return false };
         // Kept open, so that it can say that it is ready; nobody waits for it.
-        (self.process, self.ready, self.began) = (process, ready, Instant::now());
+        (self.process, self.ready, self.began) = (started.process, Some(started.ready), Instant::now());
         true
     }
 }
@@ -155,19 +155,9 @@ impl Route {
     }
 }
 
-type Spawned = (Child, Option<ChildStdout>, Option<ChildStderr>);
-
-fn spawn(wish: &NetworkProgram, network: &OwnedFd, user: Option<&OwnedFd>) -> Result<Spawned, MonitorError> {
-    let system = MonitorError::system;
-    let copy = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), 3).map_err(system("hold a namespace"));
-    let mut command = Command::new(&wish.program);
-    command.args(&wish.arguments).env_clear().current_dir("/");
-    command.stdin(copy(network)?).stdout(Stdio::piped()).stderr(Stdio::piped());
-    exec::enter_before(&mut command, user.map(copy).transpose()?);
-    let mut child = command.spawn().map_err(|error| MonitorError::System("start what connects the network", error))?;
-    let (ready, said) = (child.stdout.take(), child.stderr.take());
-    let process = Child::of(&child).map_err(system("hold what connects the network"))?;
-    Ok((process, ready, said))
+fn spawn(wish: &NetworkProgram, network: &OwnedFd, user: Option<&OwnedFd>) -> Result<Started, MonitorError> {
+    program::start(&wish.program, &wish.arguments, network.as_fd(), user.map(AsFd::as_fd))
+        .map_err(|error| MonitorError::System("start what connects the network", error))
 }
 
 #[cfg(test)]

@@ -3,5 +3,6 @@
 pub mod holder;
 pub mod pasta;
 pub mod plug;
+pub mod program;
 pub mod segment;
 pub mod slirp;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::idmap::Line;
+use crate::sys::idmap::{Helpers, Line};
 
 /// A network of many.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -73,7 +73,7 @@ pub struct Ids {
     /// Group ids.
     pub gids: Vec<Line>,
     /// newuidmap and newgidmap, where it takes them.
-    pub helpers: Option<(PathBuf, PathBuf)>,
+    pub helpers: Option<Helpers>,
 }
 
 /// The lines of a map as its parent namespace has to be told them: outside ids become what they are called there.

@@ -18,11 +18,12 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::error::StoreError;
@@ -127,6 +128,15 @@ pub(super) fn claim(file: &File) -> bool {
     let locked = rustix::io::retry_on_intr(|| rustix::fs::flock(file, FlockOperation::LockExclusive));
     // Where no file can be locked, nobody finds it free either.
     locked.is_err() || file.metadata().is_ok_and(|facts| facts.nlink() > 0)
+}
+
+/// Opens and locks the directory `path`; none if it has become another one meanwhile.
+pub(super) fn directory(path: &Path, how: FlockOperation) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(path, flags, Mode::empty())?;
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&directory, how))?;
+    let (ours, there) = (rustix::fs::fstat(&directory)?, rustix::fs::stat(path)?);
+    Ok(((ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)).then_some(directory))
 }
 
 impl Drop for Lock {

@@ -5,14 +5,13 @@
 //! container; whether it still counts is told by the container's lock, so that nothing has to be given back: not
 //! after a crash, and not after a power cut. Both files change under a lock of the directory.
 
-use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{CWD, FlockOperation, Mode};
 use rustix::io::Errno;
 
-use super::{Durability, Store, StoreError, atomic, trash};
+use super::{Durability, Store, StoreError, atomic, cas, lock, trash};
 use crate::model::id::ContainerName;
 use crate::model::network::{Lease, Network};
 use crate::sys::failpoint;
@@ -64,18 +63,9 @@ impl Store {
         let made = self.layout.networks().join(format!(".new-{}", network.id.short()));
         rustix::fs::mkdirat(CWD, &made, Mode::RWXU).map_err(StoreError::errno("create", &made))?;
         let text = serde_json::to_vec(network).unwrap_or_default();
-        let file = made.join(RECORD);
-        let written = std::fs::File::create(&file).and_then(|mut to| to.write_all(&text).and_then(|()| to.sync_data()));
-        written.map_err(StoreError::io("write", &file))?;
+        cas::write_marker(&made.join(RECORD), &text, Durability::Durable)?;
         failpoint::reach!("network.made");
-        match rustix::fs::renameat_with(CWD, &made, CWD, &path, RenameFlags::NOREPLACE) {
-            Ok(()) => atomic::sync_directory(&self.layout.networks()).map(|()| true),
-            Err(Errno::EXIST) => {
-                let _ = trash::delete_tree(&made);
-                Ok(false)
-            }
-            Err(error) => Err(StoreError::errno("rename", &made)(error)),
-        }
+        trash::name_or_delete(&made, &path)
     }
 
     /// Removes a network, unless `is_needed` says that it is: nobody gets an address on it meanwhile.
@@ -120,12 +110,10 @@ impl Store {
     }
 }
 
-fn lock(directory: &Path) -> Result<OwnedFd, StoreError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(directory, flags, Mode::empty()).map_err(StoreError::errno("open", directory))?;
-    rustix::io::retry_on_intr(|| rustix::fs::flock(&opened, FlockOperation::LockExclusive))
-        .map_err(StoreError::errno("lock", directory))?;
-    Ok(opened)
+/// Locks a directory; one that has become another one meanwhile is not there any more.
+fn lock(path: &Path) -> Result<OwnedFd, StoreError> {
+    let locked = lock::directory(path, FlockOperation::LockExclusive);
+    locked.and_then(|locked| locked.ok_or(Errno::NOENT)).map_err(StoreError::errno("lock", path))
 }
 
 #[cfg(test)]

@@ -25,6 +25,15 @@ pub(super) fn discard(layout: &Layout, path: &Path) -> Result<Option<PathBuf>, S
     }
 }
 
+/// Gives the directory `made` the name `path`, for good; where there is something already, `made` goes and it is false.
+pub(super) fn name_or_delete(made: &Path, path: &Path) -> Result<bool, StoreError> {
+    if atomic::rename_new(made, path)? {
+        return atomic::sync_parent(path).map(|()| true);
+    }
+    let _ = delete_tree(made);
+    Ok(false)
+}
+
 /// Deletes `paths`, files or trees; returns those of which something is left
 /// that belongs to other ids, for the worker to remove.
 pub(super) fn delete(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {

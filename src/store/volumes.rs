@@ -6,15 +6,14 @@
 //! it holds it alone. Between the two nobody needs a lock: the row tells.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, trash};
+use super::{Durability, Store, StoreError, cas, lock, trash};
 use crate::model::id::ContainerName;
 use crate::sys::failpoint;
 
@@ -119,7 +118,7 @@ impl Store {
         loop {
             let is_new = self.make_volume(name, record)?;
             let path = self.layout.volume_directory(name);
-            match lock(&path, FlockOperation::LockShared) {
+            match lock::directory(&path, FlockOperation::LockShared) {
                 Ok(Some(directory)) => return Ok(Held { name: name.clone(), path, directory, is_new }),
                 // It has been removed meanwhile.
                 Ok(None) | Err(Errno::NOENT) => {}
@@ -134,7 +133,6 @@ impl Store {
         if path.is_dir() {
             return Ok(false);
         }
-        let volumes = self.layout.volumes();
         let made = self.layout.volumes().join(format!(".new-{}-{}", std::process::id(), name.as_str()));
         let _ = trash::delete_tree(&made);
         rustix::fs::mkdirat(CWD, &made, Mode::RWXU).map_err(StoreError::errno("create", &made))?;
@@ -143,22 +141,9 @@ impl Store {
         // All users of the container may look into a volume; the way to it stays ours.
         rustix::fs::chmod(&data, Mode::from_raw_mode(0o755)).map_err(StoreError::errno("chmod", &data))?;
         let text = serde_json::to_vec(record).unwrap_or_default();
-        let file = made.join(RECORD);
-        let written = std::fs::File::create(&file).and_then(|mut to| to.write_all(&text).and_then(|()| to.sync_data()));
-        written.map_err(StoreError::io("write", &file))?;
+        cas::write_marker(&made.join(RECORD), &text, Durability::Durable)?;
         failpoint::reach!("volume.made");
-        match rustix::fs::renameat_with(CWD, &made, CWD, &path, RenameFlags::NOREPLACE) {
-            Ok(()) => {
-                let directory = std::fs::File::open(&volumes).and_then(|directory| directory.sync_all());
-                directory.map_err(StoreError::io("sync", &volumes))?;
-                Ok(true)
-            }
-            Err(Errno::EXIST) => {
-                let _ = trash::delete_tree(&made);
-                Ok(false)
-            }
-            Err(error) => Err(StoreError::errno("rename", &made)(error)),
-        }
+        trash::name_or_delete(&made, &path)
     }
 
     /// What is known of the volume `name`; none if there is none.
@@ -182,7 +167,7 @@ impl Store {
         is_needed: impl FnOnce() -> Result<(), E>,
     ) -> Result<Vec<PathBuf>, E> {
         let path = self.layout.volume_directory(name);
-        let _lock = match lock(&path, FlockOperation::NonBlockingLockExclusive) {
+        let _lock = match lock::directory(&path, FlockOperation::NonBlockingLockExclusive) {
             Ok(lock) => lock,
             Err(Errno::NOENT) => return Ok(Vec::new()),
             Err(Errno::WOULDBLOCK) => {
@@ -194,15 +179,6 @@ impl Store {
         let Some(discarded) = trash::discard(&self.layout, &path)? else { return Ok(Vec::new()) };
         Ok(trash::delete(std::iter::once(discarded)))
     }
-}
-
-/// Opens and locks the directory `path`; none if it has become another one meanwhile.
-fn lock(path: &Path, how: FlockOperation) -> Result<Option<OwnedFd>, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = rustix::fs::open(path, flags, Mode::empty())?;
-    rustix::io::retry_on_intr(|| rustix::fs::flock(&directory, how))?;
-    let (ours, there) = (rustix::fs::fstat(&directory)?, rustix::fs::stat(path)?);
-    Ok(((ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)).then_some(directory))
 }
 
 #[cfg(test)]

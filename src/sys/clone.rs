@@ -129,6 +129,18 @@ struct CloneArgs {
     cgroup: u64,
 }
 
+impl CloneArgs {
+    /// Those of a child in new namespaces, born into `cgroup` where one is given.
+    fn born(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Self {
+        let mut args = Self { flags: namespaces.bits(), ..Self::default() };
+        if let Some(cgroup) = cgroup {
+            args.flags |= CLONE_INTO_CGROUP;
+            args.cgroup = cgroup.as_raw_fd() as u64;
+        }
+        args
+    }
+}
+
 /// Makes a child in new namespaces, born into `cgroup` where one is given, and
 /// runs `child` in it. The child shares nothing with us but a copy of our
 /// memory; it ends with the code that `child` returns, without running any
@@ -146,12 +158,7 @@ pub fn clone3(
     if !is_single_threaded()? {
         return Err(Errno::DEADLK);
     }
-    let mut args = CloneArgs { flags: namespaces.bits(), ..CloneArgs::default() };
-    if let Some(cgroup) = cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup.as_raw_fd() as u64;
-    }
-    match copy_of_us(args)? {
+    match copy_of_us(CloneArgs::born(namespaces, cgroup))? {
         Side::Parent(child) => Ok(child),
         Side::Child => {
             let fresh = Fresh(());
@@ -176,39 +183,30 @@ pub fn clone3_below(
     child: impl FnOnce(&Fresh) -> u8,
     then: impl FnOnce(u32) -> Result<(), String>,
 ) -> Result<Child, String> {
-    let failed = |what: &'static str| move |error: Errno| format!("{what}: {error}");
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
-    let between = clone3(Namespaces::empty(), None, |fresh| {
-        let told = match birth_below((user, network), namespaces, cgroup, &write) {
+    let (said, ended) = hear(|fresh, told| {
+        let sentence = match birth_below((user, network), namespaces, cgroup, told) {
             Ok(Side::Child) => {
                 // The end of what is told is when the process between has ended.
-                super::exec::close_copy(write.as_fd());
+                super::exec::close_copy(told);
                 return child(fresh);
             }
             Ok(Side::Parent(born)) => then(born.pid),
             Err(sentence) => Err(sentence),
         };
-        let sentence = told.err().unwrap_or_default();
-        let _ = rustix::io::write(&write, sentence.as_bytes());
+        let _ = rustix::io::write(told, sentence.err().unwrap_or_default().as_bytes());
         0
-    });
-    let between = between.map_err(failed("make a process"))?;
-    drop(write);
-    let mut said = Vec::new();
-    let heard = std::io::Read::read_to_end(&mut std::fs::File::from(read), &mut said);
-    let ended = between.wait();
-    heard.map_err(|error| format!("hear of the new process: {error}"))?;
+    })?;
     let Some((pid, sentence)) = said.split_first_chunk() else { return Err("make a process: it ended".to_owned()) };
     let pid = u32::from_ne_bytes(*pid);
     let born = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let mut sentence = String::from_utf8_lossy(sentence).into_owned();
-    if sentence.is_empty() && ended != Ok(0) {
+    if sentence.is_empty() && ended != 0 {
         "the process that makes it was killed".clone_into(&mut sentence);
     }
     // Nobody else can reap it, so the pid is still its own.
     let Some(born) = born else { return Err(sentence) };
     let pidfd = rustix::process::pidfd_open(born, rustix::process::PidfdFlags::empty());
-    let child = Child { pid, pidfd: pidfd.map_err(failed("hold the new process"))? };
+    let child = Child { pid, pidfd: pidfd.map_err(|error| format!("hold the new process: {error}"))? };
     if sentence.is_empty() {
         return Ok(child);
     }
@@ -217,25 +215,49 @@ pub fn clone3_below(
     Err(sentence)
 }
 
+/// Does `work` in another process, which shares nothing with us but a copy of our memory, and ends before this function
+/// does.
+///
+/// # Errors
+/// With the sentence that `work` fails with, or that the process was killed.
+pub fn beside(work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let (said, ended) = hear(|_, told| {
+        let _ = rustix::io::write(told, work().err().unwrap_or_default().as_bytes());
+        0
+    })?;
+    match said.as_slice() {
+        [] if ended == 0 => Ok(()),
+        [] => Err("the process that was to do it was killed".to_owned()),
+        said => Err(String::from_utf8_lossy(said).into_owned()),
+    }
+}
+
+/// Makes a child, in no new namespaces, and returns all that it writes to the descriptor that it is given, and how it ended.
+fn hear(child: impl FnOnce(&Fresh, BorrowedFd<'_>) -> u8) -> Result<(Vec<u8>, i32), String> {
+    let failed = |what: &'static str| move |error: Errno| format!("{what}: {error}");
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed("make a pipe"))?;
+    let made = clone3(Namespaces::empty(), None, |fresh| child(fresh, write.as_fd()));
+    let made = made.map_err(failed("make a process"))?;
+    drop(write);
+    let mut said = Vec::new();
+    let heard = std::io::Read::read_to_end(&mut std::fs::File::from(read), &mut said);
+    let ended = made.wait().map_err(failed("wait for a process"))?;
+    heard.map_err(|error| format!("hear of a process: {error}"))?;
+    Ok((said, ended))
+}
+
 /// Enters `user` and `network` and makes a child of our parent in new namespaces; writes its pid, or zero, to `told`.
 fn birth_below(
     (user, network): (Option<BorrowedFd<'_>>, Option<BorrowedFd<'_>>),
     namespaces: Namespaces,
     cgroup: Option<BorrowedFd<'_>>,
-    told: &OwnedFd,
+    told: BorrowedFd<'_>,
 ) -> Result<Side, String> {
     let entered = user.map_or(Ok(()), enter_user).and_then(|()| network.map_or(Ok(()), enter_network));
     let entered = entered.map_err(|error| format!("enter the namespaces of the network: {error}"));
     let mut pidfd: RawFd = -1;
-    let mut args = CloneArgs {
-        flags: namespaces.bits() | (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64,
-        pidfd: &raw mut pidfd as u64,
-        ..CloneArgs::default()
-    };
-    if let Some(cgroup) = cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup.as_raw_fd() as u64;
-    }
+    let mut args = CloneArgs { pidfd: &raw mut pidfd as u64, ..CloneArgs::born(namespaces, cgroup) };
+    args.flags |= (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64;
     let born = entered.and_then(|()| {
         // SAFETY: as in `copy_of_us`; this process has one thread.
         let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };

@@ -1,5 +1,7 @@
 //! Naming a process so that a recycled pid is not mistaken for it.
 
+use std::os::fd::OwnedFd;
+
 use rustix::io::Errno;
 
 /// When process `pid` started: clock ticks after boot (field 22 of
@@ -11,6 +13,14 @@ pub fn started_ticks(pid: u32) -> Result<u64, Errno> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     parse_started_ticks(&text).ok_or(Errno::INVAL)
+}
+
+/// The pidfd of exactly this process, whoever may have its number by now, if it is there.
+pub fn hold(pid: u32, started_ticks: u64) -> Option<OwnedFd> {
+    let process = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)?;
+    let pidfd = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).ok()?;
+    // Opened first, compared after: the pidfd stays with the process it was opened on.
+    (self::started_ticks(pid) == Ok(started_ticks)).then_some(pidfd)
 }
 
 /// The name in field 2 may hold spaces and brackets: count from the last bracket.

@@ -7,11 +7,13 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde::{Deserialize, Serialize};
+
 /// A line of a map: first id inside, first id outside, how many.
 pub type Line = (u32, u32, u32);
 
 /// The helper programs, found once by the caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Helpers {
     /// Path of newuidmap.
     pub newuidmap: PathBuf,
@@ -89,6 +91,18 @@ pub fn write_directly(pid: u32, uids: &[Line], gids: &[Line], deny_setgroups: bo
     write("gid_map", &render(gids))?;
     verify(pid, "uid_map", uids)?;
     verify(pid, "gid_map", gids)
+}
+
+/// Writes the maps by `helpers` where there are some, else by hand: for a privileged caller, or for one whose own id is
+/// all that is mapped.
+///
+/// # Errors
+/// As of either.
+pub fn write(pid: u32, uids: &[Line], gids: &[Line], helpers: Option<&Helpers>) -> Result<(), MapError> {
+    match helpers {
+        Some(helpers) => helpers.apply(pid, uids, gids),
+        None => write_directly(pid, uids, gids, !rustix::process::geteuid().is_root()),
+    }
 }
 
 fn render(lines: &[Line]) -> String {

@@ -22,4 +22,5 @@ pub mod seccomp;
 pub mod spawn;
 pub mod startup;
 pub mod stat;
+pub mod wait;
 pub mod worker_limits;

@@ -1,16 +1,13 @@
-//! `pybox build`: both kinds of files, the cache, and what a file must not reach.
+//! `pybox build`: both kinds of files, and what a file must not reach.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use nix::sys::signal::Signal;
 
 use crate::harness::{Live, Run};
 
 /// A context with these files, which belong to the test user.
-fn context(live: &Live, name: &str, files: &[(&str, &str)]) -> PathBuf {
+pub(crate) fn context(live: &Live, name: &str, files: &[(&str, &str)]) -> PathBuf {
     let directory = live.directory(name);
     for (path, content) in files {
         if let Some((above, _)) = path.rsplit_once('/') {
@@ -22,17 +19,17 @@ fn context(live: &Live, name: &str, files: &[(&str, &str)]) -> PathBuf {
 }
 
 /// `pybox build FLAGS… CONTEXT`.
-fn build(live: &Live, context: &Path, flags: &[&str]) -> Run {
+pub(crate) fn build(live: &Live, context: &Path, flags: &[&str]) -> Run {
     let context = context.to_string_lossy().into_owned();
     live.pybox(["build"].into_iter().chain(flags.iter().copied()).chain([context.as_str()]))
 }
 
 /// What a command of an image says.
-fn says(live: &Live, image: &str, script: &str) -> String {
+pub(crate) fn says(live: &Live, image: &str, script: &str) -> String {
     live.pybox(["run", "--rm", "--pull=never", image, "sh", "-c", script]).ok()
 }
 
-fn inspected(live: &Live, image: &str, field: &str) -> String {
+pub(crate) fn inspected(live: &Live, image: &str, field: &str) -> String {
     live.pybox(["inspect", "--format", &format!("{{{{json {field}}}}}"), image]).ok()
 }
 
@@ -292,60 +289,6 @@ fn a_step_has_the_rights_of_a_container_and_none_of_the_environment() {
 }
 
 #[test]
-fn the_same_steps_make_the_same_image() {
-    let Some(live) = Live::new() else { return };
-    let dockerfile = format!(
-        "FROM {}\nRUN mkdir /d && date > /d/when && rm /d/when && touch /d/a /d/b && ln /d/a /d/c\nCOPY src /src\n\
-         WORKDIR /made\nRUN echo $SOURCE_DATE_EPOCH > epoch\nCMD [\"sh\"]\n",
-        live.image("busybox")
-    );
-    let context = context(&live, "context", &[("Dockerfile", &dockerfile), ("src/x", "1")]);
-    let made = |epoch: &str| build(&live, &context, &["--no-cache", "-t", "same"]).env("SOURCE_DATE_EPOCH", epoch).ok();
-    let first = made("1700000000");
-    std::thread::sleep(Duration::from_millis(1100));
-    live.file("context/src/x", "1");
-    assert_eq!(made("1700000000"), first);
-    assert_eq!(
-        says(&live, "same", "stat -c %Y /d/a /src/x /made/epoch; cat /made/epoch"),
-        "1700000000\n".repeat(4).trim()
-    );
-    assert!(inspected(&live, "same", ".Created").contains("2023-11-14T22:13:20Z"));
-    assert_ne!(made("1600000000"), first);
-    build(&live, &context, &[]).env("SOURCE_DATE_EPOCH", "soon").run().refuses(1, "no number of seconds");
-}
-
-#[test]
-fn an_interrupted_build_keeps_its_finished_steps() {
-    let Some(live) = Live::new() else { return };
-    let dockerfile = format!("FROM {}\nRUN echo one > /one\nRUN echo begun >&2; sleep 60\n", live.image("busybox"));
-    let context = context(&live, "context", &[("Dockerfile", &dockerfile)]);
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let running = build(&live, &context, &["-t", "i"]).start();
-        let begun = Instant::now();
-        let bundles = live.root().join("containers");
-        let slept = || {
-            let entries = fs::read_dir(&bundles).into_iter().flatten().flatten();
-            entries.filter(|entry| entry.path().join("control").exists()).count() > 0
-                && live.root().join("cache/layers").read_dir().is_ok_and(|steps| steps.count() > 0)
-        };
-        while !slept() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "the second step does not begin");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        std::thread::sleep(Duration::from_millis(300));
-        running.signal(signal);
-        let outcome = running.wait();
-        assert!(begun.elapsed() < Duration::from_secs(40), "{outcome}");
-        let outcome = outcome.exits(130).says("interrupted");
-        assert!(outcome.stderr.contains("begun"), "{outcome}");
-        assert_eq!(live.leftovers(), Vec::<String>::new());
-    }
-    live.file("context/Dockerfile", dockerfile.replace("sleep 60", "true"));
-    let done = build(&live, &context, &["-t", "i"]).run().exits(0);
-    assert!(done.stderr.contains("RUN echo one > /one (cached)"), "{done}");
-}
-
-#[test]
 fn bases_without_a_registry() {
     let Some(live) = Live::new() else { return };
     let context = context(&live, "context", &[("file", "content\n"), ("rootfs/bin/busybox", "")]);
@@ -373,34 +316,6 @@ fn bases_without_a_registry() {
     build(&live, &context, &["-t", "x"]).run().refuses(1, "leads out of the context");
     live.file("context/boxfile.toml", "[box]\nbase = \"debootstrap:--help\"\n");
     build(&live, &context, &["-t", "x"]).run().refuses(1, "is no suite");
-}
-
-#[test]
-fn what_builds_have_kept_is_shown_and_removed() {
-    let Some(live) = Live::new() else { return };
-    let dockerfile = format!("FROM {}\nRUN head -c 300000 /dev/zero > /big\nRUN echo x > /x\n", live.image("busybox"));
-    let context = context(&live, "context", &[("Dockerfile", &dockerfile)]);
-    build(&live, &context, &["-t", "kept"]).ok();
-    let cache = || live.pybox(["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}} {{.Size}}"]).ok();
-    assert!(cache().contains("Build Cache 2 2 0B"), "{}", cache());
-    live.pybox(["rmi", "kept"]).ok();
-    live.pybox(["image", "prune", "-f"]).ok();
-    let shown = cache();
-    assert!(shown.contains("Build Cache 2 0 ") && !shown.contains("Build Cache 2 0 0B"), "{shown}");
-    // Collections leave it alone.
-    live.pybox(["system", "prune", "-f"]).ok();
-    let again = build(&live, &context, &["-t", "kept"]).run().exits(0);
-    assert_eq!(again.stderr.matches("(cached)").count(), 2, "{again}");
-    live.pybox(["rmi", "kept"]).ok();
-    live.pybox(["builder", "prune"]).run().refuses(1, "no terminal");
-    live.pybox(["builder", "prune", "-f", "--filter", "until=1h"]).ok();
-    assert!(cache().contains("Build Cache 2 0"), "{}", cache());
-    let said = live.pybox(["builder", "prune", "-f"]).ok();
-    assert!(said.contains("RUN echo x > /x") && !said.contains("space: 0B"), "{said}");
-    assert!(cache().contains("Build Cache 0 0 0B"), "{}", cache());
-    let anew = build(&live, &context, &["-t", "kept"]).run().exits(0);
-    assert_eq!(anew.stderr.matches("(cached)").count(), 0, "{anew}");
-    live.pybox(["check"]).ok();
 }
 
 /// A Python that a Debian has, and one that it is given; nothing is asked of the network.
@@ -441,48 +356,6 @@ fn python_is_found_and_its_packages_installed() {
     assert_eq!(changed.stderr.matches("(cached)").count(), 1, "the interpreter stays: {changed}");
     live.file("context/boxfile.toml", boxfile("3.9"));
     build(&live, &context, &["-t", "py"]).run().refuses(1, "exit code 1").says("no apt-get, apk or dnf");
-}
-
-#[test]
-fn a_stage_that_makes_the_same_files_changes_nothing_after_it() {
-    let Some(live) = Live::new() else { return };
-    let base = live.image("busybox");
-    let dockerfile = |comment: &str| {
-        format!(
-            "FROM {base} AS make\nRUN echo out > /out; : {comment}\nFROM {base}\nCOPY --from=make /out /out\nRUN cat /out > /seen\n"
-        )
-    };
-    let context = context(&live, "context", &[("Dockerfile", &dockerfile("one"))]);
-    let first = build(&live, &context, &["-t", "s"]).ok();
-    std::thread::sleep(Duration::from_millis(1100));
-    live.file("context/Dockerfile", dockerfile("two"));
-    let second = build(&live, &context, &["-t", "s"]).run().exits(0);
-    assert_eq!((second.text(), second.stderr.matches("(cached)").count()), (first, 2), "{second}");
-    let third = build(&live, &context, &["-t", "s"]).run().exits(0);
-    assert_eq!(third.stderr.matches("(cached)").count(), 3, "{third}");
-}
-
-#[test]
-fn a_build_that_is_killed_takes_its_step_with_it() {
-    let Some(live) = Live::new() else { return };
-    let dockerfile = format!("FROM {}\nRUN echo one > /one\nRUN sleep 60\n", live.image("busybox"));
-    let context = context(&live, "context", &[("Dockerfile", &dockerfile)]);
-    let running = build(&live, &context, &["-t", "i"]).start();
-    let steps = live.root().join("cache/layers");
-    let begun = Instant::now();
-    while !steps.read_dir().is_ok_and(|steps| steps.count() > 0) {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the first step does not end");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    std::thread::sleep(Duration::from_millis(500));
-    running.signal(Signal::SIGKILL);
-    assert_eq!(running.wait().signal, Some(9));
-    // Its directory waits for a collection, as that of any command that was killed.
-    let left: Vec<_> = live.leftovers().into_iter().filter(|what| !what.starts_with("directory")).collect();
-    assert_eq!(left, Vec::<String>::new());
-    live.file("context/Dockerfile", dockerfile.replace("sleep 60", "true"));
-    let done = build(&live, &context, &["-t", "i"]).run().exits(0);
-    assert!(done.stderr.contains("RUN echo one > /one (cached)"), "{done}");
 }
 
 /// One id outside, and true owners inside.

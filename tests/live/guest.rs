@@ -63,9 +63,7 @@ impl<'a> Guest<'a> {
     /// The pids of the first process and of the monitor.
     pub(crate) fn pids(&self) -> (u32, u32) {
         let init = self.live.pybox(["inspect", "--format", "{{.State.Pid}}", &self.name]).ok().parse().expect("a pid");
-        let stat = std::fs::read_to_string(format!("/proc/{init}/stat")).expect("read stat");
-        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-        (init, parent.expect("a parent"))
+        (init, parent_of(init).expect("a parent"))
     }
 }
 
@@ -73,6 +71,12 @@ impl Drop for Guest<'_> {
     fn drop(&mut self) {
         self.live.pybox(["rm", "-f", &self.name]).run();
     }
+}
+
+/// The parent of a process that is there.
+pub(crate) fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok())
 }
 
 /// Waits until it is so.

@@ -12,6 +12,7 @@ mod person;
 mod admin;
 mod bad_input;
 mod build;
+mod build_cache;
 mod check;
 mod containers;
 mod exec;

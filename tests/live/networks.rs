@@ -7,8 +7,9 @@ use std::net::TcpListener;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::guest::awaits;
+use crate::guest::{awaits, parent_of};
 use crate::harness::{Live, Outcome};
+use crate::pasta::{ask, free_port};
 
 /// Answers on port 80 with who has asked.
 const ANSWERS: &str = "touch /tmp/ready; exec nc -ll -p 80 -e sh -c 'echo here is $HOSTNAME'";
@@ -56,9 +57,8 @@ fn keepers(live: &Live) -> (Vec<u32>, Vec<u32>, Vec<u32>) {
     }
     for entry in fs::read_dir("/proc").expect("processes").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-        if stat.contains("(pas") && parent.is_some_and(|parent| found.0.contains(&parent)) {
+        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if name.starts_with("pas") && parent_of(pid).is_some_and(|parent| found.0.contains(&parent)) {
             found.2.push(pid);
         }
     }
@@ -210,8 +210,7 @@ fn addresses_are_had_once_and_kept_over_a_restart() {
     assert_eq!(address(&live, "c", "tiny"), before);
     // One whose monitor was killed has none any more.
     let pid: u32 = live.pybox(["inspect", "--format", "{{.State.Pid}}", "b"]).ok().parse().expect("a pid");
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-    let monitor = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok()).expect("a parent");
+    let monitor = parent_of(pid).expect("a parent");
     let freed = address(&live, "b", "tiny");
     strike(&[monitor]);
     awaits(|| live.pybox(["inspect", "--format", "{{.State.Status}}", "b"]).ok() == "exited");
@@ -330,19 +329,13 @@ fn ports_are_published_on_networks() {
     let Some(live) = Live::new() else { return };
     live.pybox(["network", "create", "web"]).ok();
     live.pybox(["network", "create", "shut", "--internal"]).ok();
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+    let port = free_port();
     let published = format!("{port}:80");
     answers(&live, "one", &["--network", "web", "-p", &published]);
     assert_eq!(live.pybox(["port", "one"]).ok(), format!("80/tcp -> 0.0.0.0:{port}"));
-    let ask = |address: &str| {
-        let mut text = String::new();
-        if let Ok(mut stream) = std::net::TcpStream::connect((address, port)) {
-            stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("a limit");
-            let _ = stream.read_to_string(&mut text);
-        }
-        text.trim().to_owned()
-    };
-    assert_eq!((ask("127.0.0.1").as_str(), ask("::1").as_str()), ("here is one", "here is one"));
+    for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        assert_eq!(ask(&address), "here is one", "{address}");
+    }
     assert_eq!(asked(&live, &["web"], "one"), "here is one");
     let image = live.image("busybox");
     let shut = live.pybox(["run", "--rm", "--network", "shut", "-p", "80", &image, "true"]).run();
@@ -350,7 +343,7 @@ fn ports_are_published_on_networks() {
     live.pybox(["stop", "-t", "0", "one"]).ok();
     drop(TcpListener::bind(("127.0.0.1", port)).expect("the port is free"));
     live.pybox(["start", "one"]).ok();
-    awaits(|| ask("127.0.0.1") == "here is one");
+    awaits(|| ask(&format!("127.0.0.1:{port}")) == "here is one");
     live.pybox(["rm", "-f", "one"]).ok();
     nobody_is_left(&live);
 }

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::fixture::{skip, tool};
-use crate::guest::{Guest, awaits};
+use crate::guest::{Guest, awaits, parent_of};
 use crate::harness::{Live, Run};
 
 const PASTA: &[&str] = &["--network", "pasta"];
@@ -19,7 +19,7 @@ const WHO: &str =
     "touch /tmp/ready; exec nc -ll -p 80 -e awk '$4 ~ /^0[1-9]$/ { print $3 }' /proc/net/tcp /proc/net/tcp6";
 
 /// What is answered at a port of the host; empty for nothing.
-fn ask(address: &str) -> String {
+pub(crate) fn ask(address: &str) -> String {
     let address: SocketAddr = address.parse().expect("an address");
     let mut text = String::new();
     if let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) {
@@ -30,16 +30,13 @@ fn ask(address: &str) -> String {
 }
 
 /// A port that nobody has just now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
 }
 
 fn network_of(live: &Live) -> Pid {
-    let monitor = {
-        let pid = live.pybox(["inspect", "--format", "{{.State.Pid}}", "guest"]).ok();
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-        stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)).expect("a parent").to_owned()
-    };
+    let pid = live.pybox(["inspect", "--format", "{{.State.Pid}}", "guest"]).ok();
+    let monitor = parent_of(pid.parse().expect("a pid")).expect("a parent");
     let children = fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children")).expect("children");
     let is_it = |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with("pas"));
     Pid::from_raw(children.split_whitespace().find(is_it).expect("pasta").parse().expect("a pid"))

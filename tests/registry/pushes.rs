@@ -94,17 +94,21 @@ async fn a_large_blob_goes_in_chunks_and_tells_how_far_it_is() {
     assert!(told.borrow().is_sorted() && told.borrow().last() == Some(&25_000), "{told:?}");
 }
 
+/// Cuts the connection within the second chunk, once.
+fn amid_second_chunk() -> impl Fn(&Seen) -> Option<usize> + Send + Sync + 'static {
+    let broken = AtomicBool::new(false);
+    move |seen| {
+        let second = seen.header("content-range") == Some("10000-19999");
+        (second && !broken.swap(true, Ordering::SeqCst)).then_some(4000)
+    }
+}
+
 #[tokio::test]
 async fn a_broken_connection_goes_on_where_it_broke() {
     let shelf = Shelf::default();
-    let broken = AtomicBool::new(false);
-    let cut = move |seen: &Seen| {
-        let second = seen.header("content-range") == Some("10000-19999");
-        (second && !broken.swap(true, Ordering::SeqCst)).then_some(4000)
-    };
     let registry = {
         let shelf = shelf.clone();
-        EvilRegistry::start_cutting(cut, move |seen| shelf.serve(seen))
+        EvilRegistry::start_cutting(amid_second_chunk(), move |seen| shelf.serve(seen))
     };
     let large = bytes(35_000);
     let retries = AtomicUsize::new(0);
@@ -123,14 +127,9 @@ async fn a_broken_connection_goes_on_where_it_broke() {
 #[tokio::test]
 async fn an_upload_that_the_registry_forgot_begins_anew() {
     let shelf = Shelf::default();
-    let broken = AtomicBool::new(false);
-    let cut = move |seen: &Seen| {
-        let second = seen.header("content-range") == Some("10000-19999");
-        (second && !broken.swap(true, Ordering::SeqCst)).then_some(4000)
-    };
     let registry = {
         let shelf = shelf.clone();
-        EvilRegistry::start_cutting(cut, move |seen| {
+        EvilRegistry::start_cutting(amid_second_chunk(), move |seen| {
             if seen.bytes.len() == 4000 {
                 shelf.forget();
             }

@@ -11,7 +11,7 @@ use crate::cli::render::listing::{Format, write_object};
 use crate::cli::session::Session;
 use crate::engine::api::{HappeningFilter, ReadFrom, ReadHappenings};
 use crate::model::event::{Happening, Kind};
-use crate::model::flags::instant;
+use crate::model::flags::{instant, label};
 
 /// Show what happens to containers, images and volumes
 #[derive(Debug, clap::Args)]
@@ -161,10 +161,10 @@ fn filter(text: &str) -> Result<HappeningFilter, Problem> {
         "container" => Ok(HappeningFilter::Container(owned)),
         "image" => Ok(HappeningFilter::Image(owned)),
         "volume" => Ok(HappeningFilter::Volume(owned)),
-        "label" => Ok(match value.split_once('=') {
-            Some((key, value)) => HappeningFilter::Label { key: key.to_owned(), value: Some(value.to_owned()) },
-            None => HappeningFilter::Label { key: owned, value: None },
-        }),
+        "label" => {
+            let (key, value) = label::condition(value);
+            Ok(HappeningFilter::Label { key, value })
+        }
         _ => refuse("type=, event=, container=, image=, volume= or label="),
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{DONE, SHOW_CONTAINERS, for_each, prune};
+use super::{DONE, SHOW_CONTAINERS, for_each, prune, show};
 use crate::cli::error::Problem;
 use crate::cli::render::human;
-use crate::cli::render::listing::{Format, Listing, pretty, write_object};
+use crate::cli::render::listing::{Format, Listing};
 use crate::cli::session::Session;
 use crate::engine::api::{
     ConnectNetwork, CreateNetwork, DisconnectNetwork, ListNetworks, NetworkSummary, RemoveNetwork,
@@ -223,11 +223,7 @@ impl Create {
             text.parse().map_err(|_| refuse(format!("invalid value {text:?} for --gateway: expected an address")))
         };
         let gateways = self.gateway.iter().map(gateway).collect::<Result<Vec<_>, _>>()?;
-        let mut labels = BTreeMap::new();
-        for text in &self.labels {
-            let (key, value) = label::parse(text).map_err(|error| refuse(error.to_string()))?;
-            labels.insert(key, value);
-        }
+        let labels = label::parse_all(&self.labels).map_err(|error| refuse(error.to_string()))?;
         let made = session.call(CreateNetwork {
             name,
             subnets,
@@ -302,17 +298,7 @@ impl Inspect {
             documents.push(document(networks.iter().find(named).ok_or_else(missing)?));
             Ok(())
         });
-        match format {
-            Format::Template { .. } => {
-                for document in &documents {
-                    write_object(document, &format, String::new, session.output())?;
-                }
-            }
-            _ => {
-                let text = pretty(&Value::Array(documents))?;
-                session.output().write_all(&text)?;
-            }
-        }
+        show(documents, &format, session)?;
         outcome
     }
 }
@@ -390,10 +376,10 @@ impl Filter {
             "name" => Ok(Self::Name(value.to_owned())),
             "id" => Ok(Self::Id(value.to_owned())),
             "driver" => Ok(Self::Driver(value.to_owned())),
-            "label" => Ok(match value.split_once('=') {
-                Some((key, value)) => Self::Label(key.to_owned(), Some(value.to_owned())),
-                None => Self::Label(value.to_owned(), None),
-            }),
+            "label" => {
+                let (key, value) = label::condition(value);
+                Ok(Self::Label(key, value))
+            }
             "dangling" => value.parse().map(Self::Dangling).map_err(|_| refuse()),
             _ => Err(refuse()),
         }

@@ -7,7 +7,7 @@ use crate::cli::error::Problem;
 use crate::cli::render::human::{self, familiar};
 use crate::cli::session::Session;
 use crate::engine::api::{Prune, PruneFilter, PruneImages, PruneVolumes, Pruned};
-use crate::model::flags::instant;
+use crate::model::flags::{instant, label};
 
 /// Remove all containers that have ended or never started
 #[derive(Debug, clap::Args)]
@@ -208,8 +208,8 @@ fn filter(text: &str, verb: &str, now: i64) -> Result<PruneFilter, Problem> {
     };
     let (key, value) = text.split_once('=').filter(|(_, value)| !value.is_empty()).ok_or_else(refuse)?;
     let label = |present: bool| {
-        let (key, value) = value.split_once('=').map_or((value, None), |(key, value)| (key, Some(value.to_owned())));
-        Ok(PruneFilter::Label { key: key.to_owned(), value, present })
+        let (key, value) = label::condition(value);
+        Ok(PruneFilter::Label { key, value, present })
     };
     match key {
         "until" => instant::parse("--filter", value, now)

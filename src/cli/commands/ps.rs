@@ -8,6 +8,7 @@ use crate::cli::render::human;
 use crate::cli::render::listing::{Format, Listing};
 use crate::cli::session::Session;
 use crate::engine::api::{ContainerFilter, ContainerScope, ContainerSummary, ListContainers};
+use crate::model::flags::label;
 use crate::model::lifecycle::Lifecycle;
 use crate::model::supervision::Health;
 
@@ -178,10 +179,10 @@ fn filter(text: &str) -> Result<ContainerFilter, Problem> {
             Ok(ContainerFilter::Status(owned))
         }
         "status" => refuse("status= with created, running, paused, restarting or exited"),
-        "label" => Ok(match value.split_once('=') {
-            Some((key, value)) => ContainerFilter::Label { key: key.to_owned(), value: Some(value.to_owned()) },
-            None => ContainerFilter::Label { key: owned, value: None },
-        }),
+        "label" => {
+            let (key, value) = label::condition(value);
+            Ok(ContainerFilter::Label { key, value })
+        }
         "ancestor" => Ok(ContainerFilter::Ancestor(owned)),
         "exited" => value.parse().map(ContainerFilter::Exited).or_else(|_| refuse("exited= with a number")),
         "health" if ["starting", "healthy", "unhealthy", "none"].contains(&value) => Ok(ContainerFilter::Health(owned)),

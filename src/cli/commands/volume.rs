@@ -1,13 +1,11 @@
 //! `pybox volume create`, `ls`, `inspect`, `rm`, `prune`.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
-use super::{DONE, for_each, prune};
+use super::{DONE, for_each, prune, show};
 use crate::cli::error::Problem;
 use crate::cli::render::human;
-use crate::cli::render::listing::{Format, Listing, pretty, write_object};
+use crate::cli::render::listing::{Format, Listing};
 use crate::cli::session::Session;
 use crate::engine::api::{CreateVolume, ListVolumes, RemoveVolume, VolumeSummary};
 use crate::model::flags::label;
@@ -109,11 +107,7 @@ impl Create {
         }
         let name = self.name.as_deref().map(str::parse).transpose();
         let name = name.map_err(|error: InvalidId| Problem::user(error.to_string()).hint(help))?;
-        let mut labels = BTreeMap::new();
-        for text in &self.labels {
-            let (key, value) = label::parse(text).map_err(|error| Problem::user(error.to_string()).hint(help))?;
-            labels.insert(key, value);
-        }
+        let labels = label::parse_all(&self.labels).map_err(|error| Problem::user(error.to_string()).hint(help))?;
         let made = session.call(CreateVolume { name, labels })?;
         writeln!(session.output(), "{}", made.name)?;
         Ok(DONE)
@@ -172,17 +166,7 @@ impl Inspect {
             documents.push(document(volume.ok_or_else(missing)?));
             Ok(())
         });
-        match format {
-            Format::Template { .. } => {
-                for document in &documents {
-                    write_object(document, &format, String::new, session.output())?;
-                }
-            }
-            _ => {
-                let text = pretty(&Value::Array(documents))?;
-                session.output().write_all(&text)?;
-            }
-        }
+        show(documents, &format, session)?;
         outcome
     }
 }
@@ -236,10 +220,10 @@ impl Filter {
         let truth = || value.parse().map_err(|_| refuse());
         match key {
             "name" => Ok(Self::Name(value.to_owned())),
-            "label" => Ok(match value.split_once('=') {
-                Some((key, value)) => Self::Label(key.to_owned(), Some(value.to_owned())),
-                None => Self::Label(value.to_owned(), None),
-            }),
+            "label" => {
+                let (key, value) = label::condition(value);
+                Ok(Self::Label(key, value))
+            }
             "dangling" => truth().map(Self::Dangling),
             "anonymous" => truth().map(Self::Anonymous),
             _ => Err(refuse()),

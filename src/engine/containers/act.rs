@@ -3,10 +3,8 @@
 //! The monitor does it, whatever becomes of us; we wait for its answer. One that
 //! cannot be reached is reached by signals instead.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::attach::not_running;
 use super::reconcile;
@@ -20,6 +18,7 @@ use crate::store::bundle::Bundle;
 use crate::store::containers::Container;
 use crate::store::{Access, Store};
 use crate::sys::failpoint;
+use crate::sys::wait::readable_within;
 
 /// How many containers are dealt with at the same time.
 const AT_ONCE: usize = 32;
@@ -227,23 +226,16 @@ fn without_words(bundle: &Bundle, container: &Container) -> Result<(), Failure> 
         init.iter().for_each(reconcile::kill);
         return Ok(());
     };
-    if ends_within(process.as_fd(), 12) {
+    if readable_within(&process, Duration::from_secs(12)) {
         return Ok(());
     }
     reconcile::kill(&monitor);
     init.iter().for_each(reconcile::kill);
-    if ends_within(process.as_fd(), 5) {
+    if readable_within(&process, Duration::from_secs(5)) {
         return Ok(());
     }
     Err(Failure::say(FailureKind::Conflict, format!("container {} does not end", container.name))
         .hint(format!("pybox ps --all --filter id={}", container.id.short())))
-}
-
-/// Waits for the end of the process of a pidfd, so many seconds at most.
-fn ends_within(process: BorrowedFd<'_>, seconds: i64) -> bool {
-    let patience = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    let mut fds = [PollFd::new(&process, PollFlags::IN)];
-    matches!(rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&patience))), Ok(1..))
 }
 
 /// Waits until nobody owns the bundle; says whether that is so. It is ours then, until it is closed.
@@ -275,8 +267,7 @@ pub(super) fn kill_for_good(bundle: &Bundle, container: &Container) -> Result<()
         if let Ok(session) = Session::connect(bundle.as_fd()) {
             let _ = session.control(&Control::Stop(now));
             // Readable when it answers or goes; a monitor that is stopped itself does neither.
-            let patience = Timespec { tv_sec: 2, tv_nsec: 0 };
-            let _ = rustix::event::poll(&mut [PollFd::new(&session.as_fd(), PollFlags::IN)], Some(&patience));
+            let _ = readable_within(session.as_fd(), Duration::from_secs(2));
         }
         if wait_until_free(bundle, Duration::from_millis(500)) {
             return Ok(());

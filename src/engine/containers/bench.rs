@@ -54,6 +54,8 @@ pub(in crate::engine) struct Bench<'e> {
     bundle: Bundle,
     image: Image,
     config: Vec<u8>,
+    /// Of work on its files; a command has its own.
+    facts: HostFacts,
     /// Numbers of the directories that were made for mounts.
     made: usize,
 }
@@ -64,10 +66,13 @@ impl Engine {
     /// # Errors
     /// What the store says.
     pub(in crate::engine) fn bench<'e>(&'e self, store: &'e Store, ground: Ground<'_>) -> Result<Bench<'e>, Failure> {
+        // First what may fail: nobody removes a bundle that has no bench.
+        let facts = host::facts(&ContainerRequest::default())?;
         let id = create::new_id()?;
         let bundle = create::new_bundle(store, &id)?;
         let image = Image::unfinished(Digest::of(ground.config), Platform::host(), ground.layers.to_vec());
-        Ok(Bench { engine: self, store, id, bundle, image, config: ground.config.to_vec(), made: 0 })
+        let config = ground.config.to_vec();
+        Ok(Bench { engine: self, store, id, bundle, image, config, facts, made: 0 })
     }
 }
 
@@ -116,12 +121,10 @@ impl Bench<'_> {
 
     /// A worker in the root of this bench, and the way there.
     fn stage(&self, writable: bool) -> Result<(WorkerProgram, Stage), Failure> {
-        let request = ContainerRequest::default();
-        let facts = host::facts(&request)?;
-        let (driver, layers) = self.layers(&request, &facts)?;
+        let (driver, layers) = self.layers(&ContainerRequest::default(), &self.facts)?;
         let writable = writable.then(|| (self.bundle.upper(), self.bundle.work()));
         let place = self.bundle.rootfs();
-        let worker = self.engine.worker_of(facts.user_namespace.then(|| facts.id_map.clone()));
+        let worker = self.engine.worker_for(&self.facts);
         Ok((worker, Stage::Mounted { driver, layers, writable, binds: Vec::new(), place }))
     }
 
@@ -181,8 +184,7 @@ impl Bench<'_> {
         std::fs::create_dir(&path).map_err(failed)?;
         let mode = rustix::fs::chmod(&path, Mode::from_raw_mode(0o755));
         mode.map_err(|error| failed(error.into()))?;
-        let facts = host::facts(&ContainerRequest::default())?;
-        let worker = self.engine.worker_of(facts.user_namespace.then(|| facts.id_map.clone()));
+        let worker = self.engine.worker_for(&self.facts);
         let (directory, (reader, writer)) = (open_upper(&path)?, pipe()?);
         let task = Task::Extract { path: "/".into(), owners: Owners::Archive, root: true };
         let worker = worker.view(Stage::Directory, task, &[directory.as_fd(), reader.as_fd()])?;
@@ -229,14 +231,13 @@ impl Bench<'_> {
         stubs: Vec<PathBuf>,
         spool: &mut Spool,
     ) -> Result<bool, Failure> {
-        let facts = host::facts(&ContainerRequest::default())?;
-        let (_, layers) = self.layers(&ContainerRequest::default(), &facts)?;
+        let (_, layers) = self.layers(&ContainerRequest::default(), &self.facts)?;
         let recorded = layers.owners.are_recorded();
         let (upper, work) = (open_upper(&self.bundle.upper())?, open_upper(&self.bundle.work())?);
         let (reader, writer) = pipe()?;
         let work = recorded.then(|| work.as_fd());
         let fds: Vec<_> = [upper.as_fd()].into_iter().chain(work).chain([writer.as_fd()]).collect();
-        let worker = self.engine.worker_of(facts.user_namespace.then(|| facts.id_map.clone()));
+        let worker = self.engine.worker_for(&self.facts);
         let worker = worker.view(Stage::Directory, Task::Layer { recorded, latest, stubs }, &fds)?;
         drop(writer);
         // The root itself is always there.

@@ -116,7 +116,7 @@ impl Engine {
             return Ok(Volumes::default());
         }
         let layers = self.layers_for(store, (request, facts), store.layer_dirs(image)?)?;
-        let worker = self.worker_of(facts.user_namespace.then(|| facts.id_map.clone()));
+        let worker = self.worker_for(facts);
         self.hold_volumes(store, (request, asked), &Origin { layers, place: bundle.rootfs(), worker: &worker })
     }
 }

@@ -63,7 +63,7 @@ impl Engine {
         stage(&staged, passwd, group).map_err(failed)?;
         let (upper, (reader, writer)) = (open_upper(&bundle.upper())?, pipe()?);
         let task = Task::Extract { path: "/".into(), owners: Owners::Archive, root: false };
-        let worker = self.worker_of(facts.user_namespace.then(|| facts.id_map.clone()));
+        let worker = self.worker_for(facts);
         let worker = worker.view(Stage::Directory, task, &[upper.as_fd(), reader.as_fd()])?;
         drop(reader);
         let packed = pack::pack(&staged, Some(&IdMap::of_one(facts.uid, facts.gid)), fs::File::from(writer));

@@ -3,6 +3,7 @@
 //! the reason, and one that was to be removed is removed.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -15,6 +16,7 @@ use crate::store::bundle::{Bundle, BundleFile};
 use crate::store::containers::Container;
 use crate::store::{Durability, Store, StoreError};
 use crate::sys::identity;
+use crate::sys::wait::readable_within;
 
 /// What has become of a container.
 pub(super) enum Look {
@@ -137,13 +139,7 @@ pub(super) fn kill_all(bundle: &Bundle, lifecycle: &Lifecycle) {
 
 /// The pidfd of exactly this process, whoever may have its number by now, if it is there.
 pub(super) fn held(process: &ProcessIdentity) -> Option<OwnedFd> {
-    let pid = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw)?;
-    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()?;
-    // Opened first, compared after: the pidfd stays with the process it was opened on.
-    if identity::started_ticks(process.pid) != Ok(process.started_ticks) {
-        return None;
-    }
-    Some(pidfd)
+    identity::hold(process.pid, process.started_ticks)
 }
 
 /// Sends a signal to exactly this process; its pidfd, if it is there.
@@ -157,9 +153,7 @@ pub(super) fn signal(process: &ProcessIdentity, signal: Signal) -> Option<OwnedF
 pub(super) fn kill(process: &ProcessIdentity) {
     if let Some(pidfd) = signal(process, Signal::KILL) {
         // Readable when it has ended, and with it all of its pid namespace.
-        let mut ended = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
-        let patience = rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 };
-        let _ = rustix::event::poll(&mut ended, Some(&patience));
+        let _ = readable_within(&pidfd, Duration::from_secs(2));
     }
 }
 

@@ -8,7 +8,7 @@ use super::made::Made;
 use super::{act, reconcile};
 use crate::engine::Engine;
 use crate::engine::api::{Failure, FailureKind};
-use crate::model::host::IdMap;
+use crate::model::host::{HostFacts, IdMap};
 use crate::model::lifecycle::ProcessIdentity;
 use crate::model::storage::StorageDriver;
 use crate::snapshot::failure::SnapshotError;
@@ -84,6 +84,11 @@ impl Engine {
     pub(super) fn worker_of(&self, map: Option<IdMap>) -> WorkerProgram {
         let ids = map.map_or(Ids::Own, Ids::mapped);
         WorkerProgram::new(self.settings.program.clone(), ids)
+    }
+
+    /// A worker for a container of these facts.
+    pub(super) fn worker_for(&self, facts: &HostFacts) -> WorkerProgram {
+        self.worker_of(facts.user_namespace.then(|| facts.id_map.clone()))
     }
 }
 

@@ -1,6 +1,24 @@
 //! `--label key[=value]`.
 
+use std::collections::BTreeMap;
+
 use super::{InvalidFlag, has_control};
+
+/// What `label=` of a filter asks for: a key, and its value if one is given.
+pub fn condition(text: &str) -> (String, Option<String>) {
+    match text.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (text.to_owned(), None),
+    }
+}
+
+/// Reads several, of which a later one counts.
+///
+/// # Errors
+/// As of one.
+pub fn parse_all(texts: &[String]) -> Result<BTreeMap<String, String>, InvalidFlag> {
+    texts.iter().map(|text| parse(text)).collect()
+}
 
 /// Reads a label; without `=`, the value is empty. Labels are data: they change
 /// nothing in how a container runs.

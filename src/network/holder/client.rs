@@ -6,15 +6,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::PERSONA;
 use super::wire::{self, Answer, Ask};
 use crate::network::segment::{Keeper, Plug};
 use crate::sys::message;
+use crate::sys::wait::readable_within;
 
 /// Name of the socket.
 pub(super) const SOCKET: &str = "keeper";
@@ -23,7 +22,7 @@ pub(super) const LOCK: &str = "keeper.lock";
 /// How long a keeper may be about to go when one comes; and how long one may take to answer, in which a process
 /// inside that says nothing is replaced.
 const PATIENCE: Duration = Duration::from_secs(60);
-const SILENCE: Timespec = Timespec { tv_sec: 15, tv_nsec: 0 };
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// A membership. It ends when this is dropped.
 #[derive(Debug)]
@@ -71,9 +70,7 @@ fn ask(socket: BorrowedFd<'_>, question: &Ask) -> Result<Option<(OwnedFd, Option
         return Ok(None);
     }
     // One that is stopped, or stuck, is ended: another one finds all that it has made.
-    let heard =
-        rustix::io::retry_on_intr(|| rustix::event::poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&SILENCE)));
-    if !matches!(heard, Ok(1..)) {
+    if !readable_within(socket, SILENCE) {
         if let Ok(peer) = rustix::net::sockopt::socket_peercred(socket) {
             let _ = rustix::process::kill_process(peer.pid, rustix::process::Signal::KILL);
         }
@@ -118,33 +115,24 @@ fn start(keeper: &Keeper, place: BorrowedFd<'_>, before: Option<&Joined>) -> Res
     if let Ok(socket) = message::connect(place, SOCKET) {
         return Ok(socket);
     }
-    let (ours, theirs) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .map_err(|error| failed("reach", error))?;
+    let (ours, theirs) = message::pair().map_err(|error| failed("reach", error))?;
     let mut command = Command::new(&keeper.program);
     command.arg(PERSONA).env_clear().current_dir("/");
     command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
     crate::sys::failpoint::hand_on(&mut command);
-    let child = command.spawn().map_err(|error| format!("start {}: {error}", keeper.program.display()))?;
+    let mut child = command.spawn().map_err(|error| format!("start {}: {error}", keeper.program.display()))?;
     drop(command);
     let given = before.into_iter().flat_map(|joined| [&joined.network].into_iter().chain(&joined.user));
     let fds: Vec<_> = [place].into_iter().chain(given.map(AsFd::as_fd)).collect();
     wire::send(ours.as_fd(), keeper, &fds).map_err(|error| failed("instruct", error))?;
-    let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
-    let waited =
-        rustix::io::retry_on_intr(|| rustix::event::poll(&mut [PollFd::new(&ours, PollFlags::IN)], Some(&patience)));
-    let answer = if matches!(waited, Ok(1..)) { wire::receive::<Answer>(ours.as_fd()) } else { Err(Errno::TIMEDOUT) };
-    // It has made another process of itself, which stays.
-    reap(child);
+    let answer =
+        if readable_within(&ours, PATIENCE) { wire::receive::<Answer>(ours.as_fd()) } else { Err(Errno::TIMEDOUT) };
+    // It has made another process of itself, which stays. Whoever reaps all children may have had it.
+    let _ = child.wait();
     match answer {
         Ok(Some((Answer::Joined, _))) => message::connect(place, SOCKET).map_err(|error| failed("reach", error)),
         Ok(Some((Answer::Failed(sentence), _))) => Err(sentence),
         Ok(None) => Err("the process that keeps the networks ended at once".to_owned()),
         Err(error) => Err(failed("hear", error)),
     }
-}
-
-fn reap(mut child: std::process::Child) {
-    // Whoever reaps all children may have had it.
-    let _ = child.wait();
 }

@@ -6,20 +6,19 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
 use super::wire::{self, Order, Said};
 use super::{INSIDE, PERSONA};
+use crate::network::program::{self, Started};
 use crate::network::segment::{Ids, Keeper};
 use crate::sys::clone::Child;
-use crate::sys::idmap::{Helpers, write_directly};
-use crate::sys::{exec, identity};
+use crate::sys::wait::readable_within;
+use crate::sys::{identity, idmap, message};
 
 /// How long a process may take to do what it is told.
-const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Where it stands who they are, for one who takes over.
 const NOTE: &str = "keeper.json";
 /// One that lived shorter than this is not started again at once.
@@ -56,13 +55,10 @@ fn left(place: BorrowedFd<'_>) -> Note {
     serde_json::from_slice(&text).unwrap_or_default()
 }
 
-/// A pidfd of exactly this process, if it is there.
+/// Its pid and its pidfd, if exactly this process is there.
 fn held(named: Option<(u32, u64)>) -> Option<(u32, OwnedFd)> {
     let (pid, ticks) = named?;
-    let process = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)?;
-    let pidfd = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).ok()?;
-    // Opened first, compared after: the pidfd stays with the process it was opened on.
-    (identity::started_ticks(pid) == Ok(ticks)).then_some((pid, pidfd))
+    identity::hold(pid, ticks).map(|pidfd| (pid, pidfd))
 }
 
 /// The process inside.
@@ -72,8 +68,6 @@ pub(super) struct Inside {
     socket: OwnedFd,
     network: OwnedFd,
     user: Option<OwnedFd>,
-    /// What the next one has to be told, too.
-    knows: Order,
 }
 
 impl Inside {
@@ -89,17 +83,16 @@ impl Inside {
         let left = left(place);
         let found = held(left.inside);
         let theirs = found.as_ref().and_then(|(pid, _)| namespaces_of(*pid, keeper.ids.is_some()).ok());
-        let mut inside = match theirs.or(given) {
+        let inside = match theirs.or(given) {
             Some((network, user)) => Self::enter(keeper, network, user),
             None => Self::make(keeper),
         }?;
         // Their part is ours now.
         for (_, pidfd) in found.into_iter().chain(held(left.uplink)) {
             let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
-            let _ = rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&PATIENCE));
+            let _ = readable_within(&pidfd, PATIENCE);
         }
-        inside.knows = Order::Know { table: keeper.table.clone(), left: left.bridges };
-        inside.order(&inside.knows, &[])?;
+        inside.knows(keeper, left.bridges)?;
         note(place, &inside, None, Vec::new());
         Ok(inside)
     }
@@ -110,7 +103,7 @@ impl Inside {
             tell(socket.as_fd(), &Order::Stay, &[])?;
             said_done(socket.as_fd())?;
             let (network, user) = namespaces_of(process.pid, false)?;
-            return Ok(Self { process, socket, network, user, knows: Order::Stay });
+            return Ok(Self { process, socket, network, user });
         };
         tell(socket.as_fd(), &Order::Make, &[])?;
         match answer(socket.as_fd())? {
@@ -122,7 +115,7 @@ impl Inside {
         map(process.pid, ids)?;
         tell(socket.as_fd(), &Order::Mapped, &[])?;
         said_done(socket.as_fd())?;
-        Ok(Self { process, socket, network, user, knows: Order::Stay })
+        Ok(Self { process, socket, network, user })
     }
 
     fn enter(keeper: &Keeper, network: OwnedFd, user: Option<OwnedFd>) -> Result<Self, String> {
@@ -131,7 +124,7 @@ impl Inside {
         let fds: Vec<_> = user.iter().chain([&network]).map(AsFd::as_fd).collect();
         tell(socket.as_fd(), &Order::Enter, &fds)?;
         said_done(socket.as_fd())?;
-        Ok(Self { process, socket, network, user, knows: Order::Stay })
+        Ok(Self { process, socket, network, user })
     }
 
     /// Another one in the same namespaces, this one having ended.
@@ -143,10 +136,14 @@ impl Inside {
         let copy = |fd: &OwnedFd| {
             rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|error| format!("hold the namespaces: {error}"))
         };
-        let mut next = Self::enter(keeper, copy(&self.network)?, self.user.as_ref().map(copy).transpose()?)?;
-        next.knows = self.knows.clone();
-        next.order(&next.knows, &[])?;
+        let next = Self::enter(keeper, copy(&self.network)?, self.user.as_ref().map(copy).transpose()?)?;
+        next.knows(keeper, Vec::new())?;
         Ok(next)
+    }
+
+    /// Tells it the name of its table, and what one before it has left.
+    fn knows(&self, keeper: &Keeper, left: Vec<String>) -> Result<(), String> {
+        self.order(&Order::Know { table: keeper.table.clone(), left }, &[])
     }
 
     /// Has it do something.
@@ -166,8 +163,7 @@ impl Inside {
     /// Lets it end.
     pub(super) fn end(&self) {
         let _ = tell(self.socket.as_fd(), &Order::End, &[]);
-        let ended = rustix::event::poll(&mut [PollFd::new(&self.process.pidfd, PollFlags::IN)], Some(&PATIENCE));
-        if !matches!(ended, Ok(1..)) {
+        if !readable_within(&self.process.pidfd, PATIENCE) {
             self.process.kill();
         }
         let _ = self.process.wait();
@@ -200,20 +196,12 @@ fn namespaces_of(pid: u32, user: bool) -> Result<(OwnedFd, Option<OwnedFd>), Str
 }
 
 fn map(pid: u32, ids: &Ids) -> Result<(), String> {
-    let mapped = match &ids.helpers {
-        Some((newuidmap, newgidmap)) => {
-            let helpers = Helpers { newuidmap: newuidmap.clone(), newgidmap: newgidmap.clone() };
-            helpers.apply(pid, &ids.uids, &ids.gids)
-        }
-        None => write_directly(pid, &ids.uids, &ids.gids, !rustix::process::geteuid().is_root()),
-    };
+    let mapped = idmap::write(pid, &ids.uids, &ids.gids, ids.helpers.as_ref());
     mapped.map_err(|error| format!("map the ids of the networks: {error}"))
 }
 
 fn spawn(program: &Path) -> Result<(Child, OwnedFd), String> {
-    let (ours, theirs) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .map_err(|error| format!("make a socket: {error}"))?;
+    let (ours, theirs) = message::pair().map_err(|error| format!("make a socket: {error}"))?;
     let mut command = Command::new(program);
     command.args([OsStr::new(PERSONA), OsStr::new(INSIDE)]).env_clear().current_dir("/");
     command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
@@ -235,11 +223,8 @@ fn said_done(socket: BorrowedFd<'_>) -> Result<(), String> {
 }
 
 fn answer(socket: BorrowedFd<'_>) -> Result<Said, String> {
-    let silent = || "the process in the networks' namespaces does not answer".to_owned();
-    match rustix::io::retry_on_intr(|| rustix::event::poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&PATIENCE)))
-    {
-        Ok(1..) => {}
-        _ => return Err(silent()),
+    if !readable_within(socket, PATIENCE) {
+        return Err("the process in the networks' namespaces does not answer".to_owned());
     }
     match wire::receive::<Said>(socket) {
         Ok(Some((said, _))) => Ok(said),
@@ -265,24 +250,12 @@ impl Uplink {
         arguments: &[String],
         (network, user): (BorrowedFd<'_>, Option<BorrowedFd<'_>>),
     ) -> Result<Self, String> {
-        let copy = |fd: BorrowedFd<'_>| {
-            rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|error| format!("hold the namespaces: {error}"))
-        };
-        let mut command = Command::new(program);
-        command.args(arguments).env_clear().current_dir("/");
-        command.stdin(copy(network)?).stdout(Stdio::piped()).stderr(Stdio::piped());
-        exec::enter_before(&mut command, user.map(copy).transpose()?);
-        let mut started = command.spawn().map_err(|error| format!("start {}: {error}", program.display()))?;
-        let process = Child::of(&started).map_err(|error| format!("hold {}: {error}", program.display()))?;
+        let failed = |error: std::io::Error| format!("start {}: {error}", program.display());
+        let Started { process, mut ready, mut said } =
+            program::start(program, arguments, network, user).map_err(failed)?;
         let uplink = Self { process, since: Instant::now() };
-        let (Some(mut ready), Some(mut said)) = (started.stdout.take(), started.stderr.take()) else {
-            return Err(format!("hear {}", program.display()));
-        };
         let mut words = [0; 32];
-        let waited = rustix::io::retry_on_intr(|| {
-            rustix::event::poll(&mut [PollFd::new(&ready, PollFlags::IN)], Some(&PATIENCE))
-        });
-        if matches!(waited, Ok(1..)) && matches!(std::io::Read::read(&mut ready, &mut words), Ok(1..)) {
+        if readable_within(&ready, PATIENCE) && matches!(std::io::Read::read(&mut ready, &mut words), Ok(1..)) {
             return Ok(uplink);
         }
         uplink.process.kill();

@@ -14,6 +14,7 @@ use super::wire::{self, Answer, Ask, Order, Person, Present};
 use crate::network::segment::{Keeper, Plug};
 use crate::sys::clone::{Namespaces, clone3};
 use crate::sys::message;
+use crate::sys::wait::readable_within;
 use crate::sys::worker_limits::close_from;
 
 /// How long it stays when nobody is on any network: whoever comes next finds all in place.
@@ -128,9 +129,7 @@ impl Holder {
     /// Whether nobody has come meanwhile; nobody can then any more.
     fn left_alone(&mut self) -> bool {
         let Ok(lock) = client::lock(self.place.as_fd()) else { return false };
-        let mut door = [PollFd::new(&self.listener, PollFlags::IN)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if rustix::event::poll(&mut door, Some(&now)) != Ok(0) {
+        if readable_within(&self.listener, Duration::ZERO) {
             return false;
         }
         if self.named == name(self.place.as_fd()) {
@@ -220,12 +219,7 @@ fn name(place: BorrowedFd<'_>) -> Option<(u64, u64)> {
 
 /// What one who has connected asks for; a monitor says it at once.
 fn hear(socket: BorrowedFd<'_>) -> Result<Option<(Ask, Vec<OwnedFd>)>, Errno> {
-    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
-    match rustix::event::poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&patience)) {
-        Ok(1..) => wire::receive(socket),
-        Ok(_) => Err(Errno::TIMEDOUT),
-        Err(error) => Err(error),
-    }
+    if readable_within(socket, Duration::from_secs(1)) { wire::receive(socket) } else { Err(Errno::TIMEDOUT) }
 }
 
 /// The networks that somebody is on, and who.

@@ -36,7 +36,7 @@ pub use protocol::{Compression, Limits, Unpack, Unpacked, Warning, WarningKind};
 
 use super::driver::Found;
 use super::failure::SnapshotError;
-use crate::model::host::{IdMap, IdRange};
+use crate::model::host::IdMap;
 use crate::sys::idmap::{self, Helpers};
 use protocol::{Answer, Job};
 
@@ -170,7 +170,10 @@ impl WorkerProgram {
             && let Ids::Mapped { map, helpers } = &self.ids
         {
             match worker.receive()? {
-                Answer::Born => map_ids(worker.child.id(), map, helpers.as_ref())?,
+                Answer::Born => {
+                    let (uids, gids) = (IdMap::lines(&map.uids), IdMap::lines(&map.gids));
+                    idmap::write(worker.child.id(), &uids, &gids, helpers.as_ref())?;
+                }
                 other => return Err(unexpected(&other)),
             }
         }
@@ -262,21 +265,6 @@ impl Drop for Worker {
             let _ = self.child.wait();
         }
     }
-}
-
-fn map_ids(pid: u32, map: &IdMap, helpers: Option<&Helpers>) -> Result<(), SnapshotError> {
-    let lines = |ranges: &[IdRange]| -> Vec<idmap::Line> {
-        ranges.iter().map(|range| (range.inside, range.outside, range.count)).collect()
-    };
-    let (uids, gids) = (lines(&map.uids), lines(&map.gids));
-    match helpers {
-        Some(helpers) => helpers.apply(pid, &uids, &gids)?,
-        None => {
-            let unprivileged = !rustix::process::geteuid().is_root();
-            idmap::write_directly(pid, &uids, &gids, unprivileged)?;
-        }
-    }
-    Ok(())
 }
 
 fn unexpected(answer: &Answer) -> SnapshotError {
