@@ -12,10 +12,12 @@
 //! | [`links`] | bridges, pairs of links, addresses and routes, over rtnetlink |
 //! | [`names`] | a name server for each network, and what it forwards |
 //! | [`rules`] | which packets go where, and under which address, over nfnetlink |
+//! | [`uplink`] | how a namespace reaches the world, and how to give another one the same |
 
 pub mod links;
 pub mod names;
 pub mod rules;
+pub mod uplink;
 
 mod error;
 mod netlink;

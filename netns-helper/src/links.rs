@@ -238,7 +238,7 @@ impl Links {
     fn link(&mut self, act: Act<'_>) -> Result<LinkMessage, Error> {
         check_name(act.object)?;
         let sequence = self.channel.next_sequence();
-        let question = packed(RouteNetlinkMessage::GetLink(named(act.object)), REQUEST, sequence);
+        let question = packed(REQUEST, sequence, RouteNetlinkMessage::GetLink(named(act.object)));
         self.channel.send(&question).map_err(|source| act.refused(source))?;
         loop {
             let frames = self.channel.receive().map_err(|source| act.refused(source))?;
@@ -256,10 +256,10 @@ impl Links {
 
     fn change(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         let sequence = self.channel.next_sequence();
-        self.channel.transact(&packed(message, REQUEST | ACK | flags, sequence), sequence)
+        self.channel.transact(&packed(REQUEST | ACK | flags, sequence, message), sequence)
     }
 
-    fn list(
+    pub(crate) fn list(
         &mut self,
         question: impl Fn() -> RouteNetlinkMessage,
         what: &str,
@@ -280,7 +280,7 @@ impl Links {
         act: Act<'_>,
     ) -> Result<Option<Vec<RouteNetlinkMessage>>, Error> {
         let sequence = self.channel.next_sequence();
-        self.channel.send(&packed(question, REQUEST | DUMP, sequence)).map_err(|source| act.refused(source))?;
+        self.channel.send(&packed(REQUEST | DUMP, sequence, question)).map_err(|source| act.refused(source))?;
         let (mut all, mut whole) = (Vec::new(), true);
         loop {
             let frames = self.channel.receive().map_err(|source| act.refused(source))?;
@@ -311,7 +311,7 @@ fn named(name: &str) -> LinkMessage {
     link
 }
 
-fn packed(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
+pub(crate) fn packed(flags: u16, sequence: u32, message: RouteNetlinkMessage) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = flags;
     header.sequence_number = sequence;
@@ -338,7 +338,7 @@ fn local_mac() -> io::Result<[u8; 6]> {
     Ok(mac)
 }
 
-fn family(address: IpAddr) -> AddressFamily {
+pub(crate) fn family(address: IpAddr) -> AddressFamily {
     match address {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use oci_spec::image::ImageConfiguration;
+use rustix::thread::SecureComputingMode;
 
 use super::api::{Event, Failure, FailureKind};
 use super::{Engine, host, ports};
@@ -17,8 +18,9 @@ use crate::model::lifecycle::ProcessIdentity;
 use crate::model::network::Network;
 use crate::model::port::{Protocol, Published};
 use crate::monitor::protocol::NetworkProgram;
+use crate::network::interface::Interface;
 use crate::network::pasta::{self, Knows};
-use crate::network::slirp;
+use crate::network::{interface, slirp};
 use crate::store::Store;
 use crate::store::bundle::BundleFile;
 
@@ -99,7 +101,13 @@ impl Engine {
             let program = slirp::find().ok_or_else(|| gone().hint(host::install("slirp4netns")))?;
             facts.resolv_conf = slirp::name_servers(&facts.resolv_conf);
             let arguments = slirp::arguments(request.mac);
-            return Ok(Some(NetworkProgram { program, arguments, follows_names: false, publishes: false }));
+            return Ok(Some(NetworkProgram {
+                program,
+                arguments,
+                interface: None,
+                follows_names: false,
+                publishes: false,
+            }));
         }
         let on_networks = request.network == NetworkMode::Bridge;
         let publishes = !request.ports.is_empty();
@@ -117,6 +125,13 @@ impl Engine {
         let program = pasta::find().ok_or_else(gone)?;
         let knows = knows(store, &program);
         let mut arguments = pasta::arguments(knows, &request.ports);
+        let mut interface = if on_networks || !can_be_given() { None } else { Interface::of_host() };
+        if let Some(interface) = &mut interface {
+            (interface.mac, interface.without) = (request.mac.map(|mac| mac.0), vec![pasta::CONFIGURE.to_owned()]);
+            arguments.extend(["--ns-ifname".to_owned(), interface::NAME.to_owned()]);
+        } else {
+            arguments.push(pasta::CONFIGURE.to_owned());
+        }
         if on_networks {
             // Beside its interfaces on the networks: the way out, and the way in to its ports, are pasta's.
             arguments.extend(["--ns-ifname".to_owned(), PUBLISHED.to_owned()]);
@@ -133,7 +148,7 @@ impl Engine {
         }
         let follows_names =
             !on_networks && request.dns.is_empty() && request.dns_search.is_empty() && request.dns_options.is_empty();
-        Ok(Some(NetworkProgram { program, arguments, follows_names, publishes }))
+        Ok(Some(NetworkProgram { program, arguments, interface, follows_names, publishes }))
     }
 }
 
@@ -183,6 +198,12 @@ impl Engine {
         };
         Ok(Some(init.clone()))
     }
+}
+
+/// Whether a process of ours can be given an interface that is there already (seccomp_unotify(2)): since Linux 5.9, and
+/// where no filter is laid on ourselves, of which one may ask somebody else.
+fn can_be_given() -> bool {
+    host::kernel() >= (5, 9) && rustix::thread::secure_computing_mode() == Ok(SecureComputingMode::Disabled)
 }
 
 /// What a container on networks sees of the host: name servers are asked through those of its networks.

@@ -219,7 +219,8 @@ impl Engine {
         // Root's networks are the host's own, and lead out as the host does.
         let uplink = pasta::find().filter(|_| ids.is_some());
         let uplink = uplink.map(|program| {
-            let arguments = pasta::arguments(super::network::knows(store, &program), &[]);
+            let mut arguments = pasta::arguments(super::network::knows(store, &program), &[]);
+            arguments.push(pasta::CONFIGURE.to_owned());
             (program, arguments)
         });
         let place = store.layout().networks();

@@ -128,7 +128,7 @@ impl Joining {
         if self.failed.is_none() && self.ready {
             let child = child.ok_or(LaunchError::Died(255))?;
             let (terminal, asks) = (self.terminal.take(), self.asks.take());
-            return Ok(Running { child, terminal, program: None, asks, user: None });
+            return Ok(Running { child, terminal, program: None, asks, user: None, interface: None });
         }
         let code = self.code.or_else(|| child?.wait().ok());
         match (self.failed, code) {

@@ -46,3 +46,4 @@ pub use error::LaunchError;
 pub use join::Joining;
 pub use parent::{Held, Mapping, Stdio};
 pub use plan::{Extras, JoinFacts, Plan};
+pub use step::Interface;

@@ -68,6 +68,8 @@ pub struct Held {
     user: Option<OwnedFd>,
     /// Its new network namespace, if somebody has to connect it.
     network: Option<OwnedFd>,
+    /// The other end of its interface, if it has sent that already.
+    interface: Option<OwnedFd>,
 }
 
 /// A child that executes its program.
@@ -83,6 +85,8 @@ pub struct Running {
     pub asks: Option<OwnedFd>,
     /// Its new user namespace, if somebody may have to join that.
     pub user: Option<OwnedFd>,
+    /// The other end of its interface, unless somebody has taken that before.
+    pub interface: Option<OwnedFd>,
 }
 
 impl Running {
@@ -154,7 +158,7 @@ impl Forked {
             child::walk(plan, &Birth { wire: theirs.as_fd(), stdio, target: None }, fresh)
         })?;
         failpoint::reach!("launch.cloned");
-        Ok(Self { child: Held { child: Some(child), wire: ours, user: None, network: None } })
+        Ok(Self { child: Held { child: Some(child), wire: ours, user: None, network: None, interface: None } })
     }
 
     /// Takes hold of the namespaces that somebody will need.
@@ -196,6 +200,33 @@ impl Held {
         Some((network, self.user.as_ref().map(AsFd::as_fd)))
     }
 
+    /// Waits for the other end of its interface.
+    ///
+    /// # Errors
+    /// With the step that failed before there was one.
+    pub fn await_interface(&mut self, plan: &Plan) -> Result<OwnedFd, LaunchError> {
+        let (report, on_board) = self.hear()?;
+        match (report, on_board) {
+            (Some(Report::Interface), Some(end)) => Ok(end),
+            (Some(Report::Failed { step, errno }), _) => Err(explain(plan, step, errno)),
+            _ => Err(wire_error(Errno::BADMSG)),
+        }
+    }
+
+    /// The next report, and what is on board; none if there will be no more.
+    fn hear(&self) -> Result<(Option<Report>, Option<OwnedFd>), LaunchError> {
+        let mut packet = [0; wire::PACKET];
+        loop {
+            let received = match message::receive(self.wire.as_fd(), &mut packet) {
+                // It ended with our byte unread; what it said before that is still in the queue.
+                Err(Errno::CONNRESET) => continue,
+                other => other.map_err(wire_error)?,
+            };
+            let [on_board, ..] = received.fds;
+            return Ok((packet.get(..received.len).and_then(Report::decode), on_board));
+        }
+    }
+
     /// Opens the gate and waits until the program is executed. `serve` is given the device of a
     /// served tree.
     ///
@@ -207,15 +238,9 @@ impl Held {
         let _ = message::send(self.wire.as_fd(), &[wire::GO], &[]);
         let (mut terminal, mut program, mut asks, mut ready) = (None, None, None, false);
         loop {
-            let mut packet = [0; wire::PACKET];
-            let received = match message::receive(self.wire.as_fd(), &mut packet) {
-                // It ended with our byte unread; what it said before that is still in the queue.
-                Err(Errno::CONNRESET) => continue,
-                other => other.map_err(wire_error)?,
-            };
-            let report = packet.get(..received.len).and_then(Report::decode);
-            let [on_board, ..] = received.fds;
+            let (report, on_board) = self.hear()?;
             match report {
+                Some(Report::Interface) => self.interface = on_board,
                 Some(Report::Terminal) => terminal = on_board,
                 Some(Report::Device) => {
                     if let Some(device) = on_board {
@@ -233,7 +258,8 @@ impl Held {
         failpoint::reach!("launch.executed");
         let child = self.child.take().ok_or(LaunchError::Died(255))?;
         if ready {
-            return Ok(Running { child, terminal, program, asks, user: self.user.take() });
+            let (user, interface) = (self.user.take(), self.interface.take());
+            return Ok(Running { child, terminal, program, asks, user, interface });
         }
         child.kill();
         Err(LaunchError::Died(child.wait().unwrap_or(255)))
@@ -271,6 +297,10 @@ fn advice(step: &Step, errno: Errno) -> Option<&'static str> {
             Some("make it again where `pybox inspect CONTAINER` says it is mounted from")
         }
         Step::OpenWorkdir(_) | Step::FindWorkdir(_) | Step::EnterWorkdir => Some("choose another directory with -w"),
+        Step::Interface(_) if errno == Errno::NOENT => Some("sudo modprobe tun"),
+        Step::Interface(_) if matches!(errno, Errno::ACCESS | Errno::PERM) => {
+            Some("sudo chmod 666 /dev/net/tun, or do without: --network none")
+        }
         Step::Sysctl(_) => Some("`pybox run --rm IMAGE ls /proc/sys/net` shows which settings a container has"),
         _ => None,
     }

@@ -9,6 +9,7 @@ use rustix::thread::CapabilitySet;
 
 use crate::sys::clone::Namespaces;
 use crate::sys::mount::{Propagation, Reach};
+use crate::sys::tap;
 
 /// One thing the child does.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub enum Step {
     DomainName(CString),
     /// Bring the loopback interface up.
     LoopbackUp,
+    /// Make an interface, and send its other end to the parent.
+    Interface(Interface),
     /// Take the root we have for the container's.
     OpenRoot,
     /// Find the working directory, making it if it is missing.
@@ -83,6 +86,19 @@ pub enum Step {
     Reaper,
     /// Say that only the execution is left.
     TellReady,
+}
+
+/// An interface of the network namespace, whose other end somebody outside is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: CString,
+    /// Its index.
+    pub index: u32,
+    /// What is asked of the kernel about it (rtnetlink(7)), each a whole message that is acknowledged.
+    pub requests: Vec<Vec<u8>>,
+    /// How many of these must not be refused.
+    pub required: usize,
 }
 
 /// A file below `/proc/self` and what is written to it.
@@ -291,6 +307,9 @@ impl fmt::Display for Step {
             Self::HostName(name) => write!(f, "set the host name {:?}", text(name)),
             Self::DomainName(name) => write!(f, "set the domain name {:?}", text(name)),
             Self::LoopbackUp => f.write_str("bring up the loopback interface"),
+            Self::Interface(interface) => {
+                write!(f, "make the interface {} with {}", text(&interface.name), text(tap::DEVICE))
+            }
             Self::OpenRoot => f.write_str("open the container's root"),
             Self::OpenWorkdir(target) | Self::FindWorkdir(target) => write!(f, "open the working directory {target}"),
             Self::OpenTerminal(_) => f.write_str("make a terminal"),

@@ -22,6 +22,8 @@ pub enum Report {
     Terminal,
     /// The device of a served tree is on board of this packet.
     Device,
+    /// The other end of an interface is on board of this packet.
+    Interface,
     /// The process that goes on in the container's namespaces has been made; its pidfd is on board.
     Born {
         /// Its pid, as the parent sees it.
@@ -46,6 +48,7 @@ impl Report {
             Self::Terminal => (b'T', 0, 0),
             Self::Born { pid } => (b'B', 0, pid.cast_signed()),
             Self::Device => (b'D', 0, 0),
+            Self::Interface => (b'I', 0, 0),
             Self::Program => (b'P', 0, 0),
             Self::Listener => (b'L', 0, 0),
             Self::Ready => (b'R', 0, 0),
@@ -65,6 +68,7 @@ impl Report {
             b'T' => Some(Self::Terminal),
             b'B' => Some(Self::Born { pid: u32::from_le_bytes([e0, e1, e2, e3]) }),
             b'D' => Some(Self::Device),
+            b'I' => Some(Self::Interface),
             b'P' => Some(Self::Program),
             b'L' => Some(Self::Listener),
             b'R' => Some(Self::Ready),
@@ -81,8 +85,8 @@ mod tests {
     fn reports_survive_the_wire() {
         let failed = Report::Failed { step: EXEC, errno: 2 };
         let born = Report::Born { pid: 4_194_304 };
-        for report in [Report::Ready, Report::Terminal, Report::Device, failed, born, Report::Program, Report::Listener]
-        {
+        let on_board = [Report::Terminal, Report::Device, Report::Interface, Report::Program, Report::Listener];
+        for report in on_board.into_iter().chain([Report::Ready, failed, born]) {
             assert_eq!(Report::decode(&report.encode()), Some(report));
         }
         assert_eq!(Report::decode(b"x"), None);

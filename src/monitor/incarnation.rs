@@ -10,7 +10,7 @@ use super::error::MonitorError;
 use super::input::Input;
 use super::membership;
 use super::names::Names;
-use super::network::Network;
+use super::network::{self, Network};
 use super::protocol::{Mapping, Start};
 use super::pump::Pump;
 use super::server::Server;
@@ -89,12 +89,17 @@ impl Incarnation {
                 },
             };
             network = connect(start, &mut child)?;
-            held(child.pid(), network.as_ref().map(Network::pid))?;
+            held(child.pid(), network.as_ref().and_then(Network::pid))?;
             failpoint::reach!("monitor.recorded");
-            if let Some(network) = &mut network {
-                network.await_ready(child.pid())?;
+            if let Some(network) = network.as_mut().filter(|network| network.is_awaited()) {
+                let given = network.wants_interface().then(|| child.await_interface(&plan)).transpose()?;
+                network.take(given);
+                network.await_ready()?;
             }
             let mut running = run(child, &plan, server.as_ref())?;
+            if let Some(network) = &mut network {
+                network.take(running.interface.take());
+            }
             if let Some(emulator) = &emulator {
                 let handed = emulator.line().hand(&beginning, &mut running);
                 handed.map_err(system("talk to who answers the container's calls"))?;
@@ -134,7 +139,7 @@ fn connect(start: &Start, child: &mut Held) -> Result<Option<Network>, MonitorEr
     let Some((wish, (network, user))) = start.network.as_ref().zip(child.take_network()) else { return Ok(None) };
     let user = user.map(|user| rustix::io::fcntl_dupfd_cloexec(user, 3)).transpose();
     let user = user.map_err(MonitorError::system("hold a namespace"))?;
-    Network::start(wish, network, user).map(Some)
+    Network::new(wish, network, user).map(Some)
 }
 
 /// Goes on with the first process, and hands the device of its root file system to the server.
@@ -187,7 +192,8 @@ fn compile(filter: Option<&OwnedFd>, start: &Start) -> Result<Compiled, MonitorE
     let text = std::fs::read("config.json").map_err(MonitorError::Bundle)?;
     let mut spec: Document = serde_json::from_slice(&text).map_err(MonitorError::Document)?;
     let filter = filter.map(|filter| whole(filter.as_fd(), LARGEST)).transpose().map_err(MonitorError::Bundle)?;
-    let extras = Extras { filter: filter.unwrap_or_default(), keyring: Some(start.keyring.clone()) };
+    let interface = network::interface(start.network.as_ref());
+    let extras = Extras { filter: filter.unwrap_or_default(), keyring: Some(start.keyring.clone()), interface };
     let plan = Plan::compile(&spec, extras).map_err(LaunchError::from)?;
     let facts = JoinFacts::of(&spec).map_err(LaunchError::from)?;
     let recipe = spec.annotations.remove(ROOTFS_ANNOTATION).filter(|_| plan.is_served());

@@ -168,6 +168,7 @@ impl Life {
                 self.take_signals();
             }
             self.copy(&ready.streams);
+            self.connect(&ready.streams);
             self.follow_names(&ready.streams);
             self.stay_joined(&ready.streams);
             for id in ready.sockets {

@@ -29,7 +29,7 @@ pub mod input;
 mod life;
 mod membership;
 mod names;
-mod network;
+pub mod network;
 mod program;
 mod pump;
 mod run;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::lifecycle::ProcessIdentity;
 use crate::model::supervision::{HealthCheck, LogRequest, RestartPolicy};
+use crate::network::interface::Interface;
 use crate::network::segment::{Membership, Plug};
 use crate::sys::message;
 
@@ -72,6 +73,9 @@ pub struct NetworkProgram {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// The interface that is there already when it is started; without it, it makes one, and is waited for.
+    #[serde(default)]
+    pub interface: Option<Interface>,
     /// Whether the container's name servers are the host's, also when these change.
     #[serde(default)]
     pub follows_names: bool,

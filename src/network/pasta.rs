@@ -37,10 +37,12 @@ impl Knows {
     }
 }
 
+/// Has it make an interface with the addresses of the host's, and the routes.
+pub const CONFIGURE: &str = "--config-net";
+
 /// Its arguments. Ports without one of the host have been left out.
 pub fn arguments(knows: Knows, ports: &[Published]) -> Vec<String> {
     let fixed = [
-        "--config-net",
         "--foreground",
         "--quiet",
         "--netns-only",

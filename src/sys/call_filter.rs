@@ -99,6 +99,28 @@ pub fn answer_calls_only() -> Result<(), Errno> {
     Ok(())
 }
 
+/// As [`serve_files_only`], for who makes networks, answers questions on them, and ends one process that it holds.
+///
+/// # Errors
+/// Those of seccomp(2).
+pub fn keep_networks_only() -> Result<(), Errno> {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    {
+        let needed = [
+            libc::SYS_socket,
+            libc::SYS_socketpair,
+            libc::SYS_connect,
+            libc::SYS_bind,
+            libc::SYS_listen,
+            libc::SYS_accept4,
+            libc::SYS_pidfd_send_signal,
+        ];
+        let calls: Vec<_> = REFUSED.into_iter().filter(|call| !needed.contains(call)).collect();
+        confine::load_filter(&program(&calls))?;
+    }
+    Ok(())
+}
+
 /// The program that refuses `calls`, and whatever comes from another architecture.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn program(calls: &[libc::c_long]) -> Vec<u8> {

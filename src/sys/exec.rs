@@ -95,6 +95,7 @@ pub fn inherited(number: i32) -> Option<OwnedFd> {
 pub fn keep_open(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())
 }
+
 /// Has `command` enter the user namespace `user`, where there is one, before it executes; and killed when we end, unless
 /// it changes its own rights.
 pub fn enter_before(command: &mut std::process::Command, user: Option<OwnedFd>) {
@@ -112,4 +113,17 @@ pub fn enter_before(command: &mut std::process::Command, user: Option<OwnedFd>) 
     };
     // SAFETY: between fork and execution it makes two system calls and allocates nothing.
     unsafe { command.pre_exec(enter) };
+}
+
+/// Has `command` load the filter `program` before it executes, and send the descriptor where that asks over `wire`, with
+/// one byte. After [`enter_before`]: it takes rights in the user namespace, or no_new_privs.
+pub fn listen_before(command: &mut std::process::Command, program: Vec<u8>, wire: OwnedFd) {
+    use std::os::fd::AsFd as _;
+    use std::os::unix::process::CommandExt as _;
+    let listen = move || {
+        let listener = super::notify::load(&program)?;
+        Ok(super::message::send(wire.as_fd(), &[0], &[listener.as_fd()])?)
+    };
+    // SAFETY: between fork and execution it makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(listen) };
 }

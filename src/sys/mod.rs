@@ -22,5 +22,6 @@ pub mod seccomp;
 pub mod spawn;
 pub mod startup;
 pub mod stat;
+pub mod tap;
 pub mod wait;
 pub mod worker_limits;

@@ -110,8 +110,18 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// The filter: an array of `struct sock_filter` (8 bytes each, host order).
+/// The filter about ids: an array of `struct sock_filter` (8 bytes each, host order).
 pub fn program() -> Vec<u8> {
+    compile(CASES, &[&OLD, &ASKED])
+}
+
+/// The same for one who looks for an interface by [`super::tap::ATTACH`], and about nothing else.
+pub fn attachments() -> Vec<u8> {
+    let attach = Case { call: libc::SYS_ioctl, argument: 1, mask: u32::MAX, value: super::tap::ATTACH, action: ASK };
+    compile(&[attach], &[])
+}
+
+fn compile(cases: &[Case], calls: &[&[libc::c_long]]) -> Vec<u8> {
     let mut program = Vec::new();
     let mut add = |code: u16, (then, otherwise): (u8, u8), value: u32| {
         program.extend(code.to_ne_bytes());
@@ -125,7 +135,7 @@ pub fn program() -> Vec<u8> {
     add(LOAD, (0, 0), NUMBER);
     add(JUMP_IF_AT_LEAST, (0, 1), X32);
     add(RETURN, (0, 0), ALLOW);
-    for case in CASES {
+    for case in cases {
         add(JUMP_IF_EQUAL, (0, 5), number(case.call));
         add(LOAD, (0, 0), ARGUMENTS + 8 * case.argument);
         add(AND, (0, 0), case.mask);
@@ -134,8 +144,9 @@ pub fn program() -> Vec<u8> {
         // Another case of the same call may follow.
         add(LOAD, (0, 0), NUMBER);
     }
-    let count = u8::try_from(OLD.len() + ASKED.len()).unwrap_or(u8::MAX);
-    for (at, call) in (0..count).zip(OLD.iter().chain(&ASKED)) {
+    let calls = calls.concat();
+    let count = u8::try_from(calls.len()).unwrap_or(u8::MAX);
+    for (at, call) in (0..count).zip(&calls) {
         // Over the calls that are left, and the one instruction that allows.
         add(JUMP_IF_EQUAL, (count - at, 0), number(*call));
     }
@@ -231,6 +242,7 @@ const IS_VALID: u32 = 0x4008_2102;
 const ADD: u32 = 0x4018_2103;
 const SET_FLAGS: u32 = 0x4008_2104;
 const GO: u32 = 1;
+const REPLACE: u32 = 1;
 const ADD_AND_SEND: u32 = 2;
 /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`.
 const SAME_PROCESSOR: u64 = 1;
@@ -286,6 +298,16 @@ pub fn answer_with_file(
     ioctl(listener, ADD, &mut Addition { id: call.id, flags: ADD_AND_SEND, source, target: 0, target_flags })
 }
 
+/// Puts a copy of `file` in the place of descriptor `number` of who made the call, close-on-exec. The call waits on.
+///
+/// # Errors
+/// ENOENT if who made it was killed meanwhile; EBADF.
+pub fn replace_file(listener: BorrowedFd<'_>, call: &Call, number: u32, file: BorrowedFd<'_>) -> Result<(), Errno> {
+    let (source, target_flags) = (file.as_raw_fd().unsigned_abs(), libc::O_CLOEXEC.unsigned_abs());
+    let addition = &mut Addition { id: call.id, flags: REPLACE, source, target: number, target_flags };
+    ioctl(listener, ADD, addition)
+}
+
 /// The size of `T` is part of `request`.
 fn ioctl<T>(listener: BorrowedFd<'_>, request: u32, argument: &mut T) -> Result<(), Errno> {
     debug_assert_eq!((request >> 16 & 0x3fff) as usize, size_of::<T>());
@@ -328,5 +350,20 @@ mod tests {
         assert_eq!(results.get(..3), Some([asked, 0, 0].as_slice()));
         assert!(results[3] >= 0 && results[9] > 0, "{results:?}");
         assert_eq!(results[4..9], [asked, fault, asked, fault, asked]);
+    }
+
+    #[test]
+    fn of_an_interface_only_its_attachment_is_asked_about() {
+        let no_file = u64::MAX;
+        let results = answers(
+            &attachments(),
+            &[
+                (libc::SYS_ioctl, [no_file, u64::from(super::super::tap::ATTACH), 0, 0, 0, 0]),
+                (libc::SYS_ioctl, [no_file, 0x5401, 0, 0, 0, 0]),
+                (libc::SYS_getuid, [0; 6]),
+            ],
+        );
+        assert_eq!(results.get(..2), Some([-i64::from(libc::ENOSYS), -i64::from(libc::EBADF)].as_slice()));
+        assert!(results[2] >= 0, "{results:?}");
     }
 }

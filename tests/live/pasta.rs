@@ -35,11 +35,16 @@ pub(crate) fn free_port() -> u16 {
 }
 
 fn network_of(live: &Live) -> Pid {
+    find_network(live).expect("pasta")
+}
+
+/// What connects the guest, if something does already.
+fn find_network(live: &Live) -> Option<Pid> {
     let pid = live.pybox(["inspect", "--format", "{{.State.Pid}}", "guest"]).ok();
     let monitor = parent_of(pid.parse().expect("a pid")).expect("a parent");
     let children = fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children")).expect("children");
     let is_it = |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with("pas"));
-    Pid::from_raw(children.split_whitespace().find(is_it).expect("pasta").parse().expect("a pid"))
+    children.split_whitespace().find(is_it).map(|pid| Pid::from_raw(pid.parse().expect("a pid")))
 }
 
 #[test]
@@ -58,6 +63,49 @@ fn the_hosts_networks_are_reached_and_its_loopback_is_not() {
     assert_eq!((lines[0], *lines.last().expect("a line")), ("1", "0"), "{said}");
     assert!(lines[1].parse::<u32>().expect("a number") >= 1 && !said.contains("reached"), "{said}");
     assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn who_says_nothing_is_connected_by_nobody() {
+    let Some(live) = Live::new() else { return };
+    let guest = Guest::runs(&live, PASTA, "touch /tmp/ready; exec sleep 100");
+    let here =
+        guest.sh(&[], "cat /sys/class/net/eth0/ifindex; ip -o -4 addr show eth0 | wc -l; ip route | grep -c default");
+    assert_eq!(here.ok(), "100\n1\n1");
+    assert_eq!(find_network(&live), None);
+    // The first packet brings it, and nothing of what is there changes.
+    guest.sh(&[], "nc -w 1 $(ip route | awk '/default/ { print $3 }') 9 < /dev/null; true").ok();
+    awaits(|| find_network(&live).is_some());
+    assert_eq!(guest.sh(&[], "cat /sys/class/net/eth0/ifindex").ok(), "100");
+    drop(guest);
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn the_first_packet_is_not_lost() {
+    let Some(live) = Live::new() else { return };
+    if !live.user.judged_by_root() {
+        return skip("another address of the host needs root");
+    }
+    // The host's own address is the container's, too.
+    const OTHER: &str = "203.0.113.9";
+    tool("ip", &["addr", "add", &format!("{OTHER}/32"), "dev", "lo"]).expect("an address");
+    let server = TcpListener::bind((OTHER, 0)).expect("a port");
+    let port = server.local_addr().expect("its address").port();
+    std::thread::spawn(move || server.accept().map(|(mut stream, _)| stream.write_all(b"answer\n")));
+    // How often the kernel had to send something once more (tcp(7), RetransSegs).
+    let script = format!("nc -w 9 {OTHER} {port} < /dev/null; awk '/^Tcp: [0-9]/ {{ print $13 }}' /proc/net/snmp");
+    let said = live.sh(PASTA, &script).run();
+    let _ = tool("ip", &["addr", "del", &format!("{OTHER}/32"), "dev", "lo"]);
+    assert_eq!(said.text(), "answer\n0");
+}
+
+#[test]
+fn ipv6_can_be_switched_off() {
+    let Some(live) = Live::new() else { return };
+    let flags = [PASTA, &["--sysctl", "net.ipv6.conf.all.disable_ipv6=1"]].concat();
+    let said = live.sh(&flags, "ip -6 addr | wc -l; ip -o -4 addr show eth0 | wc -l").ok();
+    assert_eq!(said, "0\n1");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use super::start::Ready;
 use crate::launch::document::Document;
 use crate::launch::{Extras, Plan};
+use crate::monitor::network;
 use crate::store::bundle::BundleFile;
 
 /// Tells it, if anybody listens. A document that cannot be read is for the monitor to complain of.
@@ -17,6 +18,7 @@ pub(super) fn launch(ready: &Ready) {
         // Only whether there is one counts here.
         filter: ready.filter.iter().map(|_| 0).collect(),
         keyring: Some(ready.start.keyring.clone()),
+        interface: network::interface(ready.start.network.as_ref()),
     };
     let Ok(plan) = Plan::compile(&document, extras) else { return };
     tracing::debug!("bundle {}", ready.bundle.path().display());

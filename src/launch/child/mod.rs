@@ -12,10 +12,10 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::plan::Plan;
-use super::step::{OwnFile, Setting, Step};
+use super::step::{Interface, OwnFile, Setting, Step};
 use super::wire::{self, Report};
 use crate::sys::clone::Fresh;
-use crate::sys::{confine, exec, message, mount, notify};
+use crate::sys::{confine, exec, message, mount, notify, tap};
 
 mod dev;
 mod identity;
@@ -98,6 +98,7 @@ impl Walk<'_> {
             Step::HostName(name) => rustix::system::sethostname(name.to_bytes())?,
             Step::DomainName(name) => confine::set_domain_name(name.to_bytes())?,
             Step::LoopbackUp => confine::loopback_up()?,
+            Step::Interface(interface) => self.make_interface(interface)?,
             Step::OpenRoot => self.root = Some(root::open()?),
             Step::FindWorkdir(target) => self.workdir = Some(place::existing(self.root()?, target)?),
             Step::OpenWorkdir(target) => self.workdir = Some(place::directory(self.root()?, target)?),
@@ -160,6 +161,12 @@ impl Walk<'_> {
         rustix::stdio::dup2_stdin(input)?;
         rustix::stdio::dup2_stdout(output)?;
         rustix::stdio::dup2_stderr(error)
+    }
+
+    fn make_interface(&self, interface: &Interface) -> Result<(), Errno> {
+        let end = tap::make(&interface.name, interface.index)?;
+        tap::ask(&interface.requests, interface.required)?;
+        message::send(self.birth.wire, &Report::Interface.encode(), &[end.as_fd()])
     }
 
     /// A pipe belongs to the program's user, who may open `/dev/stdout` anew.

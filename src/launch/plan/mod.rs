@@ -6,7 +6,7 @@
 use std::ffi::CString;
 
 use super::document::{Document, IdMapping, Linux, Process};
-use super::step::{RootSource, Setting, Step, Target, Terminal};
+use super::step::{Interface, RootSource, Setting, Step, Target, Terminal};
 use crate::sys::clone::Namespaces;
 use crate::sys::exec::CStringArray;
 use crate::sys::mount::Propagation;
@@ -56,6 +56,8 @@ pub struct Extras {
     pub filter: Vec<u8>,
     /// Name of the session keyring; none to keep the caller's.
     pub keyring: Option<String>,
+    /// The interface of the network namespace beside its loopback.
+    pub interface: Option<Interface>,
 }
 
 /// Everything a child needs, in the order it needs it.
@@ -94,7 +96,7 @@ impl Plan {
     ///
     /// # Errors
     /// With the field that is missing, invalid or not supported.
-    pub fn compile(spec: &Document, extras: Extras) -> Result<Self, PlanError> {
+    pub fn compile(spec: &Document, mut extras: Extras) -> Result<Self, PlanError> {
         let process = spec.process.as_ref().ok_or(PlanError::Missing("process"))?;
         let linux = spec.linux.as_ref().ok_or(PlanError::Missing("linux section"))?;
         if spec.hooks.is_some() {
@@ -102,6 +104,8 @@ impl Plan {
         }
         let namespaces = namespaces(linux)?;
         let mut steps = enter(process, namespaces)?;
+        // Early: whoever has its other end can do something with it meanwhile; and with the host's devices.
+        steps.extend(extras.interface.take().map(Step::Interface));
         steps.push(Step::IsolateMounts(Propagation::Slave));
         steps.push(Step::MountRoot(root::source(spec)?));
         steps.extend(mounts::steps(spec, linux)?);

@@ -6,17 +6,34 @@ use super::{Life, identity_of};
 use crate::monitor::error::MonitorError;
 use crate::monitor::membership;
 use crate::monitor::names::Names;
+use crate::monitor::network::{Network, Turn};
 use crate::network::segment::{Membership, Plug};
 
 impl Life {
     /// Starts what connects the network again, if that is what `pid` was: the container lives on.
     pub(super) fn reconnect(&mut self, pid: u32) {
-        let network = self.now.as_mut().and_then(|now| now.network.as_mut()).filter(|network| network.pid() == pid);
-        let Some(network) = network.filter(|_| self.exit_code.is_none()) else { return };
-        let (again, pid) = (network.again(), network.pid());
-        self.run.network = again.then(|| identity_of(&self.run, pid));
-        let _ = self.write_run();
+        let network = self.now.as_mut().and_then(|now| now.network.as_mut());
+        let network = network.filter(|network| network.pid() == Some(pid) && self.exit_code.is_none());
+        let Some(network) = network else { return };
+        let again = network.again();
+        self.note_network();
         self.tell_happening(if again { "network-restart" } else { "network-lost" }, &[]);
+    }
+
+    /// Starts what connects the network, or gives it what it asks for, if one of `ready` says so.
+    pub(super) fn connect(&mut self, ready: &[RawFd]) {
+        match self.now.as_mut().and_then(|now| now.network.as_mut()).map_or(Turn::Same, |network| network.turn(ready)) {
+            Turn::Same => {}
+            Turn::Begun => self.note_network(),
+            Turn::Lost => self.tell_happening("network-lost", &[]),
+        }
+    }
+
+    /// Notes which process connects the network: it has to be found by others if we are killed.
+    fn note_network(&mut self) {
+        let pid = self.now.as_ref().and_then(|now| now.network.as_ref()).and_then(Network::pid);
+        self.run.network = pid.map(|pid| identity_of(&self.run, pid));
+        let _ = self.write_run();
     }
 
     /// Joins the networks again, if one of `ready` says that who kept them has gone: the container stays on them, and

@@ -8,6 +8,7 @@ use super::Life;
 use crate::monitor::connections::Id;
 use crate::monitor::error::MonitorError;
 use crate::monitor::health::Watch;
+use crate::monitor::network::Network;
 use crate::monitor::timers;
 use crate::sys::startup;
 
@@ -35,7 +36,8 @@ impl Life {
         let health = self.health.iter().flat_map(Watch::interests);
         let names = self.now.iter().flat_map(|now| &now.names).map(|names| (names.changes(), PollFlags::IN));
         let networks = self.now.iter().flat_map(|now| &now.networks).map(|joined| (joined.as_fd(), PollFlags::IN));
-        let beside = health.chain(names).chain(networks);
+        let network = self.now.iter().flat_map(|now| &now.network).filter_map(Network::interest);
+        let beside = health.chain(names).chain(networks).chain(network.map(|fd| (fd, PollFlags::IN)));
         let streams: Vec<_> = streams.chain(self.execs.interests()).chain(beside).collect();
         let mut fds = vec![PollFd::new(&signals, PollFlags::IN)];
         fds.extend(sockets.iter().map(|(_, fd)| PollFd::new(fd, PollFlags::IN)));

@@ -251,8 +251,8 @@ impl Uplink {
         (network, user): (BorrowedFd<'_>, Option<BorrowedFd<'_>>),
     ) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("start {}: {error}", program.display());
-        let Started { process, mut ready, mut said } =
-            program::start(program, arguments, network, user).map_err(failed)?;
+        let Started { process, mut ready, mut said, .. } =
+            program::start(program, arguments, network, user, false).map_err(failed)?;
         let uplink = Self { process, since: Instant::now() };
         let mut words = [0; 32];
         if readable_within(&ready, PATIENCE) && matches!(std::io::Read::read(&mut ready, &mut words), Ok(1..)) {
