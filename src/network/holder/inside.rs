@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use landlock::{ABI, Access as _, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, path_beneath_rules};
 use nix::sched::CloneFlags;
 use pybox_netns_helper::links::Links;
 use pybox_netns_helper::names::{Entry, Server};
@@ -16,10 +17,13 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use super::wire::{self, Order, Present, Said};
 use crate::network::pasta;
 use crate::network::segment::Segment;
+use crate::sys::call_filter;
 use crate::sys::worker_limits::close_from;
 
 /// How long it waits for another process outside.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Where name servers may be named; /etc/resolv.conf is often a link.
+const PLACES: [&str; 3] = ["/etc", "/run", "/mnt/wsl"];
 /// Set in every network namespace that forwards.
 const SETTINGS: [(&str, &str); 2] =
     [("/proc/sys/net/ipv4/ip_forward", "1"), ("/proc/sys/net/ipv6/conf/all/forwarding", "1")];
@@ -109,7 +113,21 @@ fn enter(socket: BorrowedFd<'_>) -> Result<Option<Server>, String> {
     let needed = CapabilitySet::NET_ADMIN | CapabilitySet::NET_BIND_SERVICE | CapabilitySet::KILL;
     let sets = CapabilitySets { effective: needed, permitted: needed, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).map_err(failed("give up rights"))?;
+    confine().map_err(|error| format!("confine the keeper of networks: {error}"))?;
     Ok(Some(if in_hosts { Server::new(|| servers(&of_host())) } else { Server::new(through_pasta) }))
+}
+
+/// What it hears on networks is said by containers: from here on it executes nothing, enters nothing, and reads what name
+/// servers the host has. Its threads are made later, and have the same.
+fn confine() -> std::io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let rules = path_beneath_rules(PLACES, read);
+    // A kernel without landlock has the other confinement.
+    let ruleset = Ruleset::default().handle_access(AccessFs::from_all(ABI::V5)).and_then(|ruleset| ruleset.create());
+    let confined = ruleset.and_then(|ruleset| ruleset.add_rules(rules)).and_then(|ruleset| ruleset.restrict_self());
+    confined.map_err(std::io::Error::other)?;
+    Ok(call_filter::keep_networks_only()?)
 }
 
 fn of_host() -> String {
