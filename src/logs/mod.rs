@@ -2,7 +2,7 @@
 //!
 //! The monitor appends with a [`writer::Writer`], everybody else reads with a
 //! [`reader::Reader`]; the files need no lock between them. [`format`](mod@format) has the bytes.
-//! [`journal`] tells systemd's journal of them too, where that is wanted.
+//! [`journal`] has the way to systemd's journal and back, where that is wanted.
 
 pub mod format;
 pub mod journal;

@@ -86,7 +86,7 @@ impl Reader {
     /// # Errors
     /// Those of reading.
     pub fn keep_last(&mut self, lines: u64) -> io::Result<()> {
-        let mut search = Search { left: lines, seen: [false; 2] };
+        let mut search = Search::of(lines);
         for number in (0..self.files.len()).rev() {
             let Some(segment) = self.files.get_mut(number) else { break };
             if let Some(skip) = search.file(segment)? {
@@ -244,13 +244,19 @@ fn all_files(directory: BorrowedFd<'_>) -> io::Result<VecDeque<Segment>> {
 }
 
 /// Looks for the beginning of the last lines, from the end.
-struct Search {
+#[derive(Debug)]
+pub struct Search {
     left: u64,
     /// Whether something of the channel was met.
     seen: [bool; 2],
 }
 
 impl Search {
+    /// Of so many lines.
+    pub fn of(lines: u64) -> Self {
+        Self { left: lines, seen: [false; 2] }
+    }
+
     /// Goes through a file; if they begin in it, it stands at their record, of whose output so many bytes are skipped.
     fn file(&mut self, segment: &mut Segment) -> io::Result<Option<usize>> {
         let file = segment.file.as_fd();
@@ -270,7 +276,7 @@ impl Search {
     }
 
     /// Counts the lines that end in a record; where the last lines begin, if they begin in it.
-    fn record(&mut self, channel: Channel, output: &[u8]) -> Option<usize> {
+    pub fn record(&mut self, channel: Channel, output: &[u8]) -> Option<usize> {
         let seen = match channel {
             Channel::Output => &mut self.seen[0],
             Channel::Error => &mut self.seen[1],

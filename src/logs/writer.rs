@@ -1,4 +1,4 @@
-//! Appends to a container's log.
+//! Appends to a container's log: a file of the bundle, or the journal and what that does not take.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -38,17 +38,59 @@ impl Writer {
         Ok(Self { directory, file: None, size: 0, most, files: request.max_file.unwrap_or(1).max(1), journal: None })
     }
 
-    /// The same, with the journal told of what is written.
+    /// The same for the journal; the file gets what that does not take.
     #[must_use]
-    pub fn telling(self, journal: Option<Journal>) -> Self {
-        Self { journal, ..self }
+    pub fn telling(mut self, journal: Option<Journal>) -> Self {
+        self.journal = journal;
+        self
     }
 
-    /// Appends the beginning of `output`: as much as goes into one record. How many bytes that were.
+    /// Appends the beginning of `output`: as much as goes into one record, or as the journal takes. How many bytes
+    /// that were.
     ///
     /// # Errors
     /// Those of the file system; nothing is appended then.
     pub fn append(&mut self, channel: Channel, time: i64, output: &[u8]) -> io::Result<usize> {
+        match &mut self.journal {
+            None => return self.keep(channel, time, output),
+            Some(journal) if journal.is_kept() => {}
+            Some(journal) => {
+                let taken = journal.take(channel, time, output);
+                return if taken > 0 { Ok(taken) } else { self.keep_line(channel, time, output) };
+            }
+        }
+        let count = self.keep(channel, time, output)?;
+        if let (Some(journal), Some(output)) = (&mut self.journal, output.get(..count)) {
+            journal.tell(channel, time, output);
+        }
+        Ok(count)
+    }
+
+    /// Appends the next line to the file, after what the journal holds of it.
+    fn keep_line(&mut self, channel: Channel, time: i64, output: &[u8]) -> io::Result<usize> {
+        self.keep_begun(channel, time)?;
+        let end = output.iter().position(|byte| *byte == b'\n').map_or(output.len(), |at| at + 1);
+        self.keep(channel, time, output.get(..end).unwrap_or_default())
+    }
+
+    /// Appends what the journal holds of a line to the file.
+    fn keep_begun(&mut self, channel: Channel, time: i64) -> io::Result<()> {
+        loop {
+            let begun = self.journal.as_mut().map(|journal| std::mem::take(journal.begun(channel))).unwrap_or_default();
+            let kept = self.keep(channel, time, &begun);
+            let left = begun.get(*kept.as_ref().unwrap_or(&0)..).unwrap_or_default();
+            if left.is_empty() {
+                return kept.map(drop);
+            }
+            if let Some(journal) = &mut self.journal {
+                *journal.begun(channel) = left.to_vec();
+            }
+            kept?;
+        }
+    }
+
+    /// Appends to the file.
+    fn keep(&mut self, channel: Channel, time: i64, output: &[u8]) -> io::Result<usize> {
         let room = self.most.map_or(MOST, |most| usize::try_from(most).unwrap_or(MOST).min(MOST) - HEAD - TAIL);
         let output = output.get(..room.min(output.len())).unwrap_or_default();
         let head = Head { length: output.len(), channel, time };
@@ -71,9 +113,6 @@ impl Writer {
             (_, Err(error)) => Err(error),
             (_, Ok(())) => {
                 self.size += head.record();
-                if let Some(journal) = &mut self.journal {
-                    journal.tell(channel, output);
-                }
                 Ok(output.len())
             }
         }
@@ -123,6 +162,19 @@ impl Writer {
         }
         self.file = None;
         self.open()
+    }
+}
+
+impl Drop for Writer {
+    /// The last lines may lack their end.
+    fn drop(&mut self) {
+        let time = i64::try_from(crate::sys::clock::since_epoch().as_nanos()).unwrap_or(i64::MAX);
+        for channel in [Channel::Output, Channel::Error] {
+            if self.journal.as_mut().is_some_and(|journal| !journal.end(channel, time)) {
+                // Nobody is left to try it again.
+                let _ = self.keep_begun(channel, time);
+            }
+        }
     }
 }
 

@@ -117,6 +117,15 @@ pub struct LogRequest {
     pub max_size: Option<u64>,
     /// `max-file`: how many files are kept, the current one included.
     pub max_file: Option<u32>,
+    /// `tag`: what entries of the journal are called, with words like `{{.Name}}`; none for the container's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// `labels`: of those that the container has, the ones that are fields of each entry.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// `env`: the same of variables.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
 }
 
 /// Where output is kept.
@@ -126,7 +135,7 @@ pub enum LogDriver {
     /// In files of the bundle.
     #[default]
     File,
-    /// There, and in the journal of systemd.
+    /// In the journal of systemd; what that does not take is in files of the bundle.
     Journald,
     /// Nowhere.
     None,

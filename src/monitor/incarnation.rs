@@ -19,7 +19,7 @@ use crate::launch::document::Document;
 use crate::launch::parent::{self, Held, Running, Stdio};
 use crate::launch::plan::ROOTFS_ANNOTATION;
 use crate::launch::{self, Extras, JoinFacts, LaunchError, Plan};
-use crate::logs::journal::{Journal, Subject};
+use crate::logs::journal::{self, Journal, Subject};
 use crate::logs::writer::Writer;
 use crate::model::supervision::LogDriver;
 use crate::network::holder::client::Joined;
@@ -63,7 +63,8 @@ impl Incarnation {
     ) -> Result<Self, MonitorError> {
         let system = MonitorError::system;
         let log = (start.log.driver != LogDriver::None).then(|| Writer::new(bundle.as_fd(), &start.log));
-        let log = log.transpose().map_err(system("open the bundle once more"))?.map(|log| log.telling(journal(start)));
+        let log =
+            log.transpose().map_err(system("open the bundle once more"))?.map(|log| log.telling(journal_of(start)));
         let Compiled { mut plan, facts, recipe, beginning } = compile(filter, start)?;
         plan.connected = start.network.is_some();
         let mapping = match &start.mapping {
@@ -154,10 +155,16 @@ fn run(child: Held, plan: &Plan, server: Option<&Server>) -> Result<Running, Lau
 }
 
 /// The journal, if it is to be told. Without a socket there is still the file.
-fn journal(start: &Start) -> Option<Journal> {
+fn journal_of(start: &Start) -> Option<Journal> {
     let of = &start.subject;
-    let subject = Subject { id: &of.id, name: &of.name, image: &of.image };
-    (start.log.driver == LogDriver::Journald).then(|| Journal::new(subject).ok()).flatten()
+    let subject = Subject { id: &of.id, name: &of.name, image: &of.image, tag: start.log.tag.as_deref() };
+    if start.log.driver != LogDriver::Journald {
+        return None;
+    }
+    // Who may not read the journal again is to see the log all the same.
+    let is_kept = !journal::is_readable();
+    let more = start.log_fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    Journal::new(subject, more, is_kept).ok()
 }
 
 fn with_terminal(

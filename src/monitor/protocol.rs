@@ -40,6 +40,9 @@ pub struct Start {
     pub keyring: String,
     /// What becomes of its output.
     pub log: LogRequest,
+    /// Labels and variables that are fields of its entries in the journal.
+    #[serde(default)]
+    pub log_fields: BTreeMap<String, String>,
     /// What becomes of it when it ends.
     pub restart: RestartPolicy,
     /// Its health check: the process of `config.json` with another command.

@@ -135,6 +135,10 @@ impl Words {
         self.some("log-driver", driver);
         self.some("log-opt", log.max_size.map(|size| format!("max-size={size}")));
         self.some("log-opt", log.max_file.map(|number| format!("max-file={number}")));
+        self.some("log-opt", log.tag.as_ref().map(|tag| format!("tag={tag}")));
+        for (name, keys) in [("labels", &log.labels), ("env", &log.env)] {
+            self.some("log-opt", (!keys.is_empty()).then(|| format!("{name}={}", keys.join(","))));
+        }
     }
 
     fn network(&mut self, request: &ContainerRequest) {

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::engine::api::{Failure, FailureKind};
-use crate::logs::journal;
+use crate::logs::journal::entry as journal;
 use crate::model::container::Limits;
 use crate::model::supervision::{LogDriver, LogRequest};
 

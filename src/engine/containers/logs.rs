@@ -1,5 +1,6 @@
 //! `logs`: what a container has written, and what it goes on to write.
 
+mod journal;
 mod output;
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -35,10 +36,10 @@ impl Engine {
         let bundle = bundle.as_fd();
         // Stands before the first look, so that nothing comes unseen.
         let watch = show.follow.then(|| Watch::new(bundle));
-        let failed = |error: std::io::Error| {
-            Failure::say(FailureKind::Corrupt, format!("read the log of container {name}: {error}"))
-                .hint(format!("pybox check, and ls -l the files of: pybox inspect --format {{{{.LogPath}}}} {name}"))
-        };
+        let failed = |error: std::io::Error| unreadable(name, &error);
+        if container.request.log.driver == LogDriver::Journald && journal::is_readable() {
+            return journal::show((&container, bundle), show, watch.as_ref());
+        }
         let mut reader = Reader::open(bundle).map_err(failed)?;
         if let Some(lines) = show.tail {
             reader.keep_last(lines).map_err(failed)?;
@@ -60,10 +61,15 @@ impl Engine {
                 return whole(&reader, name);
             }
             if let Some(watch) = &watch {
-                watch.wait(left);
+                watch.wait(left, None);
             }
         }
     }
+}
+
+fn unreadable(name: &ContainerName, error: &std::io::Error) -> Failure {
+    Failure::say(FailureKind::Corrupt, format!("read the log of container {name}: {error}"))
+        .hint(format!("pybox check, and ls -l the files of: pybox inspect --format {{{{.LogPath}}}} {name}"))
 }
 
 /// All was shown; a log with damage in it must not pass for a whole one.
@@ -105,10 +111,11 @@ impl Watch {
         matches!(rustix::event::poll(&mut ready, Some(&now)), Ok(1..))
     }
 
-    /// Waits for a change, or until so many milliseconds have passed.
-    fn wait(&self, left: Option<i64>) {
+    /// Waits for a change, for what `other` has to read, or until so many milliseconds have passed.
+    fn wait(&self, left: Option<i64>, other: Option<BorrowedFd<'_>>) {
         let socket = self.monitor.as_ref().map(Session::as_fd);
-        let mut fds: Vec<_> = socket.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        let fds = [socket, other];
+        let mut fds: Vec<_> = fds.iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         fds.extend(self.inotify.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
         // One more, so that the time has passed then.
         let left = left.map(|left| left.saturating_add(1).max(1));

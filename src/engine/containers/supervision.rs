@@ -1,12 +1,15 @@
 //! What a monitor is told at each start of its container; made once, kept in the bundle.
 
+use std::collections::BTreeMap;
+
 use oci_spec::image::ImageConfiguration;
 use serde::Deserialize;
 
 use super::create;
 use crate::engine::Engine;
 use crate::engine::api::{Failure, FailureKind};
-use crate::model::flags::{health, signal};
+use crate::model::container::ContainerRequest;
+use crate::model::flags::{health, log, signal};
 use crate::model::host::HostFacts;
 use crate::model::supervision::HealthCheck;
 use crate::monitor::protocol::{Mapping, NetworkProgram, Start, Stop, Subject};
@@ -64,6 +67,7 @@ impl Engine {
             detach_keys: Vec::new(),
             keyring: format!("_pybox.{}", container.id.short()),
             log: request.log.clone(),
+            log_fields: log_fields(request, image),
             restart: request.restart,
             health: health_check(container, text),
             timeout: request.timeout.map(|seconds| seconds.saturating_mul(1000)),
@@ -85,6 +89,20 @@ impl Engine {
         let words = [super::expire::PERSONA.into(), self.settings.root.clone(), container.id.as_str().into()];
         [self.settings.program.clone()].into_iter().chain(words).collect()
     }
+}
+
+/// The labels and variables that entries of the journal have, the container's own before its image's.
+fn log_fields(request: &ContainerRequest, image: &ImageConfiguration) -> BTreeMap<String, String> {
+    let config = image.config().as_ref();
+    let labels = config.and_then(|config| config.labels().as_ref());
+    let label = |key: &str| request.labels.get(key).or_else(|| labels?.get(key));
+    let variables = config.and_then(|config| config.env().as_ref()).into_iter().flatten();
+    let of_image: BTreeMap<&str, &str> = variables.filter_map(|variable| variable.split_once('=')).collect();
+    let own = |key: &str| request.env.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let variable = |key: &str| own(key).or_else(|| of_image.get(key).copied());
+    let labels = request.log.labels.iter().map(|key| (key, label(key).map(String::as_str)));
+    let variables = request.log.env.iter().map(|key| (key, variable(key)));
+    labels.chain(variables).filter_map(|(key, value)| Some((log::field(key)?, value?.to_owned()))).collect()
 }
 
 fn subject(container: &Container) -> Subject {

@@ -98,7 +98,8 @@ pub(super) struct Supervision {
     #[arg(long, value_name = "DRIVER")]
     pub(super) log_driver: Option<String>,
 
-    /// max-size=SIZE to begin a new log file from that size on, max-file=N to keep so many
+    /// max-size=SIZE to begin a new log file from that size on, max-file=N to keep so many; for the journal tag=TEXT,
+    /// labels=KEY,… and env=NAME,…
     #[arg(long = "log-opt", value_name = "NAME=VALUE")]
     pub(super) log_opts: Vec<String>,
 

@@ -96,6 +96,7 @@ fn supervision(flags: &Supervision, request: &mut ContainerRequest) -> Result<()
     for option in &flags.log_opts {
         log::option(option, &mut request.log)?;
     }
+    log::check(&request.log)?;
     let wanted = &mut request.health;
     wanted.disabled = flags.no_healthcheck;
     if let Some(command) = &flags.health_cmd {

@@ -81,7 +81,7 @@ fn logs() {
     let mut request = LogRequest::default();
     log::option("max-size=10m", &mut request).expect("a size");
     log::option("max-file=3", &mut request).expect("a number");
-    assert_eq!(request, LogRequest { driver: LogDriver::File, max_size: Some(10 << 20), max_file: Some(3) });
+    assert_eq!(request, LogRequest { max_size: Some(10 << 20), max_file: Some(3), ..LogRequest::default() });
     for bad in ["max-size=1", "max-file=0", "max-file=x", "mode=non-blocking", "max-size"] {
         assert!(log::option(bad, &mut request).is_err(), "{bad}");
     }
