@@ -1,6 +1,8 @@
 //! What a monitor does for its container beyond starting it: restarts, health,
 //! logs, time limits.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// `--restart`.
@@ -105,6 +107,25 @@ impl Health {
             Self::Unhealthy => "unhealthy",
         }
     }
+}
+
+/// What a monitor tells systemd of its container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notify {
+    /// Where systemd listens (`NOTIFY_SOCKET`): a path, or `@` and a name without a file.
+    pub socket: PathBuf,
+    /// When the service counts as up.
+    pub when: ReadyWhen,
+}
+
+/// When a service counts as up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadyWhen {
+    /// When the container's program has been executed.
+    Started,
+    /// When its health check was good.
+    Healthy,
 }
 
 /// `--log-driver` and `--log-opt`.

@@ -16,6 +16,7 @@ use super::error::MonitorError;
 use super::exec::{Execs, Told};
 use super::health::Watch;
 use super::incarnation::Incarnation;
+use super::notify::Notifier;
 use super::protocol::{Cargo, Control, Event, SOCKET, Start};
 use super::record::{self, Exit, Run};
 use super::server::Server;
@@ -68,6 +69,8 @@ pub struct Life {
     /// Why it ended, if that was our doing.
     reason: Option<String>,
     backoff: Backoff,
+    /// Whom it tells how it fares, if somebody wants to know.
+    pub(super) notifier: Option<Notifier>,
     /// Whether it sleeps for long, see [`wait`].
     rests: Cell<bool>,
     /// How it ended for good.
@@ -112,6 +115,7 @@ impl Life {
         let mut life = Self {
             timeout_at: start.timeout.and_then(timers::after),
             health: start.health.clone().map(Watch::new),
+            notifier: start.notify.clone().map(|to| Notifier::new(to, start.attached)),
             start,
             bundle,
             filter,
@@ -143,16 +147,18 @@ impl Life {
         Ok(life)
     }
 
-    /// The rest of it. `born` is the socket of whoever made us.
+    /// The rest of it. `born` is the socket of whoever made us. Returns the exit code of our process.
     ///
     /// # Errors
     /// If the end could not be written down.
-    pub fn live(mut self, born: OwnedFd) -> Result<(), MonitorError> {
+    pub fn live(mut self, born: OwnedFd) -> Result<u8, MonitorError> {
         self.connections.add(born);
         if let Some(connection) = self.connections.get(BORN) {
             connection.attached = self.start.attached;
         }
         let started = self.started();
+        // Before: whoever started us may end then, and with it the service, if that has no other process.
+        self.notify_started();
         self.connections.tell(BORN, &started, &[]);
         failpoint::reach!("monitor.started_told");
         // What launching took is not needed for waiting.
@@ -411,7 +417,7 @@ impl Life {
 
     /// Writes down the end, lets go of the bundle, and tells everybody, in this order: who hears of the end can
     /// start it again at once.
-    fn finish(mut self, exit: &Exit) -> Result<(), MonitorError> {
+    fn finish(mut self, exit: &Exit) -> Result<u8, MonitorError> {
         failpoint::reach!("monitor.over");
         let mut written = record::write(self.bundle.as_fd(), record::EXIT, exit);
         failpoint::reach!("monitor.exit_written");
@@ -442,7 +448,9 @@ impl Life {
         if !removed_by_engine {
             super::finish::run(&self.start.finish);
         }
-        written.map_err(|error| MonitorError::System("write exit.json of the container", error))
+        written.map_err(|error| MonitorError::System("write exit.json of the container", error))?;
+        let is_main = self.notifier.is_some_and(|notifier| notifier.is_main);
+        Ok(if is_main { u8::try_from(exit.exit_code).unwrap_or(255) } else { 0 })
     }
 }
 

@@ -30,6 +30,7 @@ mod life;
 mod membership;
 mod names;
 pub mod network;
+mod notify;
 mod program;
 mod pump;
 mod run;

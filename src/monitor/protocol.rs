@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::lifecycle::ProcessIdentity;
-use crate::model::supervision::{HealthCheck, LogRequest, RestartPolicy};
+use crate::model::supervision::{HealthCheck, LogRequest, Notify, RestartPolicy};
 use crate::network::interface::Interface;
 use crate::network::segment::{Membership, Plug};
 use crate::sys::message;
@@ -45,6 +45,9 @@ pub struct Start {
     pub log_fields: BTreeMap<String, String>,
     /// What becomes of it when it ends.
     pub restart: RestartPolicy,
+    /// Whom it tells how it fares.
+    #[serde(default)]
+    pub notify: Option<Notify>,
     /// Its health check: the process of `config.json` with another command.
     pub health: Option<HealthCheck>,
     /// Milliseconds after which it is stopped.

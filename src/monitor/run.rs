@@ -17,8 +17,8 @@ use crate::sys::{exec, failpoint, message};
 pub fn main(number: Option<&OsStr>) -> u8 {
     let number = number.and_then(OsStr::to_str).and_then(|number| number.parse().ok());
     let Some(control) = number.and_then(exec::inherited) else { return 125 };
-    match begin(&control).and_then(|life| life.map_or(Ok(()), |life| life.live(control))) {
-        Ok(()) => 0,
+    match begin(&control).and_then(|life| life.map_or(Ok(0), |life| life.live(control))) {
+        Ok(code) => code,
         Err(_) => 125,
     }
 }

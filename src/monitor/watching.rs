@@ -72,6 +72,7 @@ impl Life {
         }
         // After the event: who sees the new state finds what has happened.
         self.write_health();
+        self.notify_up();
     }
 
     /// For `ps` and `inspect`; what cannot be written is written after the next check.

@@ -129,6 +129,7 @@ impl Life {
             return self.over_between();
         };
         self.by_user = true;
+        self.notify_stopping();
         let signal = wish.signal.unwrap_or(self.start.stop.signal);
         let deadline = timers::after(wish.grace.unwrap_or(self.start.stop.grace));
         now.running.child.signal(signal);

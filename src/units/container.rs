@@ -14,9 +14,6 @@ const SECTION: &str = "Container";
 /// Seconds beyond a container's own before systemd loses patience.
 const GRACE: i64 = 15;
 
-/// Where a container finds the socket that it says `READY=1` to.
-const NOTIFY_SOCKET: &str = "/run/notify";
-
 impl Making<'_> {
     pub(super) fn container(&mut self) -> Result<(), Complaint> {
         let image = self.image()?;
@@ -29,14 +26,10 @@ impl Making<'_> {
         self.service.add("Unit", "RequiresMountsFor", if self.host.user { "%h" } else { "/var/lib/pybox" });
 
         let mut words = self.program();
-        words.extend(["run", "--rm", "--name"].map(str::to_owned));
-        words.push(name);
+        words.extend(["run", "--rm"].map(str::to_owned));
+        words.extend(notify.map(|who| format!("--sdnotify={who}")));
+        words.extend(["--name".to_owned(), name]);
         self.flags(&mut words);
-        if notify {
-            words.push("--mount".to_owned());
-            words.push(format!("type=bind,src=${{NOTIFY_SOCKET}},dst={NOTIFY_SOCKET}"));
-            words.extend(["--env".to_owned(), format!("NOTIFY_SOCKET={NOTIFY_SOCKET}")]);
-        }
         self.logging(&mut words);
         self.identity(&mut words)?;
         self.files(&mut words)?;
@@ -80,35 +73,33 @@ impl Making<'_> {
         self.document.text(SECTION, "ContainerName").unwrap_or(default).to_owned()
     }
 
-    /// Chooses `Type=`; whether the container itself says when it is ready.
-    fn service_type(&mut self) -> bool {
+    /// Chooses `Type=`; and who says when the service is up, if anybody does.
+    fn service_type(&mut self) -> Option<&'static str> {
         let document = self.document;
-        let asked = document.last(SECTION, "Notify");
-        let notify = match asked {
-            Some(entry) if entry.value().eq_ignore_ascii_case("healthy") => {
-                self.skip(entry, "Notify=healthy is not supported: the service counts as up when the container is");
-                false
-            }
-            Some(_) => self.says("Notify"),
-            None => false,
+        let healthy = document.text(SECTION, "Notify").is_some_and(|text| text.eq_ignore_ascii_case("healthy"));
+        // Without a wish it is up with the container, as podman has it.
+        let wished = if healthy {
+            Some("healthy")
+        } else {
+            (document.last(SECTION, "Notify").is_some() && self.says("Notify")).then_some("container")
         };
-        // podman's files have Type=notify without Notify=: there the service is up with the container, as here.
         let kind = match document.last("Service", "Type") {
             Some(entry) if entry.value() == "oneshot" => "oneshot",
+            Some(entry) if matches!(entry.value(), "exec" | "simple") && wished.is_none() => "exec",
             Some(entry) if !matches!(entry.value(), "notify" | "exec" | "simple") => {
                 let sentence = format!("Type={}: expected notify, exec or oneshot", entry.value());
                 self.skip(entry, sentence);
-                "exec"
+                "notify"
             }
-            _ => "exec",
+            _ => "notify",
         };
-        let notify = notify && kind != "oneshot";
-        self.service.add("Service", "Type", if notify { "notify" } else { kind });
-        if notify {
-            // What speaks is a child of a child of the main process.
-            self.service.add_default("Service", "NotifyAccess", "all");
+        self.service.add("Service", "Type", kind);
+        if kind != "notify" {
+            return None;
         }
-        notify
+        // What speaks is a child of the main process, or a child of that.
+        self.service.add_default("Service", "NotifyAccess", "all");
+        Some(wished.unwrap_or("conmon"))
     }
 
     /// How the service ends, and what may be left of it is removed.

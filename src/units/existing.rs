@@ -68,7 +68,9 @@ pub fn unit(recipe: &Recipe<'_>) -> Result<String, Untellable> {
     }
 
     service.add("Service", "Environment", "PYBOX_SYSTEMD_UNIT=%n");
-    service.add("Service", "Type", "exec");
+    service.add("Service", "Type", "notify");
+    // What speaks is the container's monitor.
+    service.add("Service", "NotifyAccess", "all");
     service.add("Service", "Restart", recipe.restart.0);
     if let Some(seconds) = recipe.restart_seconds {
         service.add("Service", "RestartSec", seconds.to_string());
@@ -104,14 +106,14 @@ fn commands(recipe: &Recipe<'_>, service: &mut Service) -> Result<(), Untellable
     };
     if recipe.new {
         let remove = with(&["rm", "--force", "--ignore", "--volumes", name]);
-        let mut start = with(&["run", "--rm", "--name", name]);
+        let mut start = with(&["run", "--rm", "--sdnotify=conmon", "--name", name]);
         start.extend(words(recipe.request)?.iter().map(|word| quoting::literal(word)));
         service.add_careless("ExecStartPre", &remove);
         service.add_command("ExecStart", &start);
         service.add_careless("ExecStop", &stop);
         service.add_careless("ExecStopPost", &remove);
     } else {
-        service.add_command("ExecStart", &with(&["start", "--attach", name]));
+        service.add_command("ExecStart", &with(&["start", "--attach", "--sdnotify=conmon", name]));
         service.add_careless("ExecStop", &stop);
         // If the main process was killed there was no stop.
         service.add_careless("ExecStopPost", &stop);

@@ -33,7 +33,8 @@ fn run_words(lines: &str) -> (String, Vec<String>) {
     ]);
     let unit = generated.units.iter().find(|unit| unit.name == "x.service");
     let words = unit.map(|unit| unit.start.join(" ")).unwrap_or_default();
-    let rest = words.strip_prefix("/usr/bin/pybox run --rm --name systemd-%N ").unwrap_or(&words).to_owned();
+    let rest =
+        words.strip_prefix("/usr/bin/pybox run --rm --sdnotify=conmon --name systemd-%N ").unwrap_or(&words).to_owned();
     (rest, complaints(&generated))
 }
 
@@ -77,7 +78,8 @@ Exec=serve --text "a b"
 [Service]
 Restart=always
 Environment=PYBOX_SYSTEMD_UNIT=%n
-Type=exec
+Type=notify
+NotifyAccess=all
 KillMode=mixed
 Delegate=yes
 SyslogIdentifier=%N
@@ -85,7 +87,7 @@ SuccessExitStatus=143
 ExecStartPre=-/usr/bin/pybox rm --force --ignore --volumes systemd-%N
 ExecStop=-/usr/bin/pybox stop systemd-%N
 ExecStopPost=-/usr/bin/pybox rm --force --ignore --volumes systemd-%N
-ExecStart=/usr/bin/pybox run --rm --name systemd-%N --env A=1 --env "B=two words" --publish 8080:80 --volume systemd-data:/data --network systemd-front:alias=www web:1 serve --text "a b"
+ExecStart=/usr/bin/pybox run --rm --sdnotify=conmon --name systemd-%N --env A=1 --env "B=two words" --publish 8080:80 --volume systemd-data:/data --network systemd-front:alias=www web:1 serve --text "a b"
 
 [Install]
 WantedBy=default.target
@@ -96,7 +98,7 @@ WantedBy=default.target
 #[test]
 fn keys_and_their_flags() {
     let cases = [
-        ("ContainerName=n", "/usr/bin/pybox run --rm --name n i"),
+        ("ContainerName=n", "/usr/bin/pybox run --rm --sdnotify=conmon --name n i"),
         ("Exec=sh -c 'echo \"$HOME\"'", "i sh -c echo \"$HOME\""),
         ("AddCapability=NET_ADMIN CHOWN\nDropCapability=ALL", "--cap-add NET_ADMIN --cap-add CHOWN --cap-drop ALL i"),
         (
@@ -128,7 +130,10 @@ fn keys_and_their_flags() {
         ),
         ("Network=host", "--network host i"),
         ("Network=n.network\nIP=10.0.0.9\nNetworkAlias=one", "--ip 10.0.0.9 --network-alias one --network systemd-n i"),
-        ("Notify=yes", "--mount type=bind,src=${NOTIFY_SOCKET},dst=/run/notify --env NOTIFY_SOCKET=/run/notify i"),
+        ("Notify=yes", "/usr/bin/pybox run --rm --sdnotify=container --name systemd-%N i"),
+        ("Notify=healthy", "/usr/bin/pybox run --rm --sdnotify=healthy --name systemd-%N i"),
+        ("Notify=no", "i"),
+        ("[Service]\nType=exec", "/usr/bin/pybox run --rm --name systemd-%N i"),
         ("ReadOnly=yes\nRunInit=no\nVolatileTmp=true", "--read-only --tmpfs /tmp i"),
         ("Timezone=Europe/Berlin", "--volume /usr/share/zoneinfo/Europe/Berlin:/etc/localtime:ro i"),
         (
@@ -136,7 +141,7 @@ fn keys_and_their_flags() {
             "--memory 64m --pids-limit 5 --shm-size 1m --sysctl a.b=1 --sysctl c.d=2 --ulimit nofile=1 i",
         ),
         ("PodmanArgs=--a \"b c\"\nPyboxArgs=--platform linux/arm64", "--a b c --platform linux/arm64 i"),
-        ("GlobalArgs=--debug", "/usr/bin/pybox --debug run --rm --name systemd-%N i"),
+        ("GlobalArgs=--debug", "/usr/bin/pybox --debug run --rm --sdnotify=conmon --name systemd-%N i"),
         ("Environment=A=1 \\\n# no\n  B=2", "--env A=1 --env B=2 i"),
     ];
     for (lines, expected) in cases {
@@ -159,10 +164,7 @@ fn what_costs_a_line_keeps_the_unit() {
         ),
         ("ReadOnly=perhaps", "/q/x.container:3: ReadOnly=perhaps: expected yes or no"),
         ("Environment=A=b c", "/q/x.container:3: Environment=c: expected NAME=VALUE; quotes keep blanks in a value"),
-        (
-            "Notify=healthy",
-            "/q/x.container:3: Notify=healthy is not supported: the service counts as up when the container is",
-        ),
+        ("Notify=perhaps", "/q/x.container:3: Notify=perhaps: expected yes or no"),
         ("Timezone=../x", "/q/x.container:3: Timezone=../x: expected local or a name as Europe/Berlin"),
         ("StopTimeout=soon", "/q/x.container:3: StopTimeout=soon: expected seconds"),
         ("[Install]\nWantedBy=../../x.target", "/q/x.container:4: WantedBy=\"../../x.target\" is no name of a unit"),
@@ -279,10 +281,10 @@ fn networks_of_other_containers() {
     assert_eq!(complaints(&generated), Vec::<String>::new());
     for (unit, network, other) in [(0, "container:systemd-b", "b.service"), (1, "container:own", "c.service")] {
         let unit = &generated.units[unit];
-        assert_eq!(unit.start[5..].join(" "), format!("--network {network} i"));
+        assert_eq!(unit.start[6..].join(" "), format!("--network {network} i"));
         assert!(unit.text.contains(&format!("Requires={other}\nAfter={other}\n")), "{}", unit.text);
     }
-    assert_eq!(generated.units[2].start[5..].join(" "), "--network container:d i");
+    assert_eq!(generated.units[2].start[6..].join(" "), "--network container:d i");
 }
 
 #[test]
@@ -340,7 +342,7 @@ fn drop_ins_add_and_reset() {
     ];
     let generated = generate(&[file], host(&|_| false));
     assert_eq!(complaints(&generated), ["/d/2.conf:3: there is no Oops= in [Container]"]);
-    assert_eq!(generated.units[0].start[5..].join(" "), "--env A=1 --env B=2 --publish 2:2 i");
+    assert_eq!(generated.units[0].start[6..].join(" "), "--env A=1 --env B=2 --publish 2:2 i");
 }
 
 #[test]
@@ -363,7 +365,10 @@ fn types_and_signals() {
         generated.units[0].text.clone()
     };
     assert!(text("Notify=yes").contains("Type=notify\nNotifyAccess=all\n"));
-    assert!(text("[Service]\nType=notify").contains("Type=exec\n"));
+    assert!(text("Notify=healthy\n[Service]\nType=exec").contains("Type=notify\nNotifyAccess=all\n"));
+    assert!(text("[Service]\nType=notify").contains("Type=notify\nNotifyAccess=all\n"));
+    assert!(text("[Service]\nType=notify\nNotifyAccess=exec").contains("NotifyAccess=exec\n"));
+    assert!(text("[Service]\nType=exec").contains("Type=exec\n"));
     assert!(text("[Service]\nType=oneshot").contains("Type=oneshot\n"));
     assert!(text("StopSignal=SIGINT").contains("SuccessExitStatus=130\n"));
     assert!(text("StopTimeout=100").contains("TimeoutStopSec=115\n"));

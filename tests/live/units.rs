@@ -51,15 +51,14 @@ fn a_container_of_a_file_starts_speaks_and_stops() {
     let socket = UnixDatagram::bind(place.join("notify")).expect("a socket");
     let shown = live.pybox(["quadlet".as_ref(), "print".as_ref(), "--user".as_ref(), file.as_os_str()]).ok();
     let text = shown.strip_prefix("---web.service---\n").expect("one unit");
-    let socket_path = place.join("notify").display().to_string();
-    let unit = Unit::read(text, &[("%N", "web"), ("${NOTIFY_SOCKET}", &socket_path)]);
+    let unit = Unit::read(text, &[("%N", "web")]);
     assert_eq!(live.pybox(["volume", "create", "systemd-data"]).ok(), "systemd-data");
 
     // One that was left behind gives way, without a word when there is none.
     live.pybox(["create", "--name", "systemd-web", &image, "true"]).ok();
     assert_eq!(unit.command(&live, "ExecStartPre").ok(), "systemd-web");
     assert_eq!(unit.command(&live, "ExecStartPre").run().text(), "");
-    let running = unit.command(&live, "ExecStart").start();
+    let running = unit.command(&live, "ExecStart").env("NOTIFY_SOCKET", place.join("notify")).start();
     let volume = live.pybox(["volume", "inspect", "--format", "{{.Mountpoint}}", "systemd-data"]).ok();
     let up = std::path::Path::new(&volume).join("up");
     awaits(|| std::fs::read_to_string(&up).is_ok_and(|text| text == "two words\n"));
@@ -84,5 +83,59 @@ fn a_unit_of_a_container_makes_another_one_like_it() {
     assert_eq!(new.command(&live, "ExecStartPre").ok(), "web");
     assert_eq!(new.command(&live, "ExecStart").ok(), expected);
     live.pybox(["inspect", "web"]).run().refuses(1, "web");
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+/// What a service is told until the container is up.
+fn told(socket: &UnixDatagram, last: &str) -> Vec<String> {
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("a time limit");
+    let mut all = Vec::new();
+    while all.last().is_none_or(|text| text != last) {
+        let mut buffer = [0; 256];
+        let count = socket.recv(&mut buffer).expect("a datagram");
+        all.push(String::from_utf8_lossy(&buffer[..count]).into_owned());
+    }
+    all
+}
+
+#[test]
+fn a_service_hears_when_its_container_is_up_and_when_it_stops() {
+    let Some(live) = Live::new() else { return };
+    let image = live.image("busybox");
+    let path = live.directory("told").join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(&path, open).expect("permissions");
+    let script = "trap 'exit 7' TERM; while :; do sleep 0.1; done";
+    let run = |flags: &[&str]| {
+        let words = ["run", "--rm", "--name", "web"].iter().chain(flags).copied();
+        live.pybox(words.chain([image.as_str(), "sh", "-c", script])).env("NOTIFY_SOCKET", &path)
+    };
+    // Somebody stays with it.
+    let running = run(&["--sdnotify=conmon"]).start();
+    assert_eq!(told(&socket, "READY=1"), ["READY=1"]);
+    live.pybox(["stop", "web"]).ok();
+    assert_eq!(told(&socket, "STOPPING=1"), ["STOPPING=1"]);
+    running.wait().exits(7);
+    // Nobody does: the monitor is the service.
+    run(&["-d", "--sdnotify", "monitor"]).ok();
+    let all = told(&socket, "READY=1");
+    let pid = all.first().and_then(|text| text.strip_prefix("MAINPID=")).expect("a process");
+    let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).expect("a process");
+    assert_eq!((comm.trim(), all.len()), ("pybox-monitor", 2));
+    live.pybox(["stop", "web"]).ok();
+    assert_eq!(told(&socket, "STOPPING=1"), ["STOPPING=1"]);
+    // It is up when its check says so.
+    let running = run(&["--sdnotify=healthy", "--health-cmd", "test -e /tmp/up", "--health-interval", "100ms"]).start();
+    awaits(|| live.pybox(["exec", "web", "true"]).run().code == Some(0));
+    socket.set_nonblocking(true).expect("a flag");
+    assert!(socket.recv(&mut [0; 64]).is_err(), "told too early");
+    socket.set_nonblocking(false).expect("a flag");
+    live.pybox(["exec", "web", "touch", "/tmp/up"]).ok();
+    assert_eq!(told(&socket, "READY=1"), ["READY=1"]);
+    live.pybox(["stop", "web"]).ok();
+    running.wait().exits(7);
+    run(&["--sdnotify=healthy"]).run().refuses(125, "has no health check").says("--health-cmd");
+    live.pybox(["create", "--sdnotify=healthy", &image]).run().refuses(125, "pybox start --sdnotify");
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }

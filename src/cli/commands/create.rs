@@ -1,8 +1,9 @@
 //! `pybox create`.
 
+use super::notify::Mode;
 use super::run::{Wanted, request};
 use super::{DONE, absolute};
-use crate::cli::error::Problem;
+use crate::cli::error::{OURS, Problem};
 use crate::cli::session::Session;
 use crate::engine::api;
 
@@ -30,6 +31,11 @@ impl Args {
     pub(in crate::cli) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
         let manner = self.wanted.manner();
         let id_file = self.cidfile.as_deref().map(absolute).transpose()?;
+        if matches!(self.wanted.notify()?, Mode::Monitor(_)) {
+            return Err(Problem::user("--sdnotify monitor and healthy are settled when a container is started")
+                .hint("pybox start --sdnotify monitor …")
+                .code(OURS));
+        }
         let request = request(self.wanted)?;
         let created = session.call_with(api::Create { request, id_file }, manner)?;
         writeln!(session.output(), "{}", created.id)?;

@@ -160,18 +160,22 @@ mod tests {
         assert!(old.starts_with(head), "{old}");
         for line in [
             "Restart=on-failure\nRestartSec=3\nTimeoutStopSec=35\nSuccessExitStatus=143\n",
-            "\nExecStart=/usr/bin/pybox start --attach web\nExecStop=-/usr/bin/pybox stop --timeout 20 web\n",
+            "\nExecStart=/usr/bin/pybox start --attach --sdnotify=conmon web\nExecStop=-/usr/bin/pybox stop --timeout 20 web\n",
             "\n[Install]\nWantedBy=default.target\n",
         ] {
             assert!(old.contains(line), "{old}");
         }
         let new = unit(&recipe(true)).expect("a unit");
-        let start = "\nExecStart=/usr/bin/pybox run --rm --name web \"--env=A=$$x %%h\" web:1 serve\n";
+        let start =
+            "\nExecStart=/usr/bin/pybox run --rm --sdnotify=conmon --name web \"--env=A=$$x %%h\" web:1 serve\n";
         assert!(new.contains(start), "{new}");
         assert!(new.contains("\nExecStartPre=-/usr/bin/pybox rm --force --ignore --volumes web\n"), "{new}");
         let elsewhere = unit(&Recipe { root: Some("/a b"), ..recipe(false) }).expect("a unit");
         assert!(elsewhere.contains("\nRequiresMountsFor=\"/a b\"\n"), "{elsewhere}");
-        assert!(elsewhere.contains("\nExecStart=/usr/bin/pybox --root \"/a b\" start --attach web\n"), "{elsewhere}");
+        assert!(
+            elsewhere.contains("\nExecStart=/usr/bin/pybox --root \"/a b\" start --attach --sdnotify=conmon web\n"),
+            "{elsewhere}"
+        );
         let mut odd = wanted.clone();
         odd.security.seccomp = crate::model::container::Seccomp::Profile("{}".to_owned());
         assert_eq!(unit(&Recipe { request: &odd, ..recipe(true) }), Err(Untellable::Seccomp));

@@ -61,9 +61,10 @@ impl Args {
         }
         let detach_keys = detach_keys.as_deref().map(detach_keys::parse).transpose()?.unwrap_or_default();
         let manner = wanted.manner();
+        let notify = wanted.notify()?.notify();
         let request = resolve::request(wanted)?;
         let id_file = cidfile.as_deref().map(absolute).transpose()?;
-        let ran = session.call_with(api::Run { request, detach, detach_keys, id_file }, manner)?;
+        let ran = session.call_with(api::Run { request, detach, detach_keys, id_file, notify }, manner)?;
         match ran.code {
             // A wait status has eight bits; anything else would be a fault of the engine.
             Some(code) => Ok(u8::try_from(code).unwrap_or(OURS)),

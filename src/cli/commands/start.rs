@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 
+use super::notify::Mode;
 use super::{DONE, SHOW_CONTAINERS, for_each};
 use crate::cli::error::{OURS, Problem};
 use crate::cli::session::Session;
@@ -32,8 +33,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
 
+    /// Who tells systemd when it is up: monitor, healthy (the monitor, once its check is good) or ignore
+    #[arg(long, value_name = "WHO")]
+    sdnotify: Option<String>,
+
     /// Start every container that --restart always or unless-stopped wants running
-    #[arg(long, conflicts_with_all = ["containers", "attach", "interactive"])]
+    #[arg(long, conflicts_with_all = ["containers", "attach", "interactive", "sdnotify"])]
     all_due: bool,
 }
 
@@ -42,10 +47,17 @@ impl Args {
         if self.all_due {
             return due(session);
         }
+        let notify = self.sdnotify.as_deref().map(Mode::parse).transpose()?.unwrap_or(Mode::Ignore);
+        if notify == Mode::Container {
+            return Err(Problem::user("--sdnotify container is settled when a container is made")
+                .hint("pybox create --sdnotify container …")
+                .code(OURS));
+        }
+        let notify = notify.notify();
         let attach = self.attach || self.interactive;
         if !attach {
             return for_each(&self.containers, session, |name, session| {
-                let start = api::Start { name: name.to_owned(), attach: None };
+                let start = api::Start { name: name.to_owned(), attach: None, notify: notify.clone() };
                 session.call(start).map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?;
                 writeln!(session.output(), "{name}")?;
                 Ok(())
@@ -57,7 +69,8 @@ impl Args {
         let detach_keys = self.detach_keys.as_deref().map(detach_keys::parse).transpose()?.unwrap_or_default();
         let attach = api::AttachOptions { input: self.interactive, detach_keys, pass_signals: true };
         let terminal = std::io::stdin().is_terminal();
-        let start = api::Start { name: name.clone(), attach: Some(api::StartAttached { options: attach, terminal }) };
+        let start =
+            api::Start { name: name.clone(), attach: Some(api::StartAttached { options: attach, terminal }), notify };
         let started = session.call(start).map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?;
         Ok(started.code.map_or(DONE, |code| u8::try_from(code).unwrap_or(OURS)))
     }
@@ -66,7 +79,7 @@ impl Args {
 fn due(session: &mut Session) -> Result<u8, Problem> {
     let names = session.call(api::ListDue {})?;
     for_each(&names, session, |name, session| {
-        session.call(api::Start { name: name.to_owned(), attach: None })?;
+        session.call(api::Start { name: name.to_owned(), attach: None, notify: None })?;
         writeln!(session.output(), "{name}")?;
         Ok(())
     })

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Failure;
 use crate::model::container::ContainerRequest;
 use crate::model::id::ContainerId;
+use crate::model::supervision::Notify;
 
 /// Makes a container and starts it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub struct Run {
     pub detach_keys: Vec<u8>,
     /// A new file that gets the id as soon as there is a container; absolute.
     pub id_file: Option<PathBuf>,
+    /// Whom its monitor tells how it fares.
+    pub notify: Option<Notify>,
 }
 
 /// Makes a container.
@@ -37,6 +40,8 @@ pub struct Start {
     pub name: String,
     /// Whether to stay with it.
     pub attach: Option<StartAttached>,
+    /// Whom its monitor tells how it fares.
+    pub notify: Option<Notify>,
 }
 
 /// Staying with a container that is started.

@@ -48,7 +48,9 @@ impl Engine {
         match action {
             Action::Stop { .. } if !alive => {}
             Action::Restart { .. } if !alive => {
-                return self.start_container(&Start { name: name.to_owned(), attach: None }).map(|done| done.container);
+                return self
+                    .start_container(&Start { name: name.to_owned(), attach: None, notify: None })
+                    .map(|done| done.container);
             }
             Action::Kill { .. } | Action::Pause | Action::Unpause if container.lifecycle.init().is_none() => {
                 return Err(not_running(&container));

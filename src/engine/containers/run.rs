@@ -37,7 +37,8 @@ impl Engine {
         failpoint::reach!("run.id_written");
         let options = AttachOptions { input: true, detach_keys: run.detach_keys.clone(), pass_signals: true };
         let attached = signals.as_ref().map(|signals| (&options, signals));
-        let company = self.find_company(&store, &mut ready);
+        let company =
+            self.find_company(&store, &mut ready).and_then(|()| start::notify(&mut ready, run.notify.as_ref()));
         let supervised = company.and_then(|()| start::supervise(&store, &mut ready, monitor, attached));
         failpoint::reach!("run.outcome_seen");
         let outcome = self.write_down(&store, &ready, supervised);

@@ -12,6 +12,7 @@ use crate::engine::api::{AttachOptions, Failure, FailureKind, ListDue, Start, St
 use crate::engine::{Engine, network};
 use crate::model::id::ContainerId;
 use crate::model::lifecycle::Lifecycle;
+use crate::model::supervision::{Notify, ReadyWhen};
 use crate::monitor::client::{Idle, Session};
 use crate::monitor::protocol;
 use crate::monitor::record;
@@ -96,6 +97,7 @@ impl Engine {
         }
         let id = ready.container.id.clone();
         self.find_company(store, &mut ready)?;
+        notify(&mut ready, start.notify.as_ref())?;
         let monitor = spawn_monitor(attached.is_some())?;
         let supervised = supervise(store, &mut ready, monitor, attached.zip(signals));
         let outcome = self.write_down(store, &ready, supervised)?;
@@ -127,6 +129,21 @@ impl Engine {
         names.sort();
         Ok(names.into_iter().map(|(_, name)| name).collect())
     }
+}
+
+/// Has the monitor tell `to` how the container fares.
+///
+/// # Errors
+/// If it is to tell when it is healthy, and there is no check.
+pub(super) fn notify(ready: &mut Ready, to: Option<&Notify>) -> Result<(), Failure> {
+    if to.is_some_and(|to| to.when == ReadyWhen::Healthy) && ready.start.health.is_none() {
+        let sentence = format!("--sdnotify healthy: container {} has no health check", ready.container.name);
+        return Err(
+            Failure::say(FailureKind::Conflict, sentence).hint("give it one: --health-cmd 'COMMAND'".to_owned())
+        );
+    }
+    ready.start.notify = to.cloned();
+    Ok(())
 }
 
 /// Locks the bundle of a container and reads what a start needs; none if another process has it just now.

@@ -69,6 +69,7 @@ impl Engine {
             log: request.log.clone(),
             log_fields: log_fields(request, image),
             restart: request.restart,
+            notify: None,
             health: health_check(container, text),
             timeout: request.timeout.map(|seconds| seconds.saturating_mul(1000)),
             stop: Stop { signal: stop_signal, grace: seconds.saturating_mul(1000) },

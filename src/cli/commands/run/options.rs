@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::super::notify::Mode;
+use crate::cli::error::Problem;
 use crate::cli::render::progress::Manner;
 use crate::cli::session::progress_manner;
 
@@ -72,6 +74,14 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// Who tells systemd that it is up.
+    ///
+    /// # Errors
+    /// If nobody has that name.
+    pub(in crate::cli::commands) fn notify(&self) -> Result<Mode, Problem> {
+        self.supervision.sdnotify.as_deref().map_or(Ok(Mode::Ignore), Mode::parse)
+    }
+
     /// How a pull shows itself.
     pub(in crate::cli::commands) fn manner(&self) -> Manner {
         if self.quiet { Manner::Quiet } else { progress_manner() }
@@ -102,6 +112,10 @@ pub(super) struct Supervision {
     /// labels=KEY,… and env=NAME,…
     #[arg(long = "log-opt", value_name = "NAME=VALUE")]
     pub(super) log_opts: Vec<String>,
+
+    /// Who tells systemd when it is up: monitor, healthy (the monitor, once its check is good), container or ignore
+    #[arg(long, value_name = "WHO")]
+    pub(super) sdnotify: Option<String>,
 
     /// The command that tells whether it is healthy; none for no check
     #[arg(long, value_name = "COMMAND")]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::notify::Shared;
 use super::options::{Files, Limits, Network, Process, Security, Supervision, Wanted};
 use crate::cli::error::{OURS, Problem};
 use crate::cli::session::with_environment;
@@ -22,6 +23,7 @@ const FILE_LIMIT: u64 = 4 << 20;
 /// # Errors
 /// With the first flag that makes no sense, or file that cannot be read.
 pub(in crate::cli::commands) fn request(args: Wanted) -> Result<ContainerRequest, Problem> {
+    let shared = args.notify()?.share()?;
     let (image, command) = image_and_command(args.image, args.words)?;
     let mut request = ContainerRequest {
         image,
@@ -37,6 +39,10 @@ pub(in crate::cli::commands) fn request(args: Wanted) -> Result<ContainerRequest
     };
     process(args.process, &mut request)?;
     supervision(&args.supervision, &mut request)?;
+    if let Some(Shared { mount, variable }) = shared {
+        request.mounts.push(mount);
+        request.env.push(variable);
+    }
     files(&args.files, &mut request)?;
     connect(&args.network, &mut request)?;
     request.limits = resource_limits(&args.limits)?;
