@@ -79,7 +79,7 @@ impl<'l> Environment<'l> {
 
     /// `$XDG_RUNTIME_DIR`, or where systemd makes it; only if it is the user's
     /// own: after `su` the variable may still name another's.
-    fn runtime_dir(&self) -> Option<PathBuf> {
+    pub(crate) fn runtime_dir(&self) -> Option<PathBuf> {
         let is_ours =
             |path: &PathBuf| std::fs::metadata(path).is_ok_and(|data| data.is_dir() && data.uid() == self.uid);
         let made_by_systemd = || Some(PathBuf::from(format!("/run/user/{}", self.uid)));

@@ -10,6 +10,7 @@ mod commands;
 mod completion;
 mod environment;
 mod error;
+mod linger;
 mod logging;
 mod prompt;
 mod render;

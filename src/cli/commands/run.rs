@@ -10,9 +10,11 @@ mod resolve;
 use std::io::IsTerminal as _;
 
 use crate::cli::error::{OURS, Problem};
+use crate::cli::linger;
 use crate::cli::session::Session;
 use crate::engine::api;
 use crate::model::flags::detach_keys;
+use crate::model::supervision::RestartPolicy;
 pub(super) use options::Wanted;
 pub(super) use resolve::{environment, request, workdir};
 
@@ -63,8 +65,12 @@ impl Args {
         let manner = wanted.manner();
         let notify = wanted.notify()?.notify();
         let request = resolve::request(wanted)?;
+        let runs_on = detach || request.restart != RestartPolicy::No;
         let id_file = cidfile.as_deref().map(absolute).transpose()?;
         let ran = session.call_with(api::Run { request, detach, detach_keys, id_file, notify }, manner)?;
+        if runs_on {
+            linger::warn();
+        }
         match ran.code {
             // A wait status has eight bits; anything else would be a fault of the engine.
             Some(code) => Ok(u8::try_from(code).unwrap_or(OURS)),
