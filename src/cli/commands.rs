@@ -26,6 +26,7 @@ pub(super) mod logout;
 pub(super) mod logs;
 pub(super) mod manifest;
 pub(super) mod network;
+mod notify;
 pub(super) mod port;
 pub(super) mod prune;
 pub(super) mod ps;

@@ -1,4 +1,5 @@
-//! What the rooms below say through `tracing`, on standard error.
+//! What the rooms below say through `tracing`, on standard error; where that is the journal (systemd.exec(5),
+//! `JOURNAL_STREAM`), as entries with a priority.
 //!
 //! A subscriber of our own, because `run` is over in milliseconds and a
 //! registry of spans would be made for nothing: we show events only. Other
@@ -6,10 +7,14 @@
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
+
+use crate::logs::journal::entry::{Entry, Sender};
 
 /// How much is told; each level includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +60,16 @@ impl Level {
         }
     }
 
+    /// As syslog counts.
+    fn priority(self) -> &'static str {
+        match self {
+            Self::Off | Self::Error => "3",
+            Self::Warning => "4",
+            Self::Info => "6",
+            Self::Debug | Self::Trace => "7",
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -69,12 +84,42 @@ impl Level {
 
 /// Shows events up to `level` from now on, in the whole process.
 pub(crate) fn start(level: Level) {
+    let stream = std::env::var("JOURNAL_STREAM").ok();
+    let journal = stream.filter(|stream| is_standard_error(stream)).and_then(|_| Sender::new(Some(PATIENCE)).ok());
     // Only a second call could fail; the first one's level stays then.
-    let _ = tracing::subscriber::set_global_default(Stderr { level });
+    let _ = tracing::subscriber::set_global_default(Stderr { level, journal: journal.map(Mutex::new) });
+}
+
+/// How long an entry may wait for room in the journal before it goes to standard error.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Whether standard error is the file of this device and number; the variable is inherited by who has another one.
+fn is_standard_error(stream: &str) -> bool {
+    let stat = rustix::fs::fstat(rustix::stdio::stderr());
+    stat.is_ok_and(|stat| is_file(stream, (stat.st_dev, stat.st_ino)))
+}
+
+fn is_file(stream: &str, (device, number): (u64, u64)) -> bool {
+    let named = stream.split_once(':').and_then(|(device, number)| Some((device.parse().ok()?, number.parse().ok()?)));
+    named == Some((device, number))
 }
 
 struct Stderr {
     level: Level,
+    journal: Option<Mutex<Sender>>,
+}
+
+impl Stderr {
+    /// Tells the journal, if that is where standard error leads; false if it was not told.
+    fn tell(&self, level: Level, metadata: &Metadata<'_>, message: &str) -> bool {
+        let Some(mut journal) = self.journal.as_ref().and_then(|journal| journal.lock().ok()) else { return false };
+        let entry = Entry::default()
+            .with("MESSAGE", message)
+            .with("PRIORITY", level.priority())
+            .with("SYSLOG_IDENTIFIER", "pybox")
+            .with("PYBOX_TARGET", metadata.target());
+        journal.send(&entry).is_ok()
+    }
 }
 
 impl Subscriber for Stderr {
@@ -97,9 +142,12 @@ impl Subscriber for Stderr {
 
     fn event(&self, event: &Event<'_>) {
         let level = Level::of(*event.metadata().level());
-        let mut line = format!("pybox: {}: ", level.word());
-        event.record(&mut Line(&mut line));
-        line.push('\n');
+        let mut message = String::new();
+        event.record(&mut Line(&mut message));
+        if self.tell(level, event.metadata(), &message) {
+            return;
+        }
+        let line = format!("pybox: {}: {message}\n", level.word());
         // One write, so that lines of several processes do not mix. A closed
         // standard error leaves nowhere to complain.
         let _ = std::io::stderr().write_all(line.as_bytes());
@@ -139,6 +187,14 @@ impl Visit for Line<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_journal_is_known_by_its_file() {
+        assert!(is_file("8:1234", (8, 1234)));
+        for stream in ["8:1235", "9:1234", "8", "8:", "8:1234:5", "", "8:x"] {
+            assert!(!is_file(stream, (8, 1234)), "{stream}");
+        }
+    }
 
     #[test]
     fn words_are_levels() {
