@@ -8,6 +8,7 @@ pub(super) mod commit;
 pub(super) mod control;
 pub(super) mod cp;
 pub(super) mod create;
+mod descriptors;
 pub(super) mod df;
 pub(super) mod diff;
 pub(super) mod events;

@@ -151,7 +151,11 @@ impl Forked {
         plan: &Plan,
         make: impl FnOnce(&dyn Fn(Stdio<'_>, &Fresh) -> u8) -> Result<Child, LaunchError>,
     ) -> Result<Self, LaunchError> {
-        let (ours, theirs) = message::pair().map_err(wire_error)?;
+        let (ours, mut theirs) = message::pair().map_err(wire_error)?;
+        if !plan.inherited.is_empty() {
+            // The program's descriptors take the low numbers while the wire is in use.
+            theirs = rustix::io::fcntl_dupfd_cloexec(&theirs, plan.after_descriptors()).map_err(wire_error)?;
+        }
         let child = make(&|stdio, fresh| {
             // Our end is a copy in the child: it must not keep the wire open.
             crate::sys::exec::close_copy(ours.as_fd());

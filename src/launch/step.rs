@@ -70,6 +70,8 @@ pub enum Step {
     EnterWorkdir,
     /// Take standard input, output and error.
     TakeStdio,
+    /// Take the descriptors that the program inherits beside them.
+    TakeDescriptors,
     /// Set a resource limit.
     Limit(Limit),
     /// Join a session keyring of our own, if there is room for one.
@@ -317,6 +319,7 @@ impl fmt::Display for Step {
             Self::PivotRoot(_) => f.write_str("pivot to the root file system"),
             Self::EnterWorkdir => f.write_str("enter the working directory"),
             Self::TakeStdio => f.write_str("take standard input, output and error"),
+            Self::TakeDescriptors => f.write_str("take the descriptors it inherits"),
             Self::Limit(limit) => write!(f, "set the limit {:?}", limit.resource),
             Self::JoinKeyring(_) => f.write_str("join a session keyring"),
             Self::Listen => f.write_str("have calls about ids answered"),

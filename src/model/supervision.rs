@@ -109,6 +109,26 @@ impl Health {
     }
 }
 
+/// Descriptors that a container's program inherits, from 3 on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Descriptors {
+    /// The first so many are sockets that systemd has opened (`LISTEN_FDS`).
+    pub listening: u32,
+    /// What these are called (`LISTEN_FDNAMES`).
+    pub names: Option<String>,
+    /// So many come after them (`--preserve-fds`).
+    pub more: u32,
+}
+
+impl Descriptors {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.listening.saturating_add(self.more)
+    }
+}
+
 /// What a monitor tells systemd of its container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notify {

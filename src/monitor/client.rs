@@ -62,12 +62,14 @@ impl Idle {
         Ok(Self { session: Session { control: ours, process: Some(sealed.spawn()?) } })
     }
 
-    /// Tells it what to launch, with the bundle and the filter.
+    /// Tells it what to launch, with the bundle and the filter, and what the program inherits.
     ///
     /// # Errors
     /// [`WireError::Closed`] if it is gone already.
-    pub fn start(self, start: &Start, fds: &[BorrowedFd<'_>]) -> Result<Session, WireError> {
-        protocol::send(self.session.control.as_fd(), start, fds).map_err(|error| self.session.lost(error))?;
+    pub fn start(self, start: &Start, fds: &[BorrowedFd<'_>], inherited: &[OwnedFd]) -> Result<Session, WireError> {
+        let control = self.session.control.as_fd();
+        let sent = protocol::send(control, start, fds).and_then(|()| protocol::send_descriptors(control, inherited));
+        sent.map_err(|error| self.session.lost(error))?;
         Ok(self.session)
     }
 }

@@ -136,7 +136,7 @@ impl<O: Copy + PartialEq> Execs<O> {
             (Some(filter), Confinement::Filtered) => whole(filter, LARGEST).map_err(MonitorError::Bundle)?,
             _ => Vec::new(),
         };
-        let extras = Extras { filter, keyring: Some(place.keyring.to_owned()), interface: None };
+        let extras = Extras { filter, keyring: Some(place.keyring.to_owned()), ..Extras::default() };
         let plan = Plan::compile_exec(&order.process, place.facts, extras).map_err(LaunchError::from)?;
         let stdio = order.stdio.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd));
         let joining = Joining::start(&plan, place.target, stdio, None)?;

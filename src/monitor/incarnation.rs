@@ -17,11 +17,11 @@ use super::server::Server;
 use crate::emulation::Beginning;
 use crate::launch::document::Document;
 use crate::launch::parent::{self, Held, Running, Stdio};
-use crate::launch::plan::ROOTFS_ANNOTATION;
+use crate::launch::plan::{INIT_ANNOTATION, ROOTFS_ANNOTATION};
 use crate::launch::{self, Extras, JoinFacts, LaunchError, Plan};
 use crate::logs::journal::{self, Journal, Subject};
 use crate::logs::writer::Writer;
-use crate::model::supervision::LogDriver;
+use crate::model::supervision::{Descriptors, LogDriver};
 use crate::network::holder::client::Joined;
 use crate::sys::failpoint;
 use crate::sys::idmap::Helpers;
@@ -57,7 +57,7 @@ impl Incarnation {
     /// With what is wrong with the bundle, the step that failed, or what `held` says.
     pub fn launch(
         start: &Start,
-        filter: Option<&OwnedFd>,
+        (filter, inherited): (Option<&OwnedFd>, &[OwnedFd]),
         bundle: &OwnedFd,
         held: impl FnOnce(u32, Option<u32>) -> Result<(), MonitorError>,
     ) -> Result<Self, MonitorError> {
@@ -65,7 +65,7 @@ impl Incarnation {
         let log = (start.log.driver != LogDriver::None).then(|| Writer::new(bundle.as_fd(), &start.log));
         let log =
             log.transpose().map_err(system("open the bundle once more"))?.map(|log| log.telling(journal_of(start)));
-        let Compiled { mut plan, facts, recipe, beginning } = compile(filter, start)?;
+        let Compiled { mut plan, facts, recipe, beginning } = compile(filter, inherited, start)?;
         plan.connected = start.network.is_some();
         let mapping = match &start.mapping {
             Mapping::Direct { deny_setgroups } => launch::Mapping::Direct { deny_setgroups: *deny_setgroups },
@@ -195,17 +195,38 @@ struct Compiled {
     beginning: Beginning,
 }
 
-fn compile(filter: Option<&OwnedFd>, start: &Start) -> Result<Compiled, MonitorError> {
+fn compile(filter: Option<&OwnedFd>, inherited: &[OwnedFd], start: &Start) -> Result<Compiled, MonitorError> {
     let text = std::fs::read("config.json").map_err(MonitorError::Bundle)?;
     let mut spec: Document = serde_json::from_slice(&text).map_err(MonitorError::Document)?;
     let filter = filter.map(|filter| whole(filter.as_fd(), LARGEST)).transpose().map_err(MonitorError::Bundle)?;
     let interface = network::interface(start.network.as_ref());
-    let extras = Extras { filter: filter.unwrap_or_default(), keyring: Some(start.keyring.clone()), interface };
+    let above = i32::try_from(inherited.len()).unwrap_or(i32::MAX).saturating_add(3);
+    let copies = inherited.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, above)).collect::<Result<_, _>>();
+    let inherited = copies.map_err(MonitorError::system("copy what the program inherits"))?;
+    let is_below_reaper = spec.annotations.contains_key(INIT_ANNOTATION);
+    if let Some(process) = &mut spec.process {
+        tell_of_sockets(&mut process.env, &start.descriptors, if is_below_reaper { 2 } else { 1 });
+    }
+    let keyring = Some(start.keyring.clone());
+    let extras = Extras { filter: filter.unwrap_or_default(), keyring, interface, inherited };
     let plan = Plan::compile(&spec, extras).map_err(LaunchError::from)?;
     let facts = JoinFacts::of(&spec).map_err(LaunchError::from)?;
     let recipe = spec.annotations.remove(ROOTFS_ANNOTATION).filter(|_| plan.is_served());
     let beginning = spec.process.as_ref().map(emulator::beginning).unwrap_or_default();
     Ok(Compiled { plan, facts, recipe, beginning })
+}
+
+/// The variables by which a program finds sockets that systemd has opened for it (sd_listen_fds(3)).
+fn tell_of_sockets(env: &mut Vec<String>, descriptors: &Descriptors, pid: u32) {
+    if descriptors.listening == 0 {
+        return;
+    }
+    env.retain(|variable| {
+        !["LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES="].iter().any(|name| variable.starts_with(name))
+    });
+    env.push(format!("LISTEN_FDS={}", descriptors.listening));
+    env.push(format!("LISTEN_PID={pid}"));
+    env.extend(descriptors.names.iter().map(|names| format!("LISTEN_FDNAMES={names}")));
 }
 
 /// More than any filter, or any process with its arguments, has.
@@ -243,4 +264,19 @@ pub fn make_mountable(bundle: &OwnedFd) {
     }
     let _ = rustix::fs::unlinkat(bundle, "work/work/incompat/volatile/dirty", AtFlags::empty());
     let _ = rustix::fs::unlinkat(bundle, "work/work/incompat/volatile", AtFlags::REMOVEDIR);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_told_of_in_the_programs_words() {
+        let mut env = vec!["A=1".to_owned(), "LISTEN_PID=9".to_owned()];
+        tell_of_sockets(&mut env, &Descriptors { more: 3, ..Descriptors::default() }, 1);
+        assert_eq!(env, ["A=1", "LISTEN_PID=9"]);
+        let descriptors = Descriptors { listening: 2, names: Some("web:tls".to_owned()), more: 1 };
+        tell_of_sockets(&mut env, &descriptors, 2);
+        assert_eq!(env, ["A=1", "LISTEN_FDS=2", "LISTEN_PID=2", "LISTEN_FDNAMES=web:tls"]);
+    }
 }

@@ -39,6 +39,8 @@ pub struct Life {
     pub(super) start: Start,
     pub(super) bundle: OwnedFd,
     pub(super) filter: Option<OwnedFd>,
+    /// What the program inherits.
+    inherited: Vec<OwnedFd>,
     signals: SignalFd,
     pub(super) connections: Connections,
     /// What has been asked for while somebody holds it.
@@ -94,7 +96,7 @@ impl Life {
     pub fn begin(
         start: Start,
         bundle: OwnedFd,
-        filter: Option<OwnedFd>,
+        (filter, inherited): (Option<OwnedFd>, Vec<OwnedFd>),
         (signals, listener): (SignalFd, OwnedFd),
         caller: Option<Caller>,
     ) -> Result<Self, MonitorError> {
@@ -102,7 +104,7 @@ impl Life {
         let mut run =
             Run { init: None, monitor, since: record::now(), paused: false, restarts: 0, last: None, network: None };
         record::make_room(bundle.as_fd(), record::EXIT);
-        let launched = Incarnation::launch(&start, filter.as_ref(), &bundle, |pid, network| {
+        let launched = Incarnation::launch(&start, (filter.as_ref(), &inherited), &bundle, |pid, network| {
             note_held(&mut run, &bundle, pid, network)
         });
         if launched.is_err() {
@@ -119,6 +121,7 @@ impl Life {
             start,
             bundle,
             filter,
+            inherited,
             signals,
             connections: Connections::new(listener),
             put_off: Vec::new(),
@@ -351,9 +354,10 @@ impl Life {
         super::incarnation::make_mountable(&self.bundle);
         self.run.restarts = if by_wish { 0 } else { self.run.restarts + 1 };
         let (run, bundle) = (&mut self.run, &self.bundle);
-        let launched = Incarnation::launch(&self.start, self.filter.as_ref(), bundle, |pid, network| {
-            note_held(run, bundle, pid, network)
-        });
+        let launched =
+            Incarnation::launch(&self.start, (self.filter.as_ref(), &self.inherited), bundle, |pid, network| {
+                note_held(run, bundle, pid, network)
+            });
         startup::forget_code();
         match launched {
             Ok(now) => {

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::lifecycle::ProcessIdentity;
-use crate::model::supervision::{HealthCheck, LogRequest, Notify, RestartPolicy};
+use crate::model::supervision::{Descriptors, HealthCheck, LogRequest, Notify, RestartPolicy};
 use crate::network::interface::Interface;
 use crate::network::segment::{Membership, Plug};
 use crate::sys::message;
@@ -45,6 +45,9 @@ pub struct Start {
     pub log_fields: BTreeMap<String, String>,
     /// What becomes of it when it ends.
     pub restart: RestartPolicy,
+    /// What its program inherits; the descriptors follow in packets of their own.
+    #[serde(default)]
+    pub descriptors: Descriptors,
     /// Whom it tells how it fares.
     #[serde(default)]
     pub notify: Option<Notify>,
@@ -280,6 +283,38 @@ pub fn send<T: Serialize>(socket: BorrowedFd<'_>, message: &T, fds: &[BorrowedFd
         Errno::PIPE | Errno::CONNRESET => WireError::Closed,
         other => WireError::Socket(other.into()),
     })
+}
+
+/// Sends descriptors, as many packets as they take.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_descriptors(socket: BorrowedFd<'_>, descriptors: &[OwnedFd]) -> Result<(), WireError> {
+    descriptors.chunks(message::MAX_FDS).try_for_each(|some| {
+        let some: Vec<_> = some.iter().map(AsFd::as_fd).collect();
+        send(socket, &(), &some)
+    })
+}
+
+/// Waits for so many descriptors. They get numbers above all that they are to have in the end.
+///
+/// # Errors
+/// As [`receive`].
+pub fn receive_descriptors(socket: &OwnedFd, count: u32) -> Result<Vec<OwnedFd>, WireError> {
+    let mut all = Vec::new();
+    let above = i32::try_from(count).unwrap_or(i32::MAX).saturating_add(3);
+    while (all.len() as u64) < u64::from(count) {
+        let ((), some) = receive(socket)?;
+        let before = all.len();
+        for descriptor in some.into_iter().flatten() {
+            let copy = rustix::io::fcntl_dupfd_cloexec(&descriptor, above);
+            all.push(copy.map_err(|error| WireError::Socket(error.into()))?);
+        }
+        if all.len() == before {
+            return Err(WireError::Closed);
+        }
+    }
+    Ok(all)
 }
 
 /// Waits for a message.

@@ -17,10 +17,7 @@ use crate::sys::{exec, failpoint, message};
 pub fn main(number: Option<&OsStr>) -> u8 {
     let number = number.and_then(OsStr::to_str).and_then(|number| number.parse().ok());
     let Some(control) = number.and_then(exec::inherited) else { return 125 };
-    match begin(&control).and_then(|life| life.map_or(Ok(0), |life| life.live(control))) {
-        Ok(code) => code,
-        Err(_) => 125,
-    }
+    begin(&control).and_then(|life| life.map_or(Ok(0), |life| life.live(control))).unwrap_or(125)
 }
 
 /// Everything up to the first execution of the program; none if it failed, and the engine knows.
@@ -51,13 +48,14 @@ fn serve(control: &OwnedFd) -> Result<Life, MonitorError> {
     failpoint::reach!("monitor.told");
     let [bundle, filter, ..] = fds;
     let bundle = bundle.ok_or(WireError::Closed)?;
+    let inherited = protocol::receive_descriptors(control, start.descriptors.count())?;
     rustix::process::fchdir(&bundle).map_err(system("enter the bundle"))?;
     // We hold the bundle's lock: a socket that is there belongs to nobody.
     let _ = rustix::fs::unlinkat(&bundle, protocol::SOCKET, rustix::fs::AtFlags::empty());
     let listener = message::listen(bundle.as_fd(), protocol::SOCKET).map_err(system("listen in the bundle"))?;
     failpoint::reach!("monitor.listening");
     let caller = start.attached.then_some(caller);
-    Life::begin(start, bundle, filter, (signals, listener), caller)
+    Life::begin(start, bundle, (filter, inherited), (signals, listener), caller)
 }
 
 /// SIGCHLD, and what others may send to end us: that stops the container. All else stays blocked too.

@@ -64,6 +64,20 @@ pub fn duplicate_to(fd: BorrowedFd<'_>, number: i32) -> Result<(), Errno> {
     if result == number { Ok(()) } else { Err(super::clone::last_error()) }
 }
 
+/// Makes descriptor number `number` a copy of `fd` that stays open over the next execution; what was open under that
+/// number is closed. The copy belongs to nobody.
+///
+/// # Errors
+/// Those of dup3(2), among them EINVAL if it has that number; EINVAL for the standard descriptors, which others own.
+pub fn inherit_as(fd: BorrowedFd<'_>, number: i32) -> Result<(), Errno> {
+    if number < 3 {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: dup3 takes numbers only; called in a child that executes or ends, and never drops what had the number.
+    let result = unsafe { libc::dup3(fd.as_raw_fd(), number, 0) };
+    if result == number { Ok(()) } else { Err(super::clone::last_error()) }
+}
+
 /// Closes this process's copy of a descriptor that the parent still owns: for
 /// the child of a fork, which never runs the owner's destructor.
 pub fn close_copy(fd: BorrowedFd<'_>) {

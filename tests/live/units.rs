@@ -139,3 +139,25 @@ fn a_service_hears_when_its_container_is_up_and_when_it_stops() {
     live.pybox(["create", "--sdnotify=healthy", &image]).run().refuses(125, "pybox start --sdnotify");
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
+
+#[test]
+fn sockets_and_descriptors_are_handed_on() {
+    let Some(live) = Live::new() else { return };
+    let (image, program) = (live.image("busybox"), live.program());
+    let file = live.file("given/text", "from outside\n");
+    let run = |flags: &str, inside: &str| {
+        let open = "exec 3<\"$1\" 4<\"$1\"; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=web";
+        let mut command = live.command("sh");
+        command.arg("-c").arg(format!("{open}; exec \"$0\" run --rm {flags} \"$2\" sh -c '{inside}'"));
+        command.args([program.as_os_str(), file.as_os_str(), image.as_ref()]);
+        Run::of(command)
+    };
+    let inside = "cat <&3; cat <&4; echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES $$; ls /proc/$$/fd | tr \"\\n\" \" \"";
+    let shown = run("--preserve-fds 1", inside).ok();
+    assert!(shown.starts_with("from outside\nfrom outside\n1 1 web 1\n0 1 2 3 4"), "{shown}");
+    assert!(run("--init --preserve-fds 1", inside).ok().contains("\n1 2 web 2\n"));
+    // What is not asked for stays outside.
+    assert_eq!(run("", "cat <&3; test -e /proc/$$/fd/4 || echo none").ok(), "from outside\nnone");
+    run("--preserve-fds 9", "true").run().refuses(125, "descriptor 5, which is not open").says("--preserve-fds");
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}

@@ -49,13 +49,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     cidfile: Option<std::path::PathBuf>,
 
+    /// Hand on so many of our descriptors, from 3 on; those of LISTEN_FDS come first and need no option
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(super::descriptors::MOST)))]
+    preserve_fds: Option<u32>,
+
     #[command(flatten)]
     wanted: Wanted,
 }
 
 impl Args {
     pub(in crate::cli) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
-        let Self { detach, detach_keys, cidfile, wanted } = self;
+        let Self { detach, detach_keys, cidfile, preserve_fds, wanted } = self;
         if wanted.tty && !detach && !std::io::stdin().is_terminal() {
             return Err(Problem::user("--tty needs a terminal, and standard input is none")
                 .hint("leave out -t; -i alone hands standard input on")
@@ -64,10 +68,11 @@ impl Args {
         let detach_keys = detach_keys.as_deref().map(detach_keys::parse).transpose()?.unwrap_or_default();
         let manner = wanted.manner();
         let notify = wanted.notify()?.notify();
+        let descriptors = super::descriptors::descriptors(preserve_fds);
         let request = resolve::request(wanted)?;
         let runs_on = detach || request.restart != RestartPolicy::No;
         let id_file = cidfile.as_deref().map(absolute).transpose()?;
-        let ran = session.call_with(api::Run { request, detach, detach_keys, id_file, notify }, manner)?;
+        let ran = session.call_with(api::Run { request, detach, detach_keys, id_file, notify, descriptors }, manner)?;
         if runs_on {
             linger::warn();
         }

@@ -8,6 +8,7 @@ use crate::cli::error::{OURS, Problem};
 use crate::cli::session::Session;
 use crate::engine::api;
 use crate::model::flags::detach_keys;
+use crate::model::supervision::Descriptors;
 
 /// Start containers that have been created, or have ended
 #[derive(Debug, clap::Args)]
@@ -57,7 +58,12 @@ impl Args {
         let attach = self.attach || self.interactive;
         if !attach {
             return for_each(&self.containers, session, |name, session| {
-                let start = api::Start { name: name.to_owned(), attach: None, notify: notify.clone() };
+                let start = api::Start {
+                    name: name.to_owned(),
+                    attach: None,
+                    notify: notify.clone(),
+                    descriptors: Descriptors::default(),
+                };
                 session.call(start).map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?;
                 writeln!(session.output(), "{name}")?;
                 Ok(())
@@ -69,8 +75,12 @@ impl Args {
         let detach_keys = self.detach_keys.as_deref().map(detach_keys::parse).transpose()?.unwrap_or_default();
         let attach = api::AttachOptions { input: self.interactive, detach_keys, pass_signals: true };
         let terminal = std::io::stdin().is_terminal();
-        let start =
-            api::Start { name: name.clone(), attach: Some(api::StartAttached { options: attach, terminal }), notify };
+        let start = api::Start {
+            name: name.clone(),
+            attach: Some(api::StartAttached { options: attach, terminal }),
+            notify,
+            descriptors: super::descriptors::descriptors(None),
+        };
         let started = session.call(start).map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?;
         Ok(started.code.map_or(DONE, |code| u8::try_from(code).unwrap_or(OURS)))
     }
@@ -79,7 +89,12 @@ impl Args {
 fn due(session: &mut Session) -> Result<u8, Problem> {
     let names = session.call(api::ListDue {})?;
     for_each(&names, session, |name, session| {
-        session.call(api::Start { name: name.to_owned(), attach: None, notify: None })?;
+        session.call(api::Start {
+            name: name.to_owned(),
+            attach: None,
+            notify: None,
+            descriptors: Descriptors::default(),
+        })?;
         writeln!(session.output(), "{name}")?;
         Ok(())
     })

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Failure;
 use crate::model::container::ContainerRequest;
 use crate::model::id::ContainerId;
-use crate::model::supervision::Notify;
+use crate::model::supervision::{Descriptors, Notify};
 
 /// Makes a container and starts it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct Run {
     pub id_file: Option<PathBuf>,
     /// Whom its monitor tells how it fares.
     pub notify: Option<Notify>,
+    /// What its program inherits of ours.
+    pub descriptors: Descriptors,
 }
 
 /// Makes a container.
@@ -42,6 +44,8 @@ pub struct Start {
     pub attach: Option<StartAttached>,
     /// Whom its monitor tells how it fares.
     pub notify: Option<Notify>,
+    /// What its program inherits of ours.
+    pub descriptors: Descriptors,
 }
 
 /// Staying with a container that is started.

@@ -49,7 +49,12 @@ impl Engine {
             Action::Stop { .. } if !alive => {}
             Action::Restart { .. } if !alive => {
                 return self
-                    .start_container(&Start { name: name.to_owned(), attach: None, notify: None })
+                    .start_container(&Start {
+                        name: name.to_owned(),
+                        attach: None,
+                        notify: None,
+                        descriptors: crate::model::supervision::Descriptors::default(),
+                    })
                     .map(|done| done.container);
             }
             Action::Kill { .. } | Action::Pause | Action::Unpause if container.lifecycle.init().is_none() => {

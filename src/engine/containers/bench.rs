@@ -104,7 +104,7 @@ impl Bench<'_> {
         let signals = Signals::block()?;
         let monitor = Idle::spawn_with(Some(output))?;
         let fds: Vec<_> = [self.bundle.as_fd()].into_iter().chain(filter.iter().map(|fd| fd.as_fd())).collect();
-        let session = monitor.start(&told, &fds)?;
+        let session = monitor.start(&told, &fds, &[])?;
         failpoint::reach!("build.command_told");
         let ended = stay(&session, &signals);
         // Its last word is said: it goes away by itself.

@@ -94,7 +94,7 @@ impl Engine {
                 }
                 failpoint::reach!("create.row_kept");
                 start.subject.name = container.name.to_string();
-                Ok(Ready { container, bundle, filter, start })
+                Ok(Ready { container, bundle, filter, start, inherited: Vec::new() })
             }
             Err(failure) => {
                 // The first failure is the one to tell; what it left is ours alone.

@@ -19,6 +19,7 @@ pub(super) fn launch(ready: &Ready) {
         filter: ready.filter.iter().map(|_| 0).collect(),
         keyring: Some(ready.start.keyring.clone()),
         interface: network::interface(ready.start.network.as_ref()),
+        ..Extras::default()
     };
     let Ok(plan) = Plan::compile(&document, extras) else { return };
     tracing::debug!("bundle {}", ready.bundle.path().display());

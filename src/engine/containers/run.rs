@@ -16,6 +16,7 @@ use crate::sys::{failpoint, startup};
 
 impl Engine {
     pub(in crate::engine) fn run(&self, run: &Run, events: &mut dyn FnMut(Event)) -> Result<Ran, Failure> {
+        let inherited = start::inherited(&run.descriptors)?;
         let request = &run.request;
         if request.tty && !run.detach {
             attach::require_terminal()?;
@@ -37,8 +38,9 @@ impl Engine {
         failpoint::reach!("run.id_written");
         let options = AttachOptions { input: true, detach_keys: run.detach_keys.clone(), pass_signals: true };
         let attached = signals.as_ref().map(|signals| (&options, signals));
-        let company =
-            self.find_company(&store, &mut ready).and_then(|()| start::notify(&mut ready, run.notify.as_ref()));
+        let company = self
+            .find_company(&store, &mut ready)
+            .and_then(|()| start::prepare(&mut ready, run.notify.as_ref(), (&run.descriptors, inherited)));
         let supervised = company.and_then(|()| start::supervise(&store, &mut ready, monitor, attached));
         failpoint::reach!("run.outcome_seen");
         let outcome = self.write_down(&store, &ready, supervised);

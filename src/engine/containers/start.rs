@@ -12,14 +12,14 @@ use crate::engine::api::{AttachOptions, Failure, FailureKind, ListDue, Start, St
 use crate::engine::{Engine, network};
 use crate::model::id::ContainerId;
 use crate::model::lifecycle::Lifecycle;
-use crate::model::supervision::{Notify, ReadyWhen};
+use crate::model::supervision::{Descriptors, Notify, ReadyWhen};
 use crate::monitor::client::{Idle, Session};
 use crate::monitor::protocol;
 use crate::monitor::record;
 use crate::store::bundle::{Bundle, BundleFile};
 use crate::store::containers::Container;
 use crate::store::{Access, Store, StoreError};
-use crate::sys::{failpoint, startup};
+use crate::sys::{exec, failpoint, startup};
 
 /// A container that can be started: its bundle is locked.
 pub(super) struct Ready {
@@ -27,6 +27,8 @@ pub(super) struct Ready {
     pub(super) bundle: Bundle,
     pub(super) filter: Option<OwnedFd>,
     pub(super) start: protocol::Start,
+    /// What its program inherits.
+    pub(super) inherited: Vec<OwnedFd>,
 }
 
 /// How long a start waits for another process that has the bundle for a moment.
@@ -34,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Engine {
     pub(in crate::engine) fn start_container(&self, start: &Start) -> Result<Started, Failure> {
+        let mut inherited = inherited(&start.descriptors)?;
         let store = self.store(Access::Write)?;
         let signals = start.attach.as_ref().map(|_| Signals::block()).transpose()?;
         let deadline = Instant::now() + PATIENCE;
@@ -52,7 +55,8 @@ impl Engine {
                 Lifecycle::Created | Lifecycle::Stopped { .. } => {}
             }
             if let Some(ready) = ready(&store, &container.id)? {
-                return self.start_ready(&store, ready, start, signals.as_ref());
+                let inherited = std::mem::take(&mut inherited);
+                return self.start_ready(&store, (ready, inherited), start, signals.as_ref());
             }
             if Instant::now() > deadline {
                 return Err(Failure::say(
@@ -84,7 +88,7 @@ impl Engine {
     fn start_ready(
         &self,
         store: &Store,
-        mut ready: Ready,
+        (mut ready, inherited): (Ready, Vec<OwnedFd>),
         start: &Start,
         signals: Option<&Signals>,
     ) -> Result<Started, Failure> {
@@ -97,7 +101,7 @@ impl Engine {
         }
         let id = ready.container.id.clone();
         self.find_company(store, &mut ready)?;
-        notify(&mut ready, start.notify.as_ref())?;
+        prepare(&mut ready, start.notify.as_ref(), (&start.descriptors, inherited))?;
         let monitor = spawn_monitor(attached.is_some())?;
         let supervised = supervise(store, &mut ready, monitor, attached.zip(signals));
         let outcome = self.write_down(store, &ready, supervised)?;
@@ -131,11 +135,33 @@ impl Engine {
     }
 }
 
-/// Has the monitor tell `to` how the container fares.
+/// Takes what a container's program is to inherit of us. To be called before anything is opened that could be taken for it.
+///
+/// # Errors
+/// If a descriptor is not open.
+pub(super) fn inherited(descriptors: &Descriptors) -> Result<Vec<OwnedFd>, Failure> {
+    let numbers = (3..).take(usize::try_from(descriptors.count()).unwrap_or(usize::MAX));
+    let take = |number: i32| {
+        exec::inherited(number).ok_or_else(|| {
+            let sentence = format!("the container is to inherit descriptor {number}, which is not open");
+            Failure::say(FailureKind::Conflict, sentence)
+                .hint("open it: pybox run --preserve-fds 1 … 3<FILE".to_owned())
+        })
+    };
+    numbers.map(take).collect()
+}
+
+/// Has the monitor tell `to` how the container fares, and the program inherit these descriptors.
 ///
 /// # Errors
 /// If it is to tell when it is healthy, and there is no check.
-pub(super) fn notify(ready: &mut Ready, to: Option<&Notify>) -> Result<(), Failure> {
+pub(super) fn prepare(
+    ready: &mut Ready,
+    to: Option<&Notify>,
+    (descriptors, inherited): (&Descriptors, Vec<OwnedFd>),
+) -> Result<(), Failure> {
+    ready.start.descriptors = descriptors.clone();
+    ready.inherited = inherited;
     if to.is_some_and(|to| to.when == ReadyWhen::Healthy) && ready.start.health.is_none() {
         let sentence = format!("--sdnotify healthy: container {} has no health check", ready.container.name);
         return Err(
@@ -161,7 +187,7 @@ fn ready(store: &Store, id: &ContainerId) -> Result<Option<Ready>, Failure> {
         remove(&bundle, old)?;
     }
     failpoint::reach!("start.records_removed");
-    Ok(Some(Ready { container, bundle, filter, start }))
+    Ok(Some(Ready { container, bundle, filter, start, inherited: Vec::new() }))
 }
 
 fn remove(bundle: &Bundle, name: &str) -> Result<(), Failure> {
@@ -227,7 +253,7 @@ pub(super) fn supervise(
     narrate::launch(ready);
     let fds: Vec<_> = [ready.bundle.as_fd()].into_iter().chain(ready.filter.iter().map(|fd| fd.as_fd())).collect();
     failpoint::reach!("start.before_told");
-    let session = monitor.start(&ready.start, &fds)?;
+    let session = monitor.start(&ready.start, &fds, &ready.inherited)?;
     failpoint::reach!("start.told");
     // All that is left is to wait: the code that parsed and composed need not stay in memory.
     startup::forget_code();

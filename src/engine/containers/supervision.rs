@@ -11,7 +11,7 @@ use crate::engine::api::{Failure, FailureKind};
 use crate::model::container::ContainerRequest;
 use crate::model::flags::{health, log, signal};
 use crate::model::host::HostFacts;
-use crate::model::supervision::HealthCheck;
+use crate::model::supervision::{Descriptors, HealthCheck};
 use crate::monitor::protocol::{Mapping, NetworkProgram, Start, Stop, Subject};
 use crate::store::Store;
 use crate::store::bundle::{Bundle, BundleFile};
@@ -69,6 +69,7 @@ impl Engine {
             log: request.log.clone(),
             log_fields: log_fields(request, image),
             restart: request.restart,
+            descriptors: Descriptors::default(),
             notify: None,
             health: health_check(container, text),
             timeout: request.timeout.map(|seconds| seconds.saturating_mul(1000)),

@@ -107,6 +107,7 @@ impl Walk<'_> {
             Step::PivotRoot(propagation) => root::pivot(self.root()?, *propagation)?,
             Step::EnterWorkdir => self.enter_workdir()?,
             Step::TakeStdio => self.take_stdio()?,
+            Step::TakeDescriptors => self.take_descriptors()?,
             Step::Limit(limit) => identity::limit(limit)?,
             Step::JoinKeyring(name) => identity::join_keyring(name)?,
             Step::Listen => self.listen()?,
@@ -169,6 +170,12 @@ impl Walk<'_> {
         message::send(self.birth.wire, &Report::Interface.encode(), &[end.as_fd()])
     }
 
+    /// What was open under these numbers is a copy that nobody needs any more; the wire has a higher one.
+    fn take_descriptors(&self) -> Result<(), Errno> {
+        let mut inherited = self.plan.inherited.iter().zip(3..);
+        inherited.try_for_each(|(fd, number)| exec::inherit_as(fd.as_fd(), number))
+    }
+
     /// A pipe belongs to the program's user, who may open `/dev/stdout` anew.
     fn give_away(&self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
         let (uid, gid) = self.plan.stdio_owner;
@@ -182,7 +189,7 @@ impl Walk<'_> {
     /// Tries each path; the error of the last one that says more than "not here" counts.
     fn execute(&self) -> Errno {
         confine::reset_signals();
-        if let Err(error) = confine::close_on_exec_from(3) {
+        if let Err(error) = confine::close_on_exec_from(self.plan.after_descriptors().unsigned_abs()) {
             return error;
         }
         let mut telling = Errno::NOENT;

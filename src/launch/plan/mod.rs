@@ -4,6 +4,7 @@
 //! this launcher does not do is refused here, before any process exists.
 
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 
 use super::document::{Document, IdMapping, Linux, Process};
 use super::step::{Interface, RootSource, Setting, Step, Target, Terminal};
@@ -58,6 +59,8 @@ pub struct Extras {
     pub keyring: Option<String>,
     /// The interface of the network namespace beside its loopback.
     pub interface: Option<Interface>,
+    /// What the program has as descriptors from 3 on; their own numbers are higher than those.
+    pub inherited: Vec<OwnedFd>,
 }
 
 /// Everything a child needs, in the order it needs it.
@@ -81,6 +84,8 @@ pub struct Plan {
     pub filter: Vec<u8>,
     /// The filter that [`Step::Listen`] loads; empty where ids are what they are.
     pub asks: Vec<u8>,
+    /// What [`Step::TakeDescriptors`] takes.
+    pub inherited: Vec<OwnedFd>,
     /// Whether somebody outside connects the network namespace.
     pub connected: bool,
     /// The process as the user named it, for messages.
@@ -113,6 +118,9 @@ impl Plan {
         steps.extend(sysctls(linux)?);
         steps.extend(mounts::covers(linux)?);
         steps.extend(inside(spec, linux, process)?);
+        if !extras.inherited.is_empty() {
+            steps.push(Step::TakeDescriptors);
+        }
         let groups = Groups::within(&linux.gid_mappings);
         steps.extend(last(process, groups, &extras)?);
         if spec.annotations.contains_key(INIT_ANNOTATION) {
@@ -130,6 +138,11 @@ impl Plan {
     /// Whether somebody has to answer calls about ids.
     pub fn pretends(&self) -> bool {
         !self.asks.is_empty()
+    }
+
+    /// The first descriptor that is no longer the program's.
+    pub fn after_descriptors(&self) -> i32 {
+        i32::try_from(self.inherited.len()).unwrap_or(i32::MAX).saturating_add(3)
     }
 
     /// Whether a server has to show the root file system, or a part of it.
@@ -154,6 +167,7 @@ impl Plan {
             argv,
             envp,
             filter: extras.filter,
+            inherited: extras.inherited,
             connected: false,
             program_name: program_name.clone(),
             terminal: process.terminal,

@@ -30,7 +30,7 @@ fn document(change: impl FnOnce(&mut Value)) -> Document {
 }
 
 fn plan(change: impl FnOnce(&mut Value)) -> Plan {
-    Plan::compile(&document(change), Extras { filter: vec![0; 8], keyring: Some("_x".into()), interface: None })
+    Plan::compile(&document(change), Extras { filter: vec![0; 8], keyring: Some("_x".into()), ..Extras::default() })
         .expect("a plan")
 }
 
@@ -86,7 +86,7 @@ fn exec(change: impl FnOnce(&mut Value), process: impl FnOnce(&mut Value)) -> Pl
     let mut wanted = json!({ "user": { "uid": 33, "gid": 33 }, "args": ["id"], "cwd": "/srv", "oomScoreAdj": 7 });
     process(&mut wanted);
     let wanted = serde_json::from_value(wanted).expect("a process");
-    Plan::compile_exec(&wanted, &facts, Extras { filter: vec![0; 8], keyring: Some("_x".into()), interface: None })
+    Plan::compile_exec(&wanted, &facts, Extras { filter: vec![0; 8], keyring: Some("_x".into()), ..Extras::default() })
         .expect("a plan")
 }
 
