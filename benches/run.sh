@@ -19,7 +19,7 @@ if [ ! -d "$place/rootfs" ]; then
   if [ "$(id -u)" -eq 0 ]; then chown -Rh pyboxtest: "$place/rootfs.new"; fi
   mv "$place/rootfs.new" "$place/rootfs"
 fi
-[ $# -gt 0 ] || set -- startup memory lists pull exec life scale logs storm netstart netflow
+[ $# -gt 0 ] || set -- startup memory lists pull exec life scale logs storm netstart netflow nethost netroot netidle
 case " $* " in
   *" pull "*) python3 "$here/images.py" "$place" ;;
 esac
@@ -30,7 +30,7 @@ for benchmark in "$@"; do
   case $benchmark in
     startup | memory | lists | pull) single="$single $benchmark" ;;
     exec | life | scale | logs | storm) living="$living $benchmark" ;;
-    netstart | netflow) networks="$networks $benchmark" ;;
+    netstart | netflow | nethost | netroot | netidle) networks="$networks $benchmark" ;;
     *) echo "run.sh: no benchmark is called '$benchmark'" >&2; exit 2 ;;
   esac
 done
