@@ -144,7 +144,7 @@ fn a_service_hears_when_its_container_is_up_and_when_it_stops() {
 fn sockets_and_descriptors_are_handed_on() {
     let Some(live) = Live::new() else { return };
     let (image, program) = (live.image("busybox"), live.program());
-    let file = live.file("given/text", "from outside\n");
+    let file = live.file("given", "from outside\n");
     let run = |flags: &str, inside: &str| {
         let open = "exec 3<\"$1\" 4<\"$1\"; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=web";
         let mut command = live.command("sh");
