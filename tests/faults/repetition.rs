@@ -73,15 +73,20 @@ fn attaching_again_and_again() {
     let settled = || holdings(&live, monitor).descriptors;
     std::thread::sleep(Duration::from_millis(300));
     let before = holdings(&live, monitor);
-    // Awake: what it lets go of when it sleeps for long does not count.
-    one(1);
-    let memory_before = memory(monitor);
+    // Awake: what it lets go of when it sleeps for long does not count. On a busy machine it may sleep before it is looked
+    // at; what has leaked is there each time.
+    let looks = || {
+        (0..5).map(|_| {
+            one(1);
+            memory(monitor)
+        })
+    };
+    let memory_before = looks().max().expect("a look");
     (0..if long() { 10_000 } else { 200 }).for_each(one);
     awaits(|| settled() == before.descriptors);
     awaits(|| holdings(&live, monitor).keys <= before.keys);
     assert_eq!(Holdings { keys: before.keys, ..holdings(&live, monitor) }, before);
-    one(1);
-    let grown = memory(monitor).saturating_sub(memory_before);
+    let grown = looks().min().expect("a look").saturating_sub(memory_before);
     assert!(grown <= 256, "the monitor has grown by {grown} KiB");
     drop(guest);
     gone(&live, "attaching");
