@@ -1,5 +1,7 @@
 //! What a worker does in the root of a container, which is its own root by then.
 
+mod mountpoint;
+
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -16,7 +18,7 @@ use super::pack::{self, Style, Times};
 use super::tar::reader::Archive;
 use super::truth::Truth;
 use super::unpack::Pipeline;
-use super::worker::view::{Change, FileKind, Looked, Owners, Task};
+use super::worker::view::{Change, FileKind, Looked, Owners, Stub, Task};
 use super::worker::{Compression, Limits};
 use crate::sys::path::{RootFd, lstat_at};
 
@@ -31,6 +33,8 @@ pub(crate) enum Outcome {
     Done(u64),
     /// What a path is.
     Looked(Looked),
+    /// What there is to mount on.
+    Prepared(Vec<Stub>),
 }
 
 /// Does `task` below `root`, whose files belong to those whom `truth` names; `stream`s are what it reads and writes, in this order.
@@ -53,11 +57,12 @@ pub(crate) fn perform(root: &OwnedFd, task: &Task, truth: &Truth, streams: Vec<O
             extract(&tree, path, (Owners::Archive, false), next()?)
         }
         Task::Layer { latest, stubs, .. } => {
-            stubs.iter().for_each(|stub| remove_stub(&tree, stub));
+            mountpoint::remove_untouched(&tree, stubs);
             let times = latest.map_or(Times::Kept, Times::AtMost);
             let style = Style { layer: true, times, ..Style::default() };
             archive(&tree, (Path::new("/"), false), style, (truth, next()?))
         }
+        Task::Prepare { places } => mountpoint::prepare(&tree, places).map(Outcome::Prepared),
         Task::Changes => changes(root.as_fd(), next()?),
         Task::Present => {
             let asked = next()?;
@@ -90,19 +95,6 @@ fn make_directories(root: &RootFd, path: &Path, (uid, gid): (u32, u32)) -> Resul
     Ok(())
 }
 
-/// Removes what is empty; whatever else stands there by now is the container's.
-fn remove_stub(root: &RootFd, path: &Path) {
-    let path = clean(path);
-    let Ok((parent, name)) = root.parent(&path) else { return };
-    let Ok(stat) = lstat_at(parent.as_fd(), name) else { return };
-    let flags = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => rustix::fs::AtFlags::REMOVEDIR,
-        FileType::RegularFile if stat.st_size == 0 => rustix::fs::AtFlags::empty(),
-        _ => return,
-    };
-    let _ = rustix::fs::unlinkat(&parent, name, flags);
-}
-
 fn failed(what: &'static str, path: &Path) -> impl Fn(Errno) -> Failure {
     let path = path.display().to_string();
     move |error| Failure::sys(format!("{what} {path} in the container"), error)
@@ -120,8 +112,7 @@ fn look(root: &RootFd, path: &Path) -> Result<Looked, Failure> {
         FileType::Directory => FileKind::Directory,
         _ => FileKind::File,
     });
-    let real = real(root, path).map_err(failed("look at", path))?;
-    Ok(Looked { kind, link: resolved != clean(path), path: resolved, real })
+    Ok(Looked { kind, link: resolved != clean(path), path: resolved })
 }
 
 /// The path with the links in last place followed; what is on the way, the kernel follows.

@@ -267,6 +267,32 @@ fn mounts_stay_in_their_stage_and_leave_nothing() {
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
 
+/// What a step does to a directory that is there for a mount alone is its change as any other.
+#[test]
+fn directories_above_mounts_keep_what_was_done_to_them() {
+    for live in [Live::new(), Live::plain()].into_iter().flatten() {
+        let base = live.image("busybox");
+        let dockerfile = format!(
+            "FROM {base}\nRUN mkdir -p /there/deep && chmod 755 /there /there/deep\n\
+             RUN --mount=type=cache,target=/there/deep/c --mount=type=secret,id=s,target=/new/s \
+             --mount=type=tmpfs,target=/var/t/d chown app:staff /there/deep && chmod 0700 /new\n\
+             RUN --mount=type=cache,target=/there/deep/c --mount=type=cache,target=/gone/c true\n"
+        );
+        let context = context(&live, "context", &[("Dockerfile", &dockerfile)]);
+        let secret = format!("id=s,src={}", live.file("secret", "x").display());
+        build(&live, &context, &["-t", "kept", "--secret", &secret]).ok();
+        let script = "stat -c '%n %a %U:%G' /there /there/deep /new; ls -A /there/deep /new; ls -d /var/t /gone 2>&1 | grep -c No";
+        let seen = says(&live, "kept", script);
+        assert_eq!(
+            seen,
+            "/there 755 root:root\n/there/deep 755 app:staff\n/new 700 root:root\n/new:\n\n/there/deep:\n2"
+        );
+        let history = live.pybox(["history", "--format", "{{.Size}}", "kept"]).ok();
+        assert_eq!(history.lines().next(), Some("0B"), "{history}");
+        assert_eq!(live.leftovers(), Vec::<String>::new());
+    }
+}
+
 /// SECURITY.md: R11, CVE-2024-23653, CVE-2021-3602.
 #[test]
 fn a_step_has_the_rights_of_a_container_and_none_of_the_environment() {

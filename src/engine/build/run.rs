@@ -1,7 +1,5 @@
 //! Steps that run a command.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 
 use super::copy::Source;
@@ -13,7 +11,7 @@ use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::containers::bench::{Bench, Ground};
 use crate::model::container::{ContainerRequest, Mount, MountSource, NetworkMode, PullPolicy};
 use crate::model::digest::Digest;
-use crate::snapshot::worker::view::Dress;
+use crate::snapshot::worker::view::{Dress, MountPoint};
 
 /// Where the host's certificates are seen, and what tells programs of it.
 const AUTHORITIES: &str = "/run/pybox-ca.crt";
@@ -58,7 +56,7 @@ impl Site<'_> {
                 site.prepare((index, &mut bench), mount, &mut places)?;
             }
             site.trust(&mut places);
-            let stubs = places.stubs(&bench)?;
+            let stubs = bench.prepare(places.points)?;
             environment.append(&mut places.variables);
             let request = ContainerRequest {
                 image: "a step of a build".to_owned(),
@@ -145,10 +143,7 @@ impl Site<'_> {
             Wanted::Cache { id, target, read_only } => {
                 places.bind(&self.store.build_mount(id)?, target, *read_only);
             }
-            Wanted::Tmpfs { target, size } => {
-                let options = size.iter().map(|size| format!("size={size}")).collect();
-                places.add(MountSource::Tmpfs, target, false, options);
-            }
+            Wanted::Tmpfs { target, size } => places.tmpfs(target, *size),
             Wanted::Secret { id, target, variable, required, mode } => {
                 let Some(secret) = self.build.secrets.iter().find(|secret| secret.id == *id) else {
                     if !*required {
@@ -197,29 +192,26 @@ impl Site<'_> {
 #[derive(Default)]
 struct Places {
     mounts: Vec<Mount>,
+    /// What they are mounted on.
+    points: Vec<MountPoint>,
     variables: Vec<(String, String)>,
 }
 
 impl Places {
     fn bind(&mut self, path: &std::path::Path, target: &str, read_only: bool) {
+        self.points.push(MountPoint { path: target.into(), directory: path.is_dir() });
         let path = path.to_string_lossy().into_owned();
         self.add(MountSource::Bind { path, create: false }, target, read_only, Vec::new());
     }
 
-    fn add(&mut self, source: MountSource, target: &str, read_only: bool, options: Vec<String>) {
-        self.mounts.push(Mount { source, target: target.to_owned(), read_only, options });
+    fn tmpfs(&mut self, target: &str, size: Option<u64>) {
+        self.points.push(MountPoint { path: target.into(), directory: true });
+        let options = size.iter().map(|size| format!("size={size}")).collect();
+        self.add(MountSource::Tmpfs, target, false, options);
     }
 
-    /// What may be made to mount on, the innermost first: where it really is, whatever links lead there.
-    fn stubs(&self, bench: &Bench<'_>) -> Result<Vec<PathBuf>, Failure> {
-        let mut stubs = Vec::new();
-        for mount in &self.mounts {
-            let place = bench.look(&mount.target)?.real;
-            stubs.extend(place.ancestors().filter(|path| path.parent().is_some()).map(PathBuf::from));
-        }
-        stubs.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
-        stubs.dedup();
-        Ok(stubs)
+    fn add(&mut self, source: MountSource, target: &str, read_only: bool, options: Vec<String>) {
+        self.mounts.push(Mount { source, target: target.to_owned(), read_only, options });
     }
 }
 

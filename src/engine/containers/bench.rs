@@ -29,7 +29,7 @@ use crate::monitor::client::{Idle, Session};
 use crate::monitor::protocol::{Control, Event as Told, StopWish, WireError};
 use crate::snapshot::failure::SnapshotError;
 use crate::snapshot::layers::Layers;
-use crate::snapshot::worker::view::{Dress, Looked, Owners, Stage, Task};
+use crate::snapshot::worker::view::{Dress, Looked, MountPoint, Owners, Stage, Stub, Task};
 use crate::snapshot::worker::{Worker, WorkerProgram};
 use crate::spec::user;
 use crate::store::bundle::Bundle;
@@ -137,6 +137,18 @@ impl Bench<'_> {
         Ok(worker.look(stage, path.into(), &[])?)
     }
 
+    /// Makes the places that a command's mounts need, and remembers how they are: see [`Bench::pack`].
+    ///
+    /// # Errors
+    /// What the worker says.
+    pub(in crate::engine) fn prepare(&self, places: Vec<MountPoint>) -> Result<Vec<Stub>, Failure> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (worker, stage) = self.stage(true)?;
+        Ok(worker.prepare(stage, places)?)
+    }
+
     /// Unpacks what `pack` writes in the directory `path`, which is made if it is not there.
     ///
     /// # Errors
@@ -221,14 +233,15 @@ impl Bench<'_> {
         Ok((user.uid, user.gid))
     }
 
-    /// Writes what has changed as the archive of a layer; false if nothing has. Empty `stubs` are no change.
+    /// Writes what has changed as the archive of a layer; false if nothing has. `stubs` that nobody has
+    /// touched are no change.
     ///
     /// # Errors
     /// What the worker or the store says.
     pub(in crate::engine) fn pack(
         &self,
         latest: Option<u64>,
-        stubs: Vec<PathBuf>,
+        stubs: Vec<Stub>,
         spool: &mut Spool,
     ) -> Result<bool, Failure> {
         let (_, layers) = self.layers(&ContainerRequest::default(), &self.facts)?;

@@ -151,5 +151,6 @@ fn view(View { stage, task }: &View, fds: Vec<OwnedFd>) -> Result<Answer, Failur
     Ok(match view::perform(&root, task, &truth, fds.collect())? {
         Outcome::Done(entries) => Answer::Done(entries),
         Outcome::Looked(looked) => Answer::Looked(looked),
+        Outcome::Prepared(stubs) => Answer::Prepared(stubs),
     })
 }

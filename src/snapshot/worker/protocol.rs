@@ -12,7 +12,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::view::{Looked, View};
+use super::view::{Looked, Stub, View};
 use crate::model::digest::Digest;
 use crate::snapshot::driver::Found;
 use crate::snapshot::failure::Failure;
@@ -140,6 +140,7 @@ pub(super) enum Answer {
     Measured(u64),
     Done(u64),
     Looked(Looked),
+    Prepared(Vec<Stub>),
     Tried(Found),
     Failed(Failure),
     /// Namespaces were refused, with this errno.

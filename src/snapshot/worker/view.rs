@@ -99,14 +99,37 @@ pub enum Task {
         recorded: bool,
         /// No time in it is later than this, in seconds since 1970.
         latest: Option<u64>,
-        /// Places that were made to mount something on: as long as nothing is in them they go, the
-        /// innermost first.
-        stubs: Vec<PathBuf>,
+        /// Places that were made to mount something on, see [`Task::Prepare`]: those that are as they were
+        /// made are no change.
+        stubs: Vec<Stub>,
+    },
+    /// Make the places that something is going to be mounted on, where they are missing.
+    Prepare {
+        /// The places.
+        places: Vec<MountPoint>,
     },
     /// Tell what the root, an upper directory, changes: see [`Change`].
     Changes,
     /// Tell of each of the paths that are read, each ended by a zero byte, whether it is there: `1` or `0`.
     Present,
+}
+
+/// A place to mount on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountPoint {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Whether a directory is mounted there, or a file.
+    pub directory: bool,
+}
+
+/// A place to mount on, or a directory above one, before anything is done there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stub {
+    /// Where it really is, whatever links lead there.
+    pub path: PathBuf,
+    /// When it was changed last: who touches it later, be it for its mode or its owner alone, changes that.
+    pub changed: (i64, i64),
 }
 
 /// What of the files in an archive is not as it is on disk.
@@ -140,9 +163,6 @@ pub struct Looked {
     pub path: PathBuf,
     /// Whether the path itself is a link.
     pub link: bool,
-    /// The same as `path`, with all links followed.
-    #[serde(default)]
-    pub real: PathBuf,
 }
 
 /// What a file is, as far as copying it is concerned.
@@ -188,6 +208,18 @@ impl WorkerProgram {
     pub fn look(&self, stage: Stage, path: PathBuf, fds: &[BorrowedFd<'_>]) -> Result<Looked, SnapshotError> {
         match self.view(stage, Task::Look { path }, fds)?.answer()? {
             Answer::Looked(looked) => Ok(looked),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Makes the places that something is going to be mounted on; says what they and the directories above
+    /// them are like then.
+    ///
+    /// # Errors
+    /// When the worker cannot be started, or a place cannot be made.
+    pub fn prepare(&self, stage: Stage, places: Vec<MountPoint>) -> Result<Vec<Stub>, SnapshotError> {
+        match self.view(stage, Task::Prepare { places }, &[])?.answer()? {
+            Answer::Prepared(stubs) => Ok(stubs),
             other => Err(unexpected(&other)),
         }
     }
