@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fmt;
 
+use rustix::fs::Mode;
 use rustix::mount::MountAttrFlags;
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
@@ -40,6 +41,8 @@ pub enum Step {
     Mount(Mount),
     /// Make the links and nodes of /dev.
     PopulateDev(Vec<Node>),
+    /// Show something that is in memory alone.
+    MountMemory(Content),
     /// Hide a path: a file behind /dev/null, a directory behind an empty one.
     Mask(Target),
     /// Make a path read-only, with all below it.
@@ -178,6 +181,17 @@ pub struct Mount {
     pub propagation: Option<Propagation>,
 }
 
+/// A file that is in memory alone.
+#[derive(Debug)]
+pub struct Content {
+    /// Where it is seen.
+    pub target: Target,
+    /// Its permission bits.
+    pub mode: Mode,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
 /// What is mounted.
 #[derive(Debug)]
 pub enum Source {
@@ -303,6 +317,7 @@ impl fmt::Display for Step {
                 Source::Host { path, .. } => write!(f, "bind {} on {}", text(path), mount.target),
             },
             Self::PopulateDev(_) => f.write_str("make the device nodes of /dev"),
+            Self::MountMemory(content) => write!(f, "show a file of memory on {}", content.target),
             Self::Mask(target) => write!(f, "mask {target}"),
             Self::ReadOnly(target) => write!(f, "make {target} read-only"),
             Self::Sysctl(setting) => write!(f, "set {} to {:?}", sysctl_name(&setting.path), text(&setting.value)),

@@ -11,6 +11,7 @@ use super::input::Input;
 use super::membership;
 use super::names::Names;
 use super::network::{self, Network};
+use super::private;
 use super::protocol::{Mapping, Start};
 use super::pump::Pump;
 use super::server::Server;
@@ -207,8 +208,9 @@ fn compile(filter: Option<&OwnedFd>, inherited: &[OwnedFd], start: &Start) -> Re
     if let Some(process) = &mut spec.process {
         tell_of_sockets(&mut process.env, &start.descriptors, if is_below_reaper { 2 } else { 1 });
     }
+    let files = private::give(&start.private, spec.process.as_mut())?;
     let keyring = Some(start.keyring.clone());
-    let extras = Extras { filter: filter.unwrap_or_default(), keyring, interface, inherited };
+    let extras = Extras { filter: filter.unwrap_or_default(), keyring, interface, inherited, files };
     let plan = Plan::compile(&spec, extras).map_err(LaunchError::from)?;
     let facts = JoinFacts::of(&spec).map_err(LaunchError::from)?;
     let recipe = spec.annotations.remove(ROOTFS_ANNOTATION).filter(|_| plan.is_served());

@@ -31,6 +31,7 @@ mod membership;
 mod names;
 pub mod network;
 mod notify;
+mod private;
 mod program;
 mod pump;
 mod run;

@@ -23,7 +23,7 @@ use crate::sys::message;
 pub const SOCKET: &str = "control";
 
 /// The first packet to a monitor. On board: the bundle directory, then the
-/// compiled system call filter if there is one.
+/// compiled system call filter if there is one, then what is private, if something is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
     /// Who it is, for events and for journald.
@@ -73,6 +73,42 @@ pub struct Start {
     pub bound: bool,
     /// Program and arguments that are run when all is over and nobody is attached: what removes it.
     pub finish: Vec<PathBuf>,
+    /// What the program is given and no file has. The bytes are in memory, behind the last descriptor on board.
+    #[serde(default)]
+    pub private: Vec<Private>,
+}
+
+/// Something for the program that is written to no disk.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Private {
+    /// Where the program finds it.
+    pub place: PrivatePlace,
+    /// How many bytes it has; all things of one start stand one after another.
+    pub length: u64,
+    /// The bytes, once they are here.
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Private {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Private").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+/// Where a program finds something private.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PrivatePlace {
+    /// In a file of memory that can only be read.
+    File {
+        /// Its path.
+        target: String,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// In a variable of this name.
+    Variable(String),
 }
 
 /// A program that connects a network namespace, which it is given as standard input. It prints something when it has.

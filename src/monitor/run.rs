@@ -9,6 +9,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::attached::Caller;
 use super::error::MonitorError;
 use super::life::Life;
+use super::private;
 use super::protocol::{self, Start, WireError};
 use crate::sys::{exec, failpoint, message};
 
@@ -44,10 +45,14 @@ fn serve(control: &OwnedFd) -> Result<Life, MonitorError> {
         signals().map_err(|error| system("block signals")(rustix::io::Errno::from_raw_os_error(error as i32)))?;
     let caller = Caller::take_standard().map_err(system("take the standard streams"))?;
 
-    let (start, fds) = protocol::receive::<Start>(control)?;
+    let (mut start, fds) = protocol::receive::<Start>(control)?;
     failpoint::reach!("monitor.told");
-    let [bundle, filter, ..] = fds;
-    let bundle = bundle.ok_or(WireError::Closed)?;
+    let mut fds = fds.into_iter().flatten();
+    let bundle = fds.next().ok_or(WireError::Closed)?;
+    if !start.private.is_empty() {
+        private::take(&mut start.private, &fds.next_back().ok_or(WireError::Closed)?)?;
+    }
+    let filter = fds.next();
     let inherited = protocol::receive_descriptors(control, start.descriptors.count())?;
     rustix::process::fchdir(&bundle).map_err(system("enter the bundle"))?;
     // We hold the bundle's lock: a socket that is there belongs to nobody.

@@ -131,3 +131,49 @@ fn a_build_that_is_killed_takes_its_step_with_it() {
     let done = build(&live, &context, &["-t", "i"]).run().exits(0);
     assert!(done.stderr.contains("RUN echo one > /one (cached)"), "{done}");
 }
+
+/// Not even for as long as a step takes: a build may be killed, and a disk be copied.
+#[test]
+fn secrets_are_on_no_disk() {
+    for live in [Live::new(), Live::plain()].into_iter().flatten() {
+        let ask = "cat /run/secrets/s /t/other > /dev/null && test ${#K} = 9 && ! echo x 2>/dev/null > /t/other && echo fine; \
+                   stat -c '%a %u' /run/secrets/s /t/other; ls -A /dev | grep -c content; \
+                   grep -E ' /(t/other|run/secrets/s) ' /proc/self/mountinfo | grep -c ' - tmpfs '";
+        let dockerfile = format!(
+            "FROM {}\nRUN --mount=type=secret,id=s --mount=type=tmpfs,target=/t \
+             --mount=type=secret,id=s,target=/t/other,mode=0444 --mount=type=secret,id=s,env=K \
+             ({ask}) > /seen; touch /began; sleep 60\n",
+            live.image("busybox")
+        );
+        let context = context(&live, "context", &[("Dockerfile", &dockerfile)]);
+        let secret = live.file("secret", "s3Kr1t-42");
+        let given = format!("id=s,src={}", secret.display());
+        let on_disk = || {
+            let mut command = live.command("grep");
+            command.args(["-rl", "s3Kr1t"]).arg(live.root());
+            let found = crate::harness::Run::of(command).run();
+            // Sockets cannot be read, which is no matter.
+            found.text()
+        };
+        let running = build(&live, &context, &["-t", "s", "--secret", &given]).start();
+        let begun = Instant::now();
+        let bundles = live.root().join("containers");
+        let began = || {
+            let bundles = fs::read_dir(&bundles).into_iter().flatten().flatten();
+            bundles.filter(|bundle| bundle.path().join("upper/began").exists()).count() > 0
+        };
+        while !began() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the step does not begin");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(on_disk(), "", "while it runs");
+        running.signal(Signal::SIGKILL);
+        assert_eq!(running.wait().signal, Some(9));
+        assert_eq!(on_disk(), "", "after it was killed");
+        live.file("context/Dockerfile", dockerfile.replace("sleep 60", "true"));
+        build(&live, &context, &["-t", "s", "--secret", &given]).ok();
+        let seen = says(&live, "s", "cat /seen; ls -d /t 2> /dev/null || ls -A /run");
+        assert_eq!(seen, "fine\n400 0\n444 0\n0\n2\n.containerenv");
+        assert_eq!(on_disk(), "", "after it was done");
+    }
+}

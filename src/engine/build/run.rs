@@ -8,9 +8,10 @@ use super::{Made, Site};
 use crate::build::graph::{Mount as Wanted, Run, Step};
 use crate::build::key;
 use crate::engine::api::{Event, Failure, FailureKind};
-use crate::engine::containers::bench::{Bench, Ground};
+use crate::engine::containers::bench::{Bench, Ground, Secret};
 use crate::model::container::{ContainerRequest, Mount, MountSource, NetworkMode, PullPolicy};
 use crate::model::digest::Digest;
+use crate::monitor::protocol::PrivatePlace;
 use crate::snapshot::worker::view::{Dress, MountPoint};
 
 /// Where the host's certificates are seen, and what tells programs of it.
@@ -70,7 +71,7 @@ impl Site<'_> {
                 pull: PullPolicy::Never,
                 ..ContainerRequest::default()
             };
-            let code = bench.run(request, std::os::fd::AsFd::as_fd(&site.output), events)?;
+            let code = bench.run((request, &places.secrets), std::os::fd::AsFd::as_fd(&site.output), events)?;
             if code != 0 {
                 return Err(failed(code, site.build.quiet));
             }
@@ -133,11 +134,11 @@ impl Site<'_> {
     }
 
     /// Makes what a mount shows.
-    fn prepare(
-        &self,
+    fn prepare<'b>(
+        &'b self,
         (index, bench): (usize, &mut Bench<'_>),
         mount: &Wanted,
-        places: &mut Places,
+        places: &mut Places<'b>,
     ) -> Result<(), Failure> {
         match mount {
             Wanted::Cache { id, target, read_only } => {
@@ -153,12 +154,13 @@ impl Site<'_> {
                     return Err(failure.hint(format!("pybox build --secret id={id},src=FILE")));
                 };
                 if let Some(variable) = variable {
-                    let value = String::from_utf8(secret.value.clone());
-                    let value = value.map_err(|_| invalid(format!("the secret {id:?} is no text for a variable")))?;
-                    places.variables.push((variable.clone(), value));
+                    let text = std::str::from_utf8(&secret.value).ok().filter(|text| !text.contains('\0'));
+                    text.ok_or_else(|| invalid(format!("the secret {id:?} is no text for a variable")))?;
+                    places.secret(PrivatePlace::Variable(variable.clone()), &secret.value);
                 }
                 if let Some(target) = target {
-                    places.bind(&bench.file(&secret.value, *mode)?, target, true);
+                    places.points.push(MountPoint { path: target.into(), directory: false });
+                    places.secret(PrivatePlace::File { target: target.clone(), mode: *mode }, &secret.value);
                 }
             }
             Wanted::Bind { from, source, target } => {
@@ -174,7 +176,7 @@ impl Site<'_> {
     }
 
     /// Has the command trust whom the host trusts.
-    fn trust(&self, places: &mut Places) {
+    fn trust(&self, places: &mut Places<'_>) {
         let Some(path) = &self.build.authorities else { return };
         places.bind(path, AUTHORITIES, true);
         places.variables.extend(TRUST.map(|name| (name.to_owned(), AUTHORITIES.to_owned())));
@@ -190,14 +192,20 @@ impl Site<'_> {
 
 /// What is mounted for a command.
 #[derive(Default)]
-struct Places {
+struct Places<'s> {
     mounts: Vec<Mount>,
+    /// What is seen like mounts, and is not to be on any disk.
+    secrets: Vec<Secret<'s>>,
     /// What they are mounted on.
     points: Vec<MountPoint>,
     variables: Vec<(String, String)>,
 }
 
-impl Places {
+impl<'s> Places<'s> {
+    fn secret(&mut self, place: PrivatePlace, value: &'s [u8]) {
+        self.secrets.push(Secret { place, value });
+    }
+
     fn bind(&mut self, path: &std::path::Path, target: &str, read_only: bool) {
         self.points.push(MountPoint { path: target.into(), directory: path.is_dir() });
         let path = path.to_string_lossy().into_owned();

@@ -4,6 +4,8 @@
 //! the layers by a worker in that root. What comes of either is in the upper directory, which becomes
 //! a layer as that of a container does in `commit`.
 
+mod secret;
+
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -36,6 +38,8 @@ use crate::store::bundle::Bundle;
 use crate::store::image::{Image, ImageLayer};
 use crate::store::{Spool, Store};
 use crate::sys::failpoint;
+
+pub(in crate::engine) use secret::Secret;
 
 /// What a step stands on.
 #[derive(Clone, Copy, Debug)]
@@ -77,13 +81,14 @@ impl Engine {
 }
 
 impl Bench<'_> {
-    /// Runs a command to its end, and returns its exit code; what it says goes to `output`.
+    /// Runs a command to its end, and returns its exit code; what it says goes to `output`. It is given `secrets`, which
+    /// are written to no disk.
     ///
     /// # Errors
     /// If it cannot be started, or somebody interrupts it.
     pub(in crate::engine) fn run(
         &mut self,
-        mut request: ContainerRequest,
+        (mut request, secrets): (ContainerRequest, &[Secret<'_>]),
         output: BorrowedFd<'_>,
         events: &mut dyn FnMut(Event),
     ) -> Result<i32, Failure> {
@@ -103,7 +108,10 @@ impl Bench<'_> {
         told.finish.clear();
         let signals = Signals::block()?;
         let monitor = Idle::spawn_with(Some(output))?;
-        let fds: Vec<_> = [self.bundle.as_fd()].into_iter().chain(filter.iter().map(|fd| fd.as_fd())).collect();
+        let private = secret::memory(secrets, &mut told.private)?;
+        let filter = filter.as_ref().map(OwnedFd::as_fd);
+        let fds: Vec<_> =
+            [self.bundle.as_fd()].into_iter().chain(filter).chain(private.as_ref().map(OwnedFd::as_fd)).collect();
         let session = monitor.start(&told, &fds, &[])?;
         failpoint::reach!("build.command_told");
         let ended = stay(&session, &signals);

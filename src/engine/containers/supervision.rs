@@ -80,6 +80,7 @@ impl Engine {
             events: store.layout().events(),
             bound: false,
             finish: self.finish_of(container),
+            private: Vec::new(),
         })
     }
 

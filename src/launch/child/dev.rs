@@ -1,20 +1,29 @@
 //! Mounts inside the root, /dev, masks. Every target is a descriptor found
 //! in-root, every source a descriptor that was checked (rules R3 and R4).
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::place::{self, Kind};
 use super::{Walk, character_device, host_tree};
-use crate::launch::step::{Mount, Node, Source, Target};
+use crate::launch::step::{Content, Mount, Node, Source, Target};
 use crate::sys::mount::{self, Propagation, Reach};
 use crate::sys::path::open_in_root;
 
 /// linux/magic.h
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+/// The same.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+
+/// To be read, and nothing else.
+const QUIET: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
+    .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
 impl Walk<'_> {
     pub(super) fn mount(&mut self, what: &Mount) -> Result<(), Errno> {
@@ -63,6 +72,29 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Binds a file that is in the container's own /dev, which is memory, and has no name there afterwards. Before
+    /// Linux 6.15 no file of a mount that is attached nowhere could be bound.
+    pub(super) fn mount_memory(&mut self, content: &Content) -> Result<(), Errno> {
+        const NAME: &CStr = c".content";
+        let root = self.root()?;
+        let dev = open_in_root(root, c"dev", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+        if rustix::fs::fstatfs(&dev)?.f_type as u64 != TMPFS_MAGIC {
+            return Err(Errno::NODEV);
+        }
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&dev, NAME, flags, content.mode)?;
+        let mut rest = content.bytes.as_slice();
+        while !rest.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))?;
+            rest = rest.get(written..).ok_or(Errno::IO)?;
+        }
+        let tree = mount::copy_tree(file.as_fd(), c"", Reach::One)?;
+        mount::set_attributes(tree.as_fd(), Reach::One, QUIET, Some(Propagation::Private))?;
+        let place = place::file(root, &content.target)?;
+        mount::attach(tree.as_fd(), place.as_fd())?;
+        rustix::fs::unlinkat(&dev, NAME, AtFlags::empty())
+    }
+
     /// What is not there needs no mask.
     pub(super) fn mask(&mut self, target: &Target) -> Result<(), Errno> {
         let root = self.root()?;
@@ -94,11 +126,7 @@ impl Walk<'_> {
         if let Some(empty) = &self.empty {
             return mount::copy_tree(empty.as_fd(), c"", Reach::One);
         }
-        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-            | MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NODEV
-            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        mount::detached(c"tmpfs", &[(c"size", c"4k"), (c"mode", c"555")], attributes)
+        mount::detached(c"tmpfs", &[(c"size", c"4k"), (c"mode", c"555")], QUIET)
     }
 
     pub(super) fn make_read_only(&mut self, target: &Target) -> Result<(), Errno> {
@@ -108,16 +136,12 @@ impl Walk<'_> {
             other => other?,
         };
         let tree = mount::copy_tree(place.as_fd(), c"", Reach::Recursive)?;
-        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-            | MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NODEV
-            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        mount::set_attributes(tree.as_fd(), Reach::Recursive, attributes, None)?;
+        mount::set_attributes(tree.as_fd(), Reach::Recursive, QUIET, None)?;
         mount::attach(tree.as_fd(), place.as_fd())
     }
 }
 
-fn bind_device(root: BorrowedFd<'_>, target: &Target, path: &std::ffi::CStr, number: u64) -> Result<(), Errno> {
+fn bind_device(root: BorrowedFd<'_>, target: &Target, path: &CStr, number: u64) -> Result<(), Errno> {
     let tree = host_tree(path, Reach::One)?;
     let stat = rustix::fs::fstat(&tree)?;
     let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);

@@ -92,6 +92,7 @@ impl Walk<'_> {
             Step::MountRoot(source) => self.root = Some(root::mount(source, self.birth.wire)?),
             Step::Mount(what) => self.mount(what)?,
             Step::PopulateDev(nodes) => self.populate_dev(nodes)?,
+            Step::MountMemory(content) => self.mount_memory(content)?,
             Step::Mask(target) => self.mask(target)?,
             Step::ReadOnly(target) => self.make_read_only(target)?,
             Step::Sysctl(setting) => self.sysctl(setting)?,

@@ -61,6 +61,19 @@ pub struct Extras {
     pub interface: Option<Interface>,
     /// What the program has as descriptors from 3 on; their own numbers are higher than those.
     pub inherited: Vec<OwnedFd>,
+    /// Files of memory to be seen inside; no document tells of them.
+    pub files: Vec<MemoryFile>,
+}
+
+/// A file that is in memory alone, and can only be read.
+#[derive(Debug)]
+pub struct MemoryFile {
+    /// Its path.
+    pub target: String,
+    /// Its permission bits.
+    pub mode: u32,
+    /// What is in it.
+    pub bytes: Vec<u8>,
 }
 
 /// Everything a child needs, in the order it needs it.
@@ -114,6 +127,7 @@ impl Plan {
         steps.push(Step::IsolateMounts(Propagation::Slave));
         steps.push(Step::MountRoot(root::source(spec)?));
         steps.extend(mounts::steps(spec, linux)?);
+        steps.extend(mounts::in_memory(std::mem::take(&mut extras.files))?);
         // Before any part of /proc is covered: the kernel shows a cover as another mount.
         steps.extend(sysctls(linux)?);
         steps.extend(mounts::covers(linux)?);

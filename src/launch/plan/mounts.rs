@@ -2,12 +2,12 @@
 
 use std::ffi::CString;
 
-use rustix::fs::makedev;
+use rustix::fs::{Mode, makedev};
 use rustix::mount::MountAttrFlags;
 
-use super::{PlanError, c_string, target};
+use super::{MemoryFile, PlanError, c_string, target};
 use crate::launch::document::{Document, Linux, Mount as Listed};
-use crate::launch::step::{Mount, Node, Source, Step};
+use crate::launch::step::{Content, Mount, Node, Source, Step};
 use crate::sys::mount::{Propagation, Reach};
 
 /// The devices that every container has (runtime-spec, "Default Devices"; the
@@ -37,6 +37,15 @@ pub(super) fn steps(spec: &Document, linux: &Linux) -> Result<Vec<Step>, PlanErr
     }
     steps.push(Step::PopulateDev(nodes(linux)?));
     Ok(steps)
+}
+
+/// Files of memory: after all mounts, for they may be in one, and after /dev, where they are made.
+pub(super) fn in_memory(files: Vec<MemoryFile>) -> Result<Vec<Step>, PlanError> {
+    let step = |file: MemoryFile| {
+        let target = target(&file.target, "the target of a file in memory")?;
+        Ok(Step::MountMemory(Content { target, mode: Mode::from_raw_mode(file.mode), bytes: file.bytes }))
+    };
+    files.into_iter().map(step).collect()
 }
 
 /// What is hidden or made read-only once all mounts are there.

@@ -29,9 +29,12 @@ fn document(change: impl FnOnce(&mut Value)) -> Document {
     serde_json::from_value(spec).expect("a document")
 }
 
+fn extras() -> Extras {
+    Extras { filter: vec![0; 8], keyring: Some("_x".into()), ..Extras::default() }
+}
+
 fn plan(change: impl FnOnce(&mut Value)) -> Plan {
-    Plan::compile(&document(change), Extras { filter: vec![0; 8], keyring: Some("_x".into()), ..Extras::default() })
-        .expect("a plan")
+    Plan::compile(&document(change), extras()).expect("a plan")
 }
 
 fn refusal(change: impl FnOnce(&mut Value)) -> String {
@@ -71,6 +74,18 @@ fn the_walk_in_its_order() {
 }
 
 #[test]
+fn files_of_memory_come_after_all_mounts_and_are_in_no_document() {
+    let file = |target: &str| MemoryFile { target: target.into(), mode: 0o400, bytes: b"x".to_vec() };
+    let with = |target| Plan::compile(&document(|_| {}), Extras { files: vec![file(target)], ..extras() });
+    let walk: Vec<String> = with("/run/secrets/s").expect("a plan").steps.iter().map(ToString::to_string).collect();
+    let at = |what: &str| walk.iter().position(|step| step == what).expect(what);
+    assert_eq!(at("show a file of memory on /run/secrets/s"), at("make the device nodes of /dev") + 1);
+    for target in ["relative", "/a/../b"] {
+        with(target).expect_err("no place");
+    }
+}
+
+#[test]
 fn with_no_new_privileges_the_filter_comes_last() {
     let plan = plan(|spec| spec["process"]["noNewPrivileges"] = true.into());
     let tail: Vec<String> = plan.steps.iter().rev().take(4).rev().map(ToString::to_string).collect();
@@ -86,8 +101,7 @@ fn exec(change: impl FnOnce(&mut Value), process: impl FnOnce(&mut Value)) -> Pl
     let mut wanted = json!({ "user": { "uid": 33, "gid": 33 }, "args": ["id"], "cwd": "/srv", "oomScoreAdj": 7 });
     process(&mut wanted);
     let wanted = serde_json::from_value(wanted).expect("a process");
-    Plan::compile_exec(&wanted, &facts, Extras { filter: vec![0; 8], keyring: Some("_x".into()), ..Extras::default() })
-        .expect("a plan")
+    Plan::compile_exec(&wanted, &facts, extras()).expect("a plan")
 }
 
 fn words(plan: &Plan) -> Vec<String> {
