@@ -1,6 +1,6 @@
 //! Which stages have to be made, and what each of them begins with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::expand::{self, Quotes};
 use super::graph::{Action, Graph, Mount, Stage};
@@ -39,6 +39,25 @@ pub struct Plan {
     pub bases: Vec<Base>,
     /// The stage that is wanted.
     pub target: usize,
+    /// What each stage of the graph needs of the others; nothing of those that are not made.
+    pub needs: Vec<Vec<usize>>,
+}
+
+impl Plan {
+    /// Stages that can be made now: not `begun`, and all they need is `done`.
+    pub fn ready(&self, begun: &BTreeSet<usize>, done: &BTreeSet<usize>) -> Vec<usize> {
+        let needs = |stage: &usize| self.needs.get(*stage).map_or(&[][..], Vec::as_slice);
+        let ready = |stage: &&usize| !begun.contains(*stage) && needs(stage).iter().all(|need| done.contains(need));
+        self.order.iter().filter(ready).copied().collect()
+    }
+
+    /// Whether each stage needs the one before it, so that no two can be made at the same time.
+    pub fn is_one_after_another(&self) -> bool {
+        self.order.windows(2).all(|pair| match pair {
+            [before, after] => self.needs.get(*after).is_some_and(|needs| needs.contains(before)),
+            _ => true,
+        })
+    }
 }
 
 /// Finds out what has to be made for the stage `target`, the last one if there is none.
@@ -59,9 +78,9 @@ pub fn plan(graph: &Graph, target: Option<&str>, given: &BTreeMap<String, String
         None => last.ok_or_else(|| Mistake::new(Position { line: 1, column: 1 }, "there is no stage"))?,
         Some(name) => stage_named(&graph.stages, name).ok_or_else(|| unknown_target(graph, name))?,
     };
-    let mut order = Vec::new();
-    visit(graph, &bases, target, &mut order);
-    Ok(Plan { order, bases, target })
+    let mut made = Plan { order: Vec::new(), needs: vec![Vec::new(); bases.len()], bases, target };
+    visit(graph, target, &mut made);
+    Ok(made)
 }
 
 /// The values of the arguments that bases may use.
@@ -137,26 +156,37 @@ fn base(graph: &Graph, index: usize, text: &str, position: Position) -> Result<B
 }
 
 /// What a stage needs comes before it.
-fn visit(graph: &Graph, bases: &[Base], index: usize, order: &mut Vec<usize>) {
-    if order.contains(&index) {
+fn visit(graph: &Graph, index: usize, plan: &mut Plan) {
+    if plan.order.contains(&index) {
         return;
     }
-    if let Some(Base::Stage(below)) = bases.get(index) {
-        visit(graph, bases, *below, order);
+    let mut needs = BTreeSet::new();
+    if let Some(Base::Stage(below)) = plan.bases.get(index) {
+        needs.insert(*below);
     }
     for step in graph.stages.get(index).iter().flat_map(|stage| &stage.steps) {
-        let from: Vec<&String> = match &step.action {
-            Action::Copy(copy) => copy.from.iter().collect(),
-            Action::Run(run) => run.mounts.iter().filter_map(from_of).collect(),
-            _ => Vec::new(),
-        };
-        for from in from {
+        for from in step.action.origins() {
             if let Origin::Stage(needed) = origin(&graph.stages, index, from) {
-                visit(graph, bases, needed, order);
+                needs.insert(needed);
             }
         }
     }
-    order.push(index);
+    needs.iter().for_each(|needed| visit(graph, *needed, plan));
+    if let Some(known) = plan.needs.get_mut(index) {
+        known.extend(needs);
+    }
+    plan.order.push(index);
+}
+
+impl Action {
+    /// What it names that files come from: stages and images.
+    pub fn origins(&self) -> Vec<&String> {
+        match self {
+            Self::Copy(copy) => copy.from.iter().collect(),
+            Self::Run(run) => run.mounts.iter().filter_map(from_of).collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 fn from_of(mount: &Mount) -> Option<&String> {
@@ -205,6 +235,30 @@ mod tests {
         assert_eq!((made.order, made.target), (vec![0, 2], 2));
         assert_eq!(made.bases.first(), Some(&Base::Image("debian:13".into())));
         assert_eq!(origin(&stages(), 2, "2"), Origin::Image("2".into()), "not itself");
+    }
+
+    #[test]
+    fn stages_that_do_not_need_each_other_can_be_made_at_once() {
+        let stages = vec![
+            stage(Some("a"), "x", &[]),
+            stage(Some("b"), "x", &[]),
+            stage(Some("c"), "b", &[]),
+            stage(None, "x", &["a", "c"]),
+        ];
+        let made = plan(&graph(stages), None, &BTreeMap::new()).expect("a plan");
+        assert_eq!(made.needs, [vec![], vec![], vec![1], vec![0, 2]]);
+        for (begun, done, ready) in [
+            (vec![], vec![], vec![0, 1]),
+            (vec![0, 1], vec![0], vec![]),
+            (vec![0, 1], vec![1], vec![2]),
+            (vec![0, 1, 2], vec![0, 1, 2], vec![3]),
+        ] {
+            let set = |stages: &[usize]| stages.iter().copied().collect();
+            assert_eq!(made.ready(&set(&begun), &set(&done)), ready, "{begun:?} {done:?}");
+        }
+        assert!(!made.is_one_after_another());
+        let chain = vec![stage(Some("a"), "x", &[]), stage(Some("b"), "a", &[]), stage(None, "y", &["b", "a"])];
+        assert!(plan(&graph(chain), None, &BTreeMap::new()).expect("a plan").is_one_after_another());
     }
 
     #[test]

@@ -49,10 +49,12 @@ impl Progress {
                     self.line(&format!("{}: {word}", digest.short()));
                 }
             }
-            (Event::Step { number, total, text, cached }, _) => {
+            (Event::Step { number, total, text, cached, stage }, _) => {
                 let cached = if *cached { " (cached)" } else { "" };
-                self.line(&format!("[{number}/{total}] {text}{cached}"));
+                let stage = stage.as_ref().map(|stage| format!(" {stage}")).unwrap_or_default();
+                self.line(&format!("[{number}/{total}{stage}] {text}{cached}"));
             }
+            (Event::Said { stage, line }, _) => self.line(&format!("{stage} | {line}")),
             (Event::Layers(_), Manner::Lines) | (Event::Committing, _) => {}
         }
     }

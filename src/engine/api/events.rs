@@ -36,6 +36,15 @@ pub enum Event {
         text: String,
         /// Whether it was done before.
         cached: bool,
+        /// The stage, where several are made at once.
+        stage: Option<String>,
+    },
+    /// A command of a build has written a line; told where several run at once, else it writes it itself.
+    Said {
+        /// The stage that it belongs to.
+        stage: String,
+        /// What it has written.
+        line: String,
     },
 }
 

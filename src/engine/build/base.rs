@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value, json};
 
+use super::ledger::Turn;
 use super::step::invalid;
 use super::{Made, Site};
 use crate::build::expand::{self, Quotes};
@@ -30,6 +31,9 @@ use crate::store::image::{CONFIG_LIMIT, ImageLayer};
 impl Site<'_> {
     /// The beginning of the stage `index`.
     pub(super) fn base(&mut self, index: usize, events: &mut dyn FnMut(Event)) -> Result<Made, Failure> {
+        if let Some(brought) = self.bases.get(&index) {
+            return Ok(brought.clone());
+        }
         let stage = self.graph.stages.get(index);
         let platform = stage.and_then(|stage| stage.platform.as_deref()).map(|text| self.platform(text)).transpose()?;
         let platform = platform.or_else(|| self.build.platform.clone());
@@ -138,13 +142,13 @@ impl Site<'_> {
     fn imported(&mut self, spool: Spool, events: &mut dyn FnMut(Event)) -> Result<ImageLayer, Failure> {
         let (digest, size) = (spool.digest(), spool.length());
         self.store.extend_lease(self.lease, [&digest])?;
-        self.brought.push(digest);
+        self.ledger.bring(digest);
         let blob = spool.commit()?;
         let layer = layer_of(self.store, blob, size)?;
         self.store.extend_lease(self.lease, [&layer.diff_id])?;
-        self.brought.push(layer.diff_id.clone());
+        self.ledger.bring(layer.diff_id.clone());
         self.unpack(&layer, events)?;
-        self.unpacked = true;
+        self.ledger.unpacked();
         Ok(layer)
     }
 
@@ -157,6 +161,11 @@ impl Site<'_> {
         {
             return Ok(layer);
         }
+        let claim = match self.ledger.turn(&key)? {
+            Turn::Done(CachedStep { layer: Some(layer), .. }) => return Ok(layer),
+            Turn::Done(_) => return Err(Failure::say(FailureKind::Internal, "the suite has no layer")),
+            Turn::Mine(claim) => claim,
+        };
         let directories = self.engine.settings.helper_dirs.iter();
         let program = directories.map(|directory| directory.join("mmdebstrap")).find(|path| path.is_file());
         let program = program.ok_or_else(|| {
@@ -191,7 +200,9 @@ impl Site<'_> {
         received?;
         let layer = self.imported(spool, events)?;
         let (created, step) = (record::now(), format!("debootstrap:{suite}"));
-        self.store.cache_step(&key, &CachedStep { layer: Some(layer.clone()), created, used: created, step })?;
+        let cached = CachedStep { layer: Some(layer.clone()), created, used: created, step };
+        self.store.cache_step(&key, &cached)?;
+        claim.done(cached);
         Ok(layer)
     }
 }

@@ -19,7 +19,7 @@ impl Site<'_> {
         let (id, digest) = (Digest::of(&config), Digest::of(&manifest));
         for (digest, bytes) in [(&id, &config), (&digest, &manifest)] {
             self.store.extend_lease(self.lease, [digest])?;
-            self.brought.push(digest.clone());
+            self.ledger.bring(digest.clone());
             self.store.put_blob(digest, bytes)?;
         }
         if self.is_here(&id, &digest, &names)? {

@@ -4,13 +4,18 @@
 //! changes files has a key; its layer is noted under that key as soon as it is there, so that a build
 //! that is interrupted goes on where it was. One lease protects all layers while the build lasts, the
 //! notes do so afterwards.
+//!
+//! Images are brought first. Then stages that do not need each other are made side by side ([`crew`]); what they
+//! have to know of each other stands in one [`ledger`].
 
 mod base;
 mod cache;
 mod context;
 mod copy;
+mod crew;
 mod file;
 mod image;
+mod ledger;
 mod run;
 mod step;
 
@@ -23,7 +28,7 @@ use serde_json::{Map, Value, json};
 use super::Engine;
 use super::api::{Build, Built, Event, Failure, FailureKind};
 use crate::build::graph::{Action, Argument, Graph, Step};
-use crate::build::plan::{self, Plan};
+use crate::build::plan::{self, Base, Plan};
 use crate::build::state::{self, Arguments, State};
 use crate::build::{Mistake, key};
 use crate::model::digest::Digest;
@@ -32,8 +37,30 @@ use crate::store::image::ImageLayer;
 use crate::store::{Access, Lease, Store};
 use context::Context;
 use file::BuildFile;
+use ledger::Ledger;
 
-/// A build under way.
+/// What all stages of a build have in common; all threads may look.
+struct Common<'s> {
+    engine: &'s Engine,
+    lease: &'s Lease,
+    build: &'s Build,
+    file: &'s BuildFile,
+    graph: &'s Graph,
+    plan: &'s Plan,
+    context: &'s Context,
+    ledger: &'s Ledger,
+    sources: Arguments,
+    /// Images that stages begin with.
+    bases: BTreeMap<usize, Made>,
+    /// Images that files are copied from.
+    images: BTreeMap<String, Made>,
+    /// How many stages may be made at once.
+    at_once: usize,
+    /// Whether lines of commands tell which stage they are of.
+    prefixed: bool,
+}
+
+/// A stage that is being made.
 struct Site<'s> {
     engine: &'s Engine,
     store: &'s Store,
@@ -43,19 +70,21 @@ struct Site<'s> {
     graph: &'s Graph,
     plan: &'s Plan,
     context: &'s Context,
+    ledger: &'s Ledger,
     sources: Arguments,
     /// Where commands write to.
     output: OwnedFd,
-    /// What came into the store for this build.
-    brought: Vec<Digest>,
-    /// Stages that are done.
+    /// Stages that are done, as far as this one needs them.
     stages: BTreeMap<usize, Made>,
+    /// Images that stages begin with.
+    bases: BTreeMap<usize, Made>,
     /// Images that files are copied from.
     images: BTreeMap<String, Made>,
+    /// The step that it is at, of the total of all stages.
     number: usize,
     total: usize,
-    /// Whether layers were unpacked, which have to reach the disk.
-    unpacked: bool,
+    /// What events call it, where several are made at once.
+    name: Option<String>,
 }
 
 /// What a stage has come to.
@@ -117,43 +146,36 @@ impl Engine {
         warn_of_unused(&graph, &given, events);
         let global = plan::arguments(&graph, &given).map_err(|mistake| file.blame(&mistake))?;
         let context = Context::open(&build.context, file.ignore(&build.context)?)?;
+        let ledger = Ledger::new()?;
         let store = self.store(Access::Write)?;
         let lease = store.lease([])?;
-        let steps = |index: &usize| graph.stages.get(*index).map_or(0, |stage| stage.steps.len());
-        let total = plan.order.iter().map(steps).sum();
-        let mut brought = Vec::new();
-        let made = output(build.quiet).and_then(|output| {
-            let mut site = Site {
-                engine: self,
-                store: &store,
-                lease: &lease,
-                build,
-                file: &file,
-                graph: &graph,
-                plan: &plan,
-                context: &context,
-                sources: Arguments { given, global, platform },
-                output,
-                brought: Vec::new(),
-                stages: BTreeMap::new(),
-                images: BTreeMap::new(),
-                number: 0,
-                total,
-                unpacked: false,
-            };
-            let made = site.make(events);
-            brought = std::mem::take(&mut site.brought);
-            made.map(|built| (built, site.unpacked))
-        });
+        let sources = Arguments { given, global, platform };
+        let (at_once, prefixed) = if plan.is_one_after_another() { (1, false) } else { (processors(), !build.quiet) };
+        let common = Common {
+            engine: self,
+            lease: &lease,
+            build,
+            file: &file,
+            graph: &graph,
+            plan: &plan,
+            context: &context,
+            ledger: &ledger,
+            sources,
+            bases: BTreeMap::new(),
+            images: BTreeMap::new(),
+            at_once,
+            prefixed,
+        };
+        let (store, made) = make(common, store, events);
+        let store = store.map_or_else(|| self.store(Access::Write), Ok)?;
         store.release(lease)?;
-        let made = made.inspect_err(|_| {
+        let built = made.inspect_err(|_| {
             // What is noted stays: the next build goes on with it. The failure is what there is to tell.
-            if let Ok(swept) = store.discard_unused(brought) {
+            if let Ok(swept) = store.discard_unused(ledger.brought()) {
                 let _ = self.remove_foreign(&swept.leftovers);
             }
-        });
-        let (built, unpacked) = made?;
-        if unpacked {
+        })?;
+        if ledger.has_unpacked() {
             self.settle_later(events);
         }
         self.tell_image("build", &built.id.to_string(), built.names.first());
@@ -167,16 +189,87 @@ impl Engine {
     }
 }
 
-impl Site<'_> {
-    fn make(&mut self, events: &mut dyn FnMut(Event)) -> Result<Built, Failure> {
-        for index in self.plan.order.clone() {
-            let made = self.stage(index, events)?;
-            self.stages.insert(index, made);
-        }
-        let Some(made) = self.stages.remove(&self.plan.target) else {
+/// Makes all that is needed, and the image. Gives the connection to the store back, if it is still there.
+fn make(
+    mut common: Common<'_>,
+    store: Store,
+    events: &mut dyn FnMut(Event),
+) -> (Option<Store>, Result<Built, Failure>) {
+    if let Err(failure) = common.bring_images(&store, events) {
+        return (Some(store), Err(failure));
+    }
+    let (store, stages) = crew::make(&common, store, events);
+    let Some(store) = store else {
+        let lost = || Failure::say(FailureKind::Internal, "a thread of the build has ended early");
+        return (None, stages.and_then(|_| Err(lost())));
+    };
+    let finished = stages.and_then(|mut stages| {
+        let Some(made) = stages.remove(&common.plan.target) else {
             return Err(Failure::say(FailureKind::Internal, "the stage that is wanted was not made"));
         };
-        self.finish(&made, events)
+        Site::of(&common, &store, output(common.build.quiet)?).finish(&made, events)
+    });
+    (Some(store), finished)
+}
+
+impl Common<'_> {
+    /// Brings all images that are needed. One after the other, for a pull has several connections of its own; and before
+    /// any stage is begun, for it ends in its own way when it is interrupted.
+    fn bring_images(&mut self, store: &Store, events: &mut dyn FnMut(Event)) -> Result<(), Failure> {
+        let mut site = Site::of(self, store, output(self.build.quiet)?);
+        for index in &self.plan.order {
+            let Some(stage) = self.graph.stages.get(*index) else { continue };
+            if let Some(Base::Image(_)) = self.plan.bases.get(*index) {
+                let base = site.base(*index, events);
+                let base =
+                    base.map_err(|failure| self.file.at(stage.position, &format!("base {}", stage.base), failure))?;
+                site.bases.insert(*index, base);
+            }
+            for step in &stage.steps {
+                for from in step.action.origins() {
+                    let brought = site.bring(*index, Some(from), events);
+                    brought.map_err(|failure| self.file.at(step.position, &first_line(&step.shown), failure))?;
+                }
+            }
+        }
+        (self.bases, self.images) = (site.bases, site.images);
+        Ok(())
+    }
+
+    /// How many steps there are before the stage `index`; all of them for no stage.
+    fn steps_before(&self, index: Option<usize>) -> usize {
+        let before = self.plan.order.iter().take_while(|stage| Some(**stage) != index);
+        before.map(|stage| self.graph.stages.get(*stage).map_or(0, |stage| stage.steps.len())).sum()
+    }
+
+    /// What the stage `index` is called.
+    fn name_of(&self, index: usize) -> String {
+        let name = self.graph.stages.get(index).and_then(|stage| stage.name.clone());
+        name.unwrap_or_else(|| format!("stage-{index}"))
+    }
+}
+
+impl<'s> Site<'s> {
+    fn of(common: &Common<'s>, store: &'s Store, output: OwnedFd) -> Self {
+        Self {
+            engine: common.engine,
+            store,
+            lease: common.lease,
+            build: common.build,
+            file: common.file,
+            graph: common.graph,
+            plan: common.plan,
+            context: common.context,
+            ledger: common.ledger,
+            sources: common.sources.clone(),
+            output,
+            stages: BTreeMap::new(),
+            bases: common.bases.clone(),
+            images: common.images.clone(),
+            number: 0,
+            total: common.steps_before(None),
+            name: None,
+        }
     }
 
     fn stage(&mut self, index: usize, events: &mut dyn FnMut(Event)) -> Result<Made, Failure> {
@@ -198,7 +291,8 @@ impl Site<'_> {
     /// Says that a step begins, or need not be done.
     fn tell(&self, step: &Step, cached: bool, events: &mut dyn FnMut(Event)) {
         let text = step.name.clone().unwrap_or_else(|| first_line(&step.shown));
-        events(Event::Step { number: self.number, total: self.total, text, cached });
+        let (number, total, stage) = (self.number, self.total, self.name.clone());
+        events(Event::Step { number, total, text, cached, stage });
     }
 }
 
@@ -216,6 +310,11 @@ fn output(quiet: bool) -> Result<OwnedFd, Failure> {
         return File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from).map_err(failed);
     }
     std::io::stderr().as_fd().try_clone_to_owned().map_err(failed)
+}
+
+/// As many as there are for us.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
 /// `TARGETARCH` and the like.

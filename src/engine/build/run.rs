@@ -1,5 +1,7 @@
 //! Steps that run a command.
 
+use std::os::fd::AsFd as _;
+
 use serde_json::{Value, json};
 
 use super::copy::Source;
@@ -71,7 +73,7 @@ impl Site<'_> {
                 pull: PullPolicy::Never,
                 ..ContainerRequest::default()
             };
-            let code = bench.run((request, &places.secrets), std::os::fd::AsFd::as_fd(&site.output), events)?;
+            let code = bench.run((request, &places.secrets), (site.output.as_fd(), site.ledger.halt()), events)?;
             if code != 0 {
                 return Err(failed(code, site.build.quiet));
             }

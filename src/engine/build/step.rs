@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::ledger::Turn;
 use super::{Made, Site};
 use crate::build::graph::{Action, Step};
 use crate::build::key;
@@ -22,6 +23,7 @@ impl Site<'_> {
         (index, step): (usize, &Step),
         events: &mut dyn FnMut(Event),
     ) -> Result<(), Failure> {
+        self.ledger.halt().check()?;
         match &step.action {
             Action::Run(run) => return self.run(made, (index, step, run), events),
             Action::Copy(copy) => return self.copy(made, (index, step, copy), events),
@@ -69,6 +71,14 @@ impl Site<'_> {
             made.take(&cached, step);
             return Ok(());
         }
+        let claim = match self.ledger.turn(&key)? {
+            Turn::Mine(claim) => claim,
+            Turn::Done(cached) => {
+                self.tell(step, true, events);
+                made.take(&cached, step);
+                return Ok(());
+            }
+        };
         self.tell(step, false, events);
         let mut spool = self.store.spool()?;
         let changed = work(self, &mut spool, events)?;
@@ -80,6 +90,7 @@ impl Site<'_> {
         let cached = CachedStep { layer, created, used: now, step: shown };
         failpoint::reach!("build.layer_here");
         self.store.cache_step(&key, &cached)?;
+        claim.done(cached.clone());
         failpoint::reach!("build.step_noted");
         made.take(&cached, step);
         Ok(())
@@ -101,12 +112,12 @@ impl Site<'_> {
     pub(super) fn layer(&mut self, spool: Spool, events: &mut dyn FnMut(Event)) -> Result<ImageLayer, Failure> {
         let (blob, size) = (spool.digest(), spool.length());
         self.store.extend_lease(self.lease, [&blob])?;
-        self.brought.push(blob);
+        self.ledger.bring(blob);
         let blob = spool.commit()?;
         // It is not compressed, so both digests are the same.
         let layer = ImageLayer { diff_id: blob.clone(), blob, size, media_type: media::OCI_LAYER.to_owned() };
         self.unpack(&layer, events)?;
-        self.unpacked = true;
+        self.ledger.unpacked();
         Ok(layer)
     }
 

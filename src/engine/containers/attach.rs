@@ -31,14 +31,14 @@ const PASSED_ON: [Signal; 8] = [
 ];
 
 /// The signals of this process, readable instead of deadly.
-pub(super) struct Signals(SignalFd);
+pub(in crate::engine) struct Signals(SignalFd);
 
 impl Signals {
     /// From now on signals wait to be passed on.
     ///
     /// # Errors
     /// Those of sigprocmask(2) and signalfd(2).
-    pub(super) fn block() -> Result<Self, Failure> {
+    pub(in crate::engine) fn block() -> Result<Self, Failure> {
         let set: SigSet = PASSED_ON.into_iter().collect();
         let failed = |error: nix::Error| Failure::say(FailureKind::Internal, format!("block signals: {error}"));
         set.thread_block().map_err(failed)?;
@@ -50,19 +50,19 @@ impl Signals {
     ///
     /// # Errors
     /// Those of sigprocmask(2).
-    pub(super) fn release(self) -> Result<(), Failure> {
+    pub(in crate::engine) fn release(self) -> Result<(), Failure> {
         let set: SigSet = PASSED_ON.into_iter().collect();
         drop(self);
         set.thread_unblock().map_err(|error| Failure::say(FailureKind::Internal, format!("unblock signals: {error}")))
     }
 
     /// The number of one that has come; none if there is no other.
-    pub(super) fn take(&self) -> Option<i32> {
+    pub(in crate::engine) fn take(&self) -> Option<i32> {
         self.0.read_signal().ok().flatten().map(|signal| signal.ssi_signo as i32)
     }
 
     /// Readable when one has come.
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+    pub(in crate::engine) fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }

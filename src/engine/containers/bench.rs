@@ -4,6 +4,7 @@
 //! the layers by a worker in that root. What comes of either is in the upper directory, which becomes
 //! a layer as that of a container does in `commit`.
 
+mod halt;
 mod secret;
 
 use std::io::Write as _;
@@ -13,7 +14,6 @@ use std::path::{Path, PathBuf};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::Mode;
 
-use super::attach::Signals;
 use super::changes::open_upper;
 use super::copy::{finish, pipe};
 use super::volumes::Volumes;
@@ -39,6 +39,7 @@ use crate::store::image::{Image, ImageLayer};
 use crate::store::{Spool, Store};
 use crate::sys::failpoint;
 
+pub(in crate::engine) use halt::Halt;
 pub(in crate::engine) use secret::Secret;
 
 /// What a step stands on.
@@ -89,7 +90,7 @@ impl Bench<'_> {
     pub(in crate::engine) fn run(
         &mut self,
         (mut request, secrets): (ContainerRequest, &[Secret<'_>]),
-        output: BorrowedFd<'_>,
+        (output, halt): (BorrowedFd<'_>, &Halt),
         events: &mut dyn FnMut(Event),
     ) -> Result<i32, Failure> {
         let config = create::without_volumes(create::parse_config(&self.config, &self.image)?);
@@ -106,7 +107,6 @@ impl Bench<'_> {
         let mut told = self.engine.start_of(self.store, (&container, network), &facts, described)?;
         (told.health, told.attached, told.bound) = (None, true, true);
         told.finish.clear();
-        let signals = Signals::block()?;
         let monitor = Idle::spawn_with(Some(output))?;
         let private = secret::memory(secrets, &mut told.private)?;
         let filter = filter.as_ref().map(OwnedFd::as_fd);
@@ -114,10 +114,9 @@ impl Bench<'_> {
             [self.bundle.as_fd()].into_iter().chain(filter).chain(private.as_ref().map(OwnedFd::as_fd)).collect();
         let session = monitor.start(&told, &fds, &[])?;
         failpoint::reach!("build.command_told");
-        let ended = stay(&session, &signals);
+        let ended = stay(&session, halt);
         // Its last word is said: it goes away by itself.
         let finished = session.finish();
-        signals.release()?;
         let code = ended?;
         finished.map_err(|error| Failure::say(FailureKind::Internal, format!("wait for the monitor: {error}")))?;
         Ok(code)
@@ -275,32 +274,30 @@ impl Drop for Bench<'_> {
     }
 }
 
-/// Waits for the end. Whoever interrupts a build ends its command: as first process of a container it would
-/// not hear of most signals.
-fn stay(session: &Session, signals: &Signals) -> Result<i32, Failure> {
-    let mut interrupted = false;
+/// Waits for the end. A command of a build that is to end is killed: as first process of a container it would not hear
+/// of most signals.
+fn stay(session: &Session, halt: &Halt) -> Result<i32, Failure> {
+    let mut halted = false;
     loop {
-        let (monitor, signal) = (session.as_fd(), signals.as_fd());
-        let mut fds = [PollFd::new(&monitor, PollFlags::IN), PollFd::new(&signal, PollFlags::IN)];
+        let (monitor, asked) = (session.as_fd(), halt.as_fd());
+        // What has been heard would be heard again and again.
+        let asked = PollFd::new(&asked, if halted { PollFlags::empty() } else { PollFlags::IN });
+        let mut fds = [PollFd::new(&monitor, PollFlags::IN), asked];
         match rustix::event::poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Failure::say(FailureKind::Internal, format!("poll: {error}"))),
         }
-        let [monitor, signal] = fds.map(|fd| !fd.revents().is_empty());
-        while signal && let Some(number) = signals.take() {
-            if ENDING.contains(&number) && !interrupted {
-                interrupted = true;
-                // One that has ended by itself does not hear it.
-                let _ = session.control(&Control::Stop(StopWish { signal: Some(9), grace: Some(0) }));
-            }
+        let [monitor, asked] = fds.map(|fd| !fd.revents().is_empty());
+        if asked {
+            halted = true;
+            // One that has ended by itself does not hear it.
+            let _ = session.control(&Control::Stop(StopWish { signal: Some(9), grace: Some(0) }));
         }
         if !monitor {
             continue;
         }
         match session.next() {
-            Ok(Told::Exited { .. }) if interrupted => {
-                return Err(Failure::say(FailureKind::Interrupted, "interrupted"));
-            }
+            Ok(Told::Exited { .. }) if halted => return Err(Halt::failure()),
             Ok(Told::Exited { exit_code }) => return Ok(exit_code),
             Ok(Told::Failed { message, hint, exit_code }) => return Err(start::failed(message, hint, exit_code)),
             Ok(_) | Err(WireError::Content(_)) => {}
@@ -308,6 +305,3 @@ fn stay(session: &Session, signals: &Signals) -> Result<i32, Failure> {
         }
     }
 }
-
-/// SIGHUP, SIGINT, SIGQUIT, SIGTERM.
-const ENDING: [i32; 4] = [1, 2, 3, 15];

@@ -5,7 +5,7 @@
 //! monitor wrote down is folded into the row at the next look ([`reconcile`]).
 
 mod act;
-mod attach;
+pub(in crate::engine) mod attach;
 pub(super) mod bench;
 mod changes;
 mod commit;

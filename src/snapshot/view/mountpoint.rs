@@ -82,7 +82,7 @@ fn stat(root: &RootFd, path: &Path) -> Result<Stat, Errno> {
 }
 
 fn changed(stat: &Stat) -> (i64, i64) {
-    (stat.st_ctime as i64, stat.st_ctime_nsec as i64)
+    (stat.st_ctime, stat.st_ctime_nsec as i64)
 }
 
 fn depth(path: &Path) -> usize {
