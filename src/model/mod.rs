@@ -4,6 +4,7 @@
 //! this room reads a file, the environment, a clock or a process: facts about
 //! the machine arrive as arguments.
 
+pub mod compression;
 pub mod container;
 pub mod digest;
 pub mod event;

@@ -7,6 +7,7 @@
 //! no record of what exists (`store` does).
 
 mod apply;
+pub mod compress;
 pub(crate) mod decompress;
 pub mod driver;
 pub mod failure;

@@ -77,6 +77,7 @@ impl Store {
         collected.leftovers = trash::delete(waiting.chain(discarded));
         collected.leftovers.sort();
         collected.leftovers.dedup();
+        self.forget_pressings()?;
         self.renew_reserve();
         Ok(collected)
     }

@@ -140,6 +140,11 @@ impl Layout {
         self.root.join("cache/mounts")
     }
 
+    /// What blobs became when they were compressed in another way.
+    pub fn pressings(&self) -> PathBuf {
+        self.root.join("cache/pressed")
+    }
+
     /// Lock files.
     pub fn locks(&self) -> PathBuf {
         self.root.join("locks")
@@ -157,7 +162,8 @@ impl Layout {
 
     /// Every directory that exists from the first day on.
     pub(super) fn directories(&self) -> Vec<PathBuf> {
-        let fixed = ["volumes", "networks", "cache/seccomp", "cache/layers"].map(|dir| self.root.join(dir));
+        let fixed =
+            ["volumes", "networks", "cache/seccomp", "cache/layers", "cache/pressed"].map(|dir| self.root.join(dir));
         let mut all = vec![
             self.blobs(Algorithm::Sha256),
             self.blobs(Algorithm::Sha512),

@@ -28,6 +28,7 @@ mod layout;
 mod leases;
 mod lock;
 pub mod networks;
+mod pressings;
 mod rebuild;
 mod remove;
 mod trash;

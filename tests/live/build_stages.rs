@@ -11,7 +11,7 @@ use crate::harness::Live;
 fn has_processors() -> bool {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     if processors < 2 {
-        println!("SKIPPED: one processor");
+        crate::fixture::skip("one processor");
     }
     processors >= 2
 }

@@ -179,13 +179,13 @@ fn layer_with(live: &Live, name: &str) -> std::path::PathBuf {
 }
 
 /// Name, type, mode, owner, links, size, target and content of everything but what a runtime adds.
-const LISTING: &str = "cd / && find . -xdev \\( -path ./dev -o -path ./proc -o -path ./sys -o -path ./run -o -path ./.dockerenv -o -path ./etc/mtab -o -path ./etc/hosts \
+pub(crate) const LISTING: &str = "cd / && find . -xdev \\( -path ./dev -o -path ./proc -o -path ./sys -o -path ./run -o -path ./.dockerenv -o -path ./etc/mtab -o -path ./etc/hosts \
     -o -path ./etc/hostname -o -path ./etc/resolv.conf \\) -prune -o -print | sort | while read -r f; do \
     if [ -L \"$f\" ]; then echo \"$f link $(stat -c '%u:%g %Y' \"$f\") $(readlink \"$f\")\"; \
     elif [ -d \"$f\" ]; then echo \"$f dir $(stat -c '%a %u:%g' \"$f\")\"; \
     elif [ -f \"$f\" ]; then echo \"$f file $(stat -c '%a %u:%g %h %s %Y' \"$f\") $(md5sum < \"$f\")\"; \
     else echo \"$f $(stat -c '%F %a %u:%g %Y' \"$f\")\"; fi; done";
 
-fn tree_of(live: &Live, image: &str) -> String {
+pub(crate) fn tree_of(live: &Live, image: &str) -> String {
     live.pybox(["run", "--rm", "--pull=never", image, "sh", "-c", LISTING]).ok()
 }

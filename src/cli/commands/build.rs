@@ -7,6 +7,7 @@ use crate::cli::error::Problem;
 use crate::cli::render::progress::Manner;
 use crate::cli::session::{Session, progress_manner, with_environment};
 use crate::engine::api::{self, BuildSecret};
+use crate::model::compression::Compression;
 use crate::model::container::NetworkMode;
 use crate::model::flags::{label, network};
 
@@ -76,6 +77,10 @@ pub(crate) struct Args {
     #[arg(long)]
     host_ca: bool,
 
+    /// Compress the layers that are made: gzip, zstd or none
+    #[arg(long, value_name = "FORMAT", default_value_t)]
+    compression: Compression,
+
     /// Write the image's id to this file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
@@ -116,6 +121,7 @@ impl Args {
             id_file: self.iidfile.as_deref().map(absolute).transpose()?,
             quiet: self.quiet,
             epoch: epoch()?,
+            compression: self.compression,
             authorities: if self.host_ca { Some(authorities()?) } else { None },
         })
     }

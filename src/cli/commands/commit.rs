@@ -5,6 +5,7 @@ use crate::cli::error::Problem;
 use crate::cli::render::progress::Manner;
 use crate::cli::session::{Session, local_manner};
 use crate::engine::api::Commit;
+use crate::model::compression::Compression;
 
 /// Make an image of a container
 #[derive(Debug, clap::Args)]
@@ -37,6 +38,10 @@ pub(crate) struct Args {
           default_missing_value = "true", action = clap::ArgAction::Set)]
     pause: bool,
 
+    /// Compress the new layer: gzip, zstd or none
+    #[arg(long, value_name = "FORMAT", default_value_t)]
+    compression: Compression,
+
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -52,6 +57,7 @@ impl Args {
             message: self.message,
             changes: self.changes,
             pause: self.pause,
+            compression: self.compression,
         };
         let manner = if self.quiet { Manner::Quiet } else { local_manner() };
         let made = session.call_with(commit, manner).map_err(|problem| problem.hint_if_missing(SHOW_CONTAINERS))?;

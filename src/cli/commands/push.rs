@@ -7,6 +7,7 @@ use crate::cli::error::Problem;
 use crate::cli::render::progress::Manner;
 use crate::cli::session::{Session, progress_manner};
 use crate::engine::api;
+use crate::model::compression::Compression;
 use crate::model::reference::Reference;
 
 /// Send an image to a registry
@@ -32,6 +33,10 @@ pub(crate) struct Args {
     #[arg(short, long)]
     all_tags: bool,
 
+    /// Compress layers that are not: gzip or zstd
+    #[arg(long, value_name = "FORMAT")]
+    compression_format: Option<Compression>,
+
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -39,25 +44,22 @@ pub(crate) struct Args {
 
 impl Args {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
-        let Self { image, destinations, all_tags, quiet } = self;
-        if all_tags {
-            let question = api::Push { image, destinations: references(&destinations)?, all_tags };
-            return ask(session, question, quiet);
-        }
-        send(session, Sent { image, names: &destinations, quiet })
+        let Self { image, destinations, all_tags, compression_format: compression, quiet } = self;
+        ask(session, api::Push { image, destinations: references(&destinations)?, all_tags, compression }, quiet)
     }
 }
 
-/// An image on its way.
+/// A list on its way.
 pub(super) struct Sent<'a> {
     pub(super) image: String,
     pub(super) names: &'a [String],
     pub(super) quiet: bool,
 }
 
-/// Pushes an image, or a list of images.
+/// Pushes a list of images.
 pub(super) fn send(session: &mut Session, sent: Sent<'_>) -> Result<u8, Problem> {
-    let question = api::Push { image: sent.image, destinations: references(sent.names)?, all_tags: false };
+    let (image, destinations) = (sent.image, references(sent.names)?);
+    let question = api::Push { image, destinations, all_tags: false, compression: None };
     ask(session, question, sent.quiet)
 }
 

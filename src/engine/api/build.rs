@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::compression::Compression;
 use crate::model::container::NetworkMode;
 use crate::model::digest::Digest;
 use crate::model::platform::Platform;
@@ -45,6 +46,8 @@ pub struct Build {
     pub quiet: bool,
     /// The latest time in the image, in seconds since 1970: `SOURCE_DATE_EPOCH`.
     pub epoch: Option<u64>,
+    /// How layers that are made here are compressed.
+    pub compression: Compression,
     /// Certificates that commands are to trust, and the image need not.
     pub authorities: Option<PathBuf>,
 }

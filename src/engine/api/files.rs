@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Source;
+use crate::model::compression::Compression;
 use crate::model::digest::Digest;
 use crate::model::reference::Reference;
 
@@ -94,6 +95,9 @@ pub struct Commit {
     pub changes: Vec<String>,
     /// Whether the container is paused meanwhile.
     pub pause: bool,
+    /// How the new layer is compressed.
+    #[serde(default)]
+    pub compression: Compression,
 }
 
 /// An image was made of a container.

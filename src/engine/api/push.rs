@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::compression::Compression;
 use crate::model::digest::Digest;
 use crate::model::reference::Reference;
 
@@ -14,6 +15,9 @@ pub struct Push {
     pub destinations: Vec<Reference>,
     /// Whether all tags of a repository are meant.
     pub all_tags: bool,
+    /// How layers are compressed that are not; as they are if none.
+    #[serde(default)]
+    pub compression: Option<Compression>,
 }
 
 /// An image that a registry has now.

@@ -75,7 +75,7 @@ impl Site<'_> {
     fn nothing(&self, platform: Option<Platform>) -> Made {
         let platform = platform.unwrap_or_else(Platform::host);
         let created = self.epoch();
-        Made { state: self.state(Map::new()), layers: Vec::new(), history: Vec::new(), created, platform }
+        Made { state: self.state(Map::new()), layers: Vec::new(), below: 0, history: Vec::new(), created, platform }
     }
 
     fn with_layer(&self, platform: Option<Platform>, layer: ImageLayer, what: &str) -> Made {
@@ -113,7 +113,8 @@ impl Site<'_> {
         state.author = document.get("author").and_then(Value::as_str).map(str::to_owned);
         let history = document.get("history").and_then(Value::as_array).cloned().unwrap_or_default();
         let created = self.epoch().or(image.created);
-        Ok(Made { state, layers: image.layers, history, created, platform: image.platform })
+        let below = image.layers.len();
+        Ok(Made { state, layers: image.layers, below, history, created, platform: image.platform })
     }
 
     /// A directory or archive of the context as a layer.

@@ -4,18 +4,19 @@ use serde_json::{Value, json};
 
 use super::{Made, Site, platform_fields};
 use crate::engine::api::{Built, Event, Failure};
-use crate::engine::images::manifest;
+use crate::engine::images::{manifest, pressing};
 use crate::model::digest::Digest;
 use crate::model::reference::Reference;
-use crate::store::image::{ImageNames, NewImage, TagName};
+use crate::store::image::{ImageLayer, ImageNames, NewImage, TagName};
 use crate::sys::failpoint;
 
 impl Site<'_> {
     /// Puts the image of the last stage into the store.
     pub(super) fn finish(&mut self, made: &Made, events: &mut dyn FnMut(Event)) -> Result<Built, Failure> {
         let names = self.names()?;
+        let layers = self.pressed(made)?;
         let config = document(made, &self.build.labels).to_string().into_bytes();
-        let manifest = manifest(made.layers.iter(), &config).to_string().into_bytes();
+        let manifest = manifest(layers.iter(), &config).to_string().into_bytes();
         let (id, digest) = (Digest::of(&config), Digest::of(&manifest));
         for (digest, bytes) in [(&id, &config), (&digest, &manifest)] {
             self.store.extend_lease(self.lease, [digest])?;
@@ -34,13 +35,24 @@ impl Site<'_> {
         Ok(Built { id, names })
     }
 
-    /// Whether all is as it is to be, and nothing has to reach the disk.
+    /// The layers, those that were made here compressed as it is wanted: one that was kept by an earlier build may not be.
+    fn pressed(&self, made: &Made) -> Result<Vec<ImageLayer>, Failure> {
+        let wanted = self.build.compression;
+        let mut layers = made.layers.clone();
+        for layer in layers.iter_mut().skip(made.below) {
+            let source = (self.store, self.lease);
+            *layer = pressing::repress(source, layer, wanted, &mut |digest| self.ledger.bring(digest))?;
+        }
+        Ok(layers)
+    }
+
+    /// Whether all is as it is to be, and nothing has to reach the disk. One image may have several manifests.
     fn is_here(&self, id: &Digest, manifest: &Digest, names: &[Reference]) -> Result<bool, Failure> {
-        if !self.store.find_image(&id.to_string()).is_ok_and(|known| known.manifest == *manifest) {
-            return Ok(false);
+        if names.is_empty() {
+            return Ok(self.store.find_image(&id.to_string()).is_ok_and(|known| known.manifest == *manifest));
         }
         for name in names {
-            if self.store.tag_owner(name)?.as_ref() != Some(id) {
+            if self.store.find_reference(name)?.is_none_or(|known| known.id != *id || known.manifest != *manifest) {
                 return Ok(false);
             }
         }

@@ -92,6 +92,8 @@ struct Site<'s> {
 struct Made {
     state: State,
     layers: Vec<ImageLayer>,
+    /// How many of them came with an image.
+    below: usize,
     history: Vec<Value>,
     /// Milliseconds since the epoch.
     created: Option<i64>,

@@ -46,7 +46,7 @@ impl Site<'_> {
         let key = key::of(&made.parent(), &recipe, &digests);
         let (config, layers) = (made.config(), made.layers.clone());
         let given = made.state.proxies();
-        self.cached(made, (key, step), events, |site, spool, events| {
+        self.cached(made, (key, step), events, |site, press, events| {
             let mut bench = site.engine.bench(site.store, Ground { layers: &layers, config: &config })?;
             environment.extend(site.build.proxies.iter().cloned());
             // Those of the command line come later, and count.
@@ -77,7 +77,7 @@ impl Site<'_> {
             if code != 0 {
                 return Err(failed(code, site.build.quiet));
             }
-            bench.pack(site.build.epoch, stubs, spool)
+            bench.pack(site.build.epoch, stubs, press)
         })
     }
 

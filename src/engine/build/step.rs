@@ -8,10 +8,9 @@ use crate::build::graph::{Action, Step};
 use crate::build::key;
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::containers::bench::Ground;
-use crate::engine::images::media;
+use crate::engine::images::pressing::Press;
 use crate::model::digest::Digest;
 use crate::monitor::record;
-use crate::store::Spool;
 use crate::store::build_cache::CachedStep;
 use crate::store::image::ImageLayer;
 use crate::sys::failpoint;
@@ -46,7 +45,7 @@ impl Site<'_> {
         let key = key::of(&made.parent(), &json!({ "directory": path, "epoch": self.build.epoch }), []);
         let config = made.config();
         let layers = made.layers.clone();
-        self.cached(made, (key, step), events, |site, spool, _| {
+        self.cached(made, (key, step), events, |site, press, _| {
             let ground = Ground { layers: &layers, config: &config };
             let bench = site.engine.bench(site.store, ground)?;
             bench.place((&path, (0, 0)), |writer| {
@@ -54,7 +53,7 @@ impl Site<'_> {
                 let written = std::io::Write::write_all(&mut std::fs::File::from(writer), &[0; 1024]);
                 written.map_err(crate::snapshot::failure::SnapshotError::Wire)
             })?;
-            bench.pack(site.build.epoch, Vec::new(), spool)
+            bench.pack(site.build.epoch, Vec::new(), press)
         })
     }
 
@@ -64,7 +63,7 @@ impl Site<'_> {
         made: &mut Made,
         (key, step): (Digest, &Step),
         events: &mut dyn FnMut(Event),
-        work: impl FnOnce(&Self, &mut Spool, &mut dyn FnMut(Event)) -> Result<bool, Failure>,
+        work: impl FnOnce(&Self, &mut Press, &mut dyn FnMut(Event)) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
         if let Some(cached) = self.known(&key)? {
             self.tell(step, true, events);
@@ -80,10 +79,10 @@ impl Site<'_> {
             }
         };
         self.tell(step, false, events);
-        let mut spool = self.store.spool()?;
-        let changed = work(self, &mut spool, events)?;
+        let mut press = Press::new(self.store, self.build.compression)?;
+        let changed = work(self, &mut press, events)?;
         failpoint::reach!("build.step_done");
-        let layer = if changed { Some(self.layer(spool, events)?) } else { None };
+        let layer = if changed { Some(self.layer(press, events)?) } else { None };
         let now = record::now();
         let created = self.epoch().unwrap_or(now);
         let shown: String = step.shown.chars().take(400).collect();
@@ -108,14 +107,9 @@ impl Site<'_> {
         Ok(self.store.cached_step(key))
     }
 
-    /// Keeps what was spooled as a layer, and unpacks it.
-    pub(super) fn layer(&mut self, spool: Spool, events: &mut dyn FnMut(Event)) -> Result<ImageLayer, Failure> {
-        let (blob, size) = (spool.digest(), spool.length());
-        self.store.extend_lease(self.lease, [&blob])?;
-        self.ledger.bring(blob);
-        let blob = spool.commit()?;
-        // It is not compressed, so both digests are the same.
-        let layer = ImageLayer { diff_id: blob.clone(), blob, size, media_type: media::OCI_LAYER.to_owned() };
+    /// Keeps what was written as a layer, and unpacks it.
+    fn layer(&mut self, press: Press, events: &mut dyn FnMut(Event)) -> Result<ImageLayer, Failure> {
+        let layer = press.finish()?.keep(self.store, self.lease, &mut |digest| self.ledger.bring(digest))?;
         self.unpack(&layer, events)?;
         self.ledger.unpacked();
         Ok(layer)

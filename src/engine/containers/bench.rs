@@ -19,6 +19,7 @@ use super::copy::{finish, pipe};
 use super::volumes::Volumes;
 use super::{commit, create, start};
 use crate::engine::api::{Event, Failure, FailureKind};
+use crate::engine::images::pressing::Press;
 use crate::engine::{Engine, host};
 use crate::model::container::ContainerRequest;
 use crate::model::digest::Digest;
@@ -34,9 +35,9 @@ use crate::snapshot::layers::Layers;
 use crate::snapshot::worker::view::{Dress, Looked, MountPoint, Owners, Stage, Stub, Task};
 use crate::snapshot::worker::{Worker, WorkerProgram};
 use crate::spec::user;
+use crate::store::Store;
 use crate::store::bundle::Bundle;
 use crate::store::image::{Image, ImageLayer};
-use crate::store::{Spool, Store};
 use crate::sys::failpoint;
 
 pub(in crate::engine) use halt::Halt;
@@ -249,7 +250,7 @@ impl Bench<'_> {
         &self,
         latest: Option<u64>,
         stubs: Vec<Stub>,
-        spool: &mut Spool,
+        press: &mut Press,
     ) -> Result<bool, Failure> {
         let (_, layers) = self.layers(&ContainerRequest::default(), &self.facts)?;
         let recorded = layers.owners.are_recorded();
@@ -261,7 +262,7 @@ impl Bench<'_> {
         let worker = worker.view(Stage::Directory, Task::Layer { recorded, latest, stubs }, &fds)?;
         drop(writer);
         // The root itself is always there.
-        Ok(commit::receive(reader, worker, spool)? > 1)
+        Ok(commit::receive(reader, worker, press)? > 1)
     }
 }
 

@@ -4,13 +4,15 @@ use serde_json::{Map, Value, json};
 
 use super::archive::media;
 use super::changes;
+use super::pressing::Press;
 use crate::engine::Engine;
 use crate::engine::api::{Commit, Event, Failure, FailureKind};
+use crate::model::compression::Compression;
 use crate::model::container::ContainerRequest;
 use crate::model::digest::Digest;
 use crate::store::containers::Container;
 use crate::store::image::{CONFIG_LIMIT, ImageLayer, ImageNames, NewImage, TagName};
-use crate::store::{Lease, Spool, Store};
+use crate::store::{Lease, Store};
 use crate::sys::failpoint;
 
 impl Engine {
@@ -22,14 +24,14 @@ impl Engine {
         &self,
         store: &Store,
         (container, commit): (&Container, &Commit),
-        fill: impl FnOnce(&mut Spool) -> Result<(), Failure>,
+        fill: impl FnOnce(&mut Press) -> Result<(), Failure>,
         events: &mut dyn FnMut(Event),
     ) -> Result<Digest, Failure> {
         let changed = changes::config(&commit.changes)?;
         let lease = store.lease([])?;
         let mut brought = Vec::new();
         let made = (|| {
-            let layer = receive(store, &lease, &mut brought, fill)?;
+            let layer = receive((store, &lease, &mut brought), commit.compression, fill)?;
             failpoint::reach!("commit.blob_kept");
             self.finish_commit((store, &lease, &mut brought), (container, commit), (&changed, layer), events)
         })();
@@ -83,20 +85,15 @@ impl Engine {
 
 /// The new layer, as a blob.
 fn receive(
-    store: &Store,
-    lease: &Lease,
-    brought: &mut Vec<Digest>,
-    fill: impl FnOnce(&mut Spool) -> Result<(), Failure>,
+    (store, lease, brought): (&Store, &Lease, &mut Vec<Digest>),
+    compression: Compression,
+    fill: impl FnOnce(&mut Press) -> Result<(), Failure>,
 ) -> Result<ImageLayer, Failure> {
-    let mut spool = store.spool()?;
-    fill(&mut spool)?;
-    let (blob, size) = (spool.digest(), spool.length());
-    store.extend_lease(lease, [&blob])?;
-    brought.push(blob);
+    let mut press = Press::new(store, compression)?;
+    fill(&mut press)?;
+    let pressed = press.finish()?;
     failpoint::fails!("commit.spooled").map_err(crate::store::StoreError::errno("write", store.layout().root()))?;
-    let blob = spool.commit()?;
-    // It is not compressed, so both digests are the same.
-    Ok(ImageLayer { diff_id: blob.clone(), blob, size, media_type: media::OCI_LAYER.to_owned() })
+    pressed.keep(store, lease, &mut |digest| brought.push(digest))
 }
 
 /// Makes the base's configuration that of the new image (OCI image-spec 1.1, config.md).

@@ -76,7 +76,8 @@ impl Engine {
         let blob = spool.commit()?;
         let (compression, diff_id) = diff_id(store, &blob)?;
         keep(&diff_id)?;
-        let layer = ImageLayer { diff_id, blob, size, media_type: media_type(compression) };
+        let layer =
+            ImageLayer { diff_id, blob, size, media_type: format!("{}{}", media::OCI_LAYER, compression.suffix()) };
         self.unpack_layers(store, std::slice::from_ref(&layer), events)?;
         events(Event::Committing);
         let (config, manifest) = documents(import, config, &layer)?;
@@ -203,7 +204,7 @@ fn check_kind(head: &[u8], path: &Path) -> Result<(), Failure> {
 /// If it cannot be read.
 pub(in crate::engine) fn layer_of(store: &Store, blob: Digest, size: u64) -> Result<ImageLayer, Failure> {
     let (compression, diff_id) = diff_id(store, &blob)?;
-    Ok(ImageLayer { diff_id, blob, size, media_type: media_type(compression) })
+    Ok(ImageLayer { diff_id, blob, size, media_type: format!("{}{}", media::OCI_LAYER, compression.suffix()) })
 }
 
 /// How the blob is compressed, and the digest of what is in it.
@@ -226,15 +227,6 @@ fn diff_id(store: &Store, blob: &Digest) -> Result<(Compression, Digest), Failur
             count => hasher.update(buffer.get(..count).unwrap_or_default()),
         }
     }
-}
-
-fn media_type(compression: Compression) -> String {
-    let suffix = match compression {
-        Compression::None => "",
-        Compression::Gzip => "+gzip",
-        Compression::Zstd => "+zstd",
-    };
-    format!("{}{suffix}", media::OCI_LAYER)
 }
 
 /// The configuration and the manifest of an image of one layer (OCI image-spec 1.1).

@@ -14,6 +14,7 @@ pub(in crate::engine) mod interruption;
 mod list;
 mod lists;
 mod load;
+pub(in crate::engine) mod pressing;
 mod pull;
 mod push;
 mod remove;
@@ -22,7 +23,6 @@ pub mod settle;
 mod tag;
 mod unpack;
 
-pub(in crate::engine) use archive::media;
 pub(in crate::engine) use commit::manifest;
 pub(in crate::engine) use import::{layer_of, receive_archive};
 pub(in crate::engine) use inspect::familiar;

@@ -6,12 +6,14 @@
 //! 3. Blobs, a few at a time; then manifests; then the document that the name is to mean. So a
 //!    registry never has a name for something that is not whole.
 //!
-//! Documents go byte for byte as they were kept, so that their digests stay.
+//! Documents go byte for byte as they were kept, so that their digests stay; but if layers are to be compressed that
+//! are not, the image gets another manifest there ([`pressed`]).
 
+mod pressed;
 mod shipment;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,8 +28,8 @@ use crate::model::event::Kind;
 use crate::model::reference::Reference;
 use crate::registry::target::Manifest;
 use crate::registry::{Client, Delivered, Outgoing, Sending, Target};
-use crate::store::image::Image;
-use crate::store::{Access, Store, StoreError};
+use crate::store::image::{Image, ImageLayer};
+use crate::store::{Access, Lease, Store, StoreError};
 use shipment::{Document, Shipment};
 
 /// Blobs that are under way at once.
@@ -41,6 +43,8 @@ struct Order {
     /// The index that the name means, where it came as one.
     index: Option<Digest>,
     destination: Reference,
+    /// What takes the place of the layers, where some are compressed for it.
+    layers: Option<Vec<ImageLayer>>,
 }
 
 /// Which repositories of which registries have a blob, as far as names here tell.
@@ -51,6 +55,8 @@ struct Pusher<'a> {
     store: &'a Store,
     client: &'a Client,
     homes: Homes,
+    /// Blobs that are not here, but there, as has been asked.
+    there: RefCell<BTreeSet<Digest>>,
     tell: &'a dyn Fn(Event),
     stop: Interruption,
 }
@@ -62,15 +68,27 @@ impl Engine {
     /// With the kind that tells unknown, refused and unreachable apart; what came before it is there.
     pub(in crate::engine) fn push(&self, push: &Push, events: &mut dyn FnMut(Event)) -> Result<Vec<Pushed>, Failure> {
         let store = self.store(Access::Write)?;
-        let orders = orders(&store, push)?;
+        let mut orders = orders(&store, push)?;
+        let lease = store.lease([])?;
+        let mut brought = Vec::new();
+        let pressed = pressed::press((&store, &lease), &mut orders, push.compression, &mut brought);
+        let pushed = pressed.and_then(|()| self.ship(&store, &orders, events));
+        store.release(lease)?;
+        // Who pushes again finds noted what they were called.
+        let swept = store.discard_unused(brought)?;
+        self.remove_foreign(&swept.leftovers)?;
+        pushed
+    }
+
+    fn ship(&self, store: &Store, orders: &[Order], events: &mut dyn FnMut(Event)) -> Result<Vec<Pushed>, Failure> {
         let client = Client::new(self.registry_options())?;
-        let homes = homes(&store, &client, &orders)?;
+        let homes = homes(store, &client, orders)?;
         let events = RefCell::new(events);
         let tell = |event| events.borrow_mut()(event);
         interruption::unless_interrupted(|stop| async {
-            let pusher = Pusher { store: &store, client: &client, homes, tell: &tell, stop };
+            let pusher = Pusher { store, client: &client, homes, there: RefCell::default(), tell: &tell, stop };
             let mut done = Vec::new();
-            for order in &orders {
+            for order in orders {
                 let pushed = pusher.ship(order).await?;
                 store.note_pushed(&order.image.manifest, &order.destination, &pushed.digest)?;
                 let name = [("name", order.destination.familiar_name())];
@@ -99,7 +117,7 @@ fn orders(store: &Store, push: &Push) -> Result<Vec<Order>, Failure> {
         (given, _) => given.to_vec(),
     };
     let index = index_of(store, &image, name.as_ref())?;
-    let order = |destination| Order { image: image.clone(), index: index.clone(), destination };
+    let order = |destination| Order { image: image.clone(), index: index.clone(), destination, layers: None };
     destinations.into_iter().map(|destination| check(&destination).map(|()| order(destination))).collect()
 }
 
@@ -123,7 +141,7 @@ fn orders_of_repository(store: &Store, push: &Push) -> Result<Vec<Order>, Failur
             let destination = destination.parse().map_err(|error| Failure::new(FailureKind::Invalid, &error))?;
             let image = store.find_image(&tag.reference.to_string())?;
             let index = index_of(store, &image, Some(&tag.reference))?;
-            orders.push(Order { image, index, destination });
+            orders.push(Order { image, index, destination, layers: None });
         }
     }
     if orders.is_empty() {
@@ -194,11 +212,24 @@ impl Pusher<'_> {
         let target = self.client.target(&order.destination)?;
         let shipment = self.stop.or(self.choose(order, &target)).await?;
         let lease = self.store.lease(shipment.objects())?;
-        let outcome = self.stop.or(self.send(order, &target, &shipment)).await;
+        let outcome = self.stop.or(self.deliver(order, &target, shipment, &lease)).await;
         let released = self.store.release(lease);
-        let sent = outcome?;
+        let (digest, sent) = outcome?;
         released?;
-        Ok(Pushed { reference: order.destination.clone(), digest: shipment.top.digest, sent })
+        Ok(Pushed { reference: order.destination.clone(), digest, sent })
+    }
+
+    /// The digest of what was sent, and how many blobs.
+    async fn deliver(
+        &self,
+        order: &Order,
+        target: &Target,
+        shipment: Shipment,
+        lease: &Lease,
+    ) -> Result<(Digest, u32), Failure> {
+        let shipment = self.press(order, target, shipment, lease).await?;
+        let sent = self.send(order, target, &shipment).await?;
+        Ok((shipment.top.digest, sent))
     }
 
     /// The index, if the registry will have all of it then; else the one manifest. A list has no such one.
@@ -261,6 +292,10 @@ impl Pusher<'_> {
     /// Whether the blob had to be sent.
     async fn blob(&self, target: &Target, digest: &Digest, size: u64) -> Result<bool, Failure> {
         let tell = |progress| (self.tell)(Event::Layer { digest: digest.clone(), progress });
+        if self.there.borrow().contains(digest) {
+            tell(LayerProgress::There);
+            return Ok(false);
+        }
         let file = self.store.open_blob(digest)?;
         if !file.metadata().is_ok_and(|facts| facts.len() == size) {
             return Err(StoreError::DamagedBlob(digest.clone()).into());

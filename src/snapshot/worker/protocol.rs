@@ -23,17 +23,7 @@ const MAX_MESSAGE: usize = 64 << 10;
 /// Descriptors that may ride on one message.
 const MAX_FDS: usize = 3;
 
-/// How a layer's bytes are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    /// A plain archive.
-    None,
-    /// gzip (RFC 1952), one member or several.
-    Gzip,
-    /// Zstandard (RFC 8878), one frame or several.
-    Zstd,
-}
+pub use crate::model::compression::Compression;
 
 /// What one layer may cost. The defaults are those of the project's security baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
