@@ -19,18 +19,20 @@ if [ ! -d "$place/rootfs" ]; then
   if [ "$(id -u)" -eq 0 ]; then chown -Rh pyboxtest: "$place/rootfs.new"; fi
   mv "$place/rootfs.new" "$place/rootfs"
 fi
-[ $# -gt 0 ] || set -- startup memory lists pull exec life scale logs storm netstart netflow nethost netroot netidle
+[ $# -gt 0 ] || set -- startup memory lists pull exec life scale logs storm netstart netflow nethost netroot netidle build commit push
 case " $* " in
-  *" pull "*) python3 "$here/images.py" "$place" ;;
+  *" pull "* | *" build "* | *" commit "* | *" push "*) python3 "$here/images.py" "$place" ;;
 esac
 single=''
 living=''
 networks=''
+building=''
 for benchmark in "$@"; do
   case $benchmark in
     startup | memory | lists | pull) single="$single $benchmark" ;;
     exec | life | scale | logs | storm) living="$living $benchmark" ;;
     netstart | netflow | nethost | netroot | netidle) networks="$networks $benchmark" ;;
+    build | commit | push) building="$building $benchmark" ;;
     *) echo "run.sh: no benchmark is called '$benchmark'" >&2; exit 2 ;;
   esac
 done
@@ -41,3 +43,5 @@ export PYTHONDONTWRITEBYTECODE=1
 [ -z "$living" ] || python3 "$here/live.py" "$place" $living
 # shellcheck disable=SC2086
 [ -z "$networks" ] || python3 "$here/networks.py" "$place" $networks
+# shellcheck disable=SC2086
+[ -z "$building" ] || python3 "$here/builds.py" "$place" $building
