@@ -25,6 +25,8 @@ use crate::store::{Access, Store};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Of a line that never ends so much is shown at a time.
 const LONGEST_LINE: usize = 16 << 10;
+/// A command that writes faster than its lines can be shown waits.
+const MOST_WAITING: usize = 256;
 /// SIGHUP, SIGINT, SIGQUIT, SIGTERM.
 const ENDING: [i32; 4] = [1, 2, 3, 15];
 
@@ -48,7 +50,7 @@ enum Told {
 /// Says something to the thread that has begun, which waits for a descriptor.
 #[derive(Clone)]
 struct Bell<'c> {
-    told: Sender<Told>,
+    told: SyncSender<Told>,
     rings: &'c OwnedFd,
 }
 
@@ -88,15 +90,16 @@ pub(super) fn make(
         Ok(both) => both,
         Err(failure) => return (Some(store), Err(failure)),
     };
-    let (tell, told) = channel();
+    let (tell, told) = sync_channel(MOST_WAITING);
     let bell = Bell { told: tell, rings: &rings };
     std::thread::scope(|scope| {
         let (done, begun, members) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
         let mut foreman =
             Foreman { common, scope, bell, told, signals, store: Some(store), members, begun, done, failure: None };
-        let finished = foreman.work(events);
-        let Foreman { members, signals, store, done, failure, .. } = foreman;
-        let mut store = store;
+        let finished = foreman.work(events).inspect_err(|_| common.ledger.stop());
+        let Foreman { members, signals, mut store, done, failure, told, .. } = foreman;
+        // Nobody listens any more, and nobody is to wait for that.
+        drop(told);
         for Member { jobs, thread, .. } in members {
             drop(jobs);
             // Any connection will do.
