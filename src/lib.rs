@@ -22,6 +22,7 @@
 //! | 6 | [`cli`] | words in, words out; the only room that prints |
 
 pub mod build;
+pub mod cgroup;
 pub mod cli;
 pub mod emulation;
 pub mod engine;

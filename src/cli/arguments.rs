@@ -11,6 +11,7 @@ use super::commands::{
 };
 use super::environment::Wishes;
 use super::usage::settle_switches;
+use crate::model::limits::CgroupDriver;
 use crate::model::storage::StorageDriver;
 
 /// Run containers as yourself: no daemon, no root.
@@ -43,7 +44,7 @@ pub(crate) struct Arguments {
     pub(super) command: Command,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 struct Global {
     /// Keep everything below DIR [env: PYBOX_ROOT]
@@ -53,6 +54,10 @@ struct Global {
     /// Who makes root file systems: overlay, hybrid or fuse [env: PYBOX_STORAGE_DRIVER]
     #[arg(long, global = true, value_name = "NAME")]
     storage_driver: Option<StorageDriver>,
+
+    /// Who makes cgroups: scope (systemd), delegated, direct (root) or none [env: PYBOX_CGROUP_DRIVER]
+    #[arg(long, global = true, value_name = "NAME")]
+    cgroup_driver: Option<CgroupDriver>,
 
     /// Say how things are done, on standard error
     #[arg(short = 'D', long, global = true)]
@@ -107,8 +112,8 @@ impl Arguments {
 
     /// The global options.
     pub(crate) fn wishes(&self) -> Wishes {
-        let Global { root, storage_driver, debug, log_level } = &self.global;
-        Wishes { root: root.clone(), storage_driver: *storage_driver, debug: *debug, log_level: log_level.clone() }
+        let Global { root, storage_driver, cgroup_driver, debug, log_level } = self.global.clone();
+        Wishes { root, storage_driver, cgroup_driver, debug, log_level }
     }
 }
 
@@ -146,7 +151,7 @@ pub(super) enum Command {
     Ps(ps::Args),
     Rm(rm::Args),
     Rename(rename::Args),
-    Update(update::Args),
+    Update(Box<update::Args>),
     Port(port::Args),
     Top(top::Args),
     Stats(stats::Args),
@@ -199,7 +204,7 @@ pub(super) enum Image {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Container {
-    Update(update::Args),
+    Update(Box<update::Args>),
     Prune(prune::Containers),
     Rename(rename::Args),
     Port(port::Args),

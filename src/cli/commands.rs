@@ -21,6 +21,7 @@ pub(super) mod import;
 pub(super) mod info;
 pub(super) mod inspect;
 pub(super) mod install_completion;
+mod limit_flags;
 pub(super) mod load;
 pub(super) mod login;
 pub(super) mod logout;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::error::{OURS, Problem};
 use super::logging::Level;
 use crate::engine::api::{ProxySettings, Settings};
+use crate::model::limits::CgroupDriver;
 use crate::model::storage::StorageDriver;
 
 /// Where root keeps everything.
@@ -27,6 +28,8 @@ pub(crate) struct Wishes {
     pub(crate) root: Option<PathBuf>,
     /// `--storage-driver`.
     pub(crate) storage_driver: Option<StorageDriver>,
+    /// `--cgroup-driver`.
+    pub(crate) cgroup_driver: Option<CgroupDriver>,
     /// `--log-level`.
     pub(crate) log_level: Option<String>,
     /// `--debug`.
@@ -145,8 +148,17 @@ impl<'l> Environment<'l> {
             helper_dirs: self.text("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default(),
             allow_realms: Vec::new(),
             proxies: self.proxies(),
+            cgroup_driver: self.cgroup_driver(wishes)?,
+            cgroup_root: self.text("PYBOX_CGROUP_ROOT").map(PathBuf::from),
+            bus_address: self.variable("DBUS_SESSION_BUS_ADDRESS"),
             storage_driver: self.storage_driver(wishes)?,
         })
+    }
+
+    fn cgroup_driver(&self, wishes: &Wishes) -> Result<Option<CgroupDriver>, Problem> {
+        let named = || self.text("PYBOX_CGROUP_DRIVER").map(|name| name.to_string_lossy().parse()).transpose();
+        let driver = wishes.cgroup_driver.map_or_else(named, |driver| Ok(Some(driver)));
+        driver.map_err(|error| Problem::user(format!("PYBOX_CGROUP_DRIVER: {error}")).hint("unset PYBOX_CGROUP_DRIVER"))
     }
 
     fn storage_driver(&self, wishes: &Wishes) -> Result<Option<StorageDriver>, Problem> {

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::container::PullPolicy;
+use crate::model::limits::CgroupDriver;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 use crate::model::storage::StorageDriver;
@@ -116,6 +117,15 @@ pub struct Settings {
     pub allow_realms: Vec<String>,
     /// Proxies for registries.
     pub proxies: ProxySettings,
+    /// The cgroup driver that has to be used; none for the one that suits this host.
+    #[serde(default)]
+    pub cgroup_driver: Option<CgroupDriver>,
+    /// The directory below which cgroups are made, if the user has named one.
+    #[serde(default)]
+    pub cgroup_root: Option<PathBuf>,
+    /// Where the environment says that the bus is.
+    #[serde(default)]
+    pub bus_address: Option<String>,
     /// The storage driver that has to be used; none for the fastest that works.
     #[serde(default)]
     pub storage_driver: Option<StorageDriver>,

@@ -10,12 +10,16 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{getegid, geteuid};
 
 use super::api::{ContainerScope, Driver, DriverState, Failure, Info, ListContainers};
+use super::containers::cgroup;
 use super::host::{self, probe};
 use super::{Engine, storage};
-use crate::model::container::UserNamespace;
+use crate::cgroup::driver::{Choice, DROP_IN};
+use crate::cgroup::hierarchy::CONTROLLERS;
+use crate::model::container::{ContainerRequest, UserNamespace};
 use crate::model::digest;
 use crate::model::host::IdRange;
 use crate::model::lifecycle::Lifecycle;
+use crate::model::limits::CgroupDriver;
 use crate::model::storage::StorageDriver;
 use crate::snapshot::driver::Needs;
 use crate::store::Access;
@@ -63,6 +67,7 @@ impl Engine {
             cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             mem_total: host::memory(),
             name: uname.nodename().to_string_lossy().into_owned(),
+            cgroup_driver: CgroupDriver::None.to_string(),
             cgroup_version: host::cgroup_version().to_owned(),
             networks: ["bridge", "host", "none", "pasta"].map(str::to_owned).to_vec(),
             drivers: probe::drivers(),
@@ -73,6 +78,7 @@ impl Engine {
         if rootless && is_ready(&info.drivers, "id ranges") {
             info.drivers.push(probe::driver("id map", self.try_map()));
         }
+        self.add_cgroups(&mut info);
         self.add_disk(&mut info);
         self.add_storage(&mut info);
         let counted = self.count(&mut info);
@@ -110,6 +116,34 @@ impl Engine {
             .and_then(|directory| Ok(self.worker()?.empty(directory.as_fd())?));
         rustix::fs::rmdir(&path).map_err(failed)?;
         done
+    }
+
+    /// Who would make the cgroup of a container, and what that could hold.
+    fn add_cgroups(&self, info: &mut Info) {
+        let state = match self.choose_cgroup(&ContainerRequest::default()) {
+            Err(failure) => unfit(&failure),
+            Ok(Choice::None { why, hint }) => probe::unfit(why, &hint),
+            Ok(choice) => {
+                let controllers = cgroup::controllers(&choice).unwrap_or_default();
+                let (name, where_to) = match &choice {
+                    Choice::Below(below) => (below.driver, format!("below {}", below.parent.display())),
+                    _ => (CgroupDriver::Scope, "scopes of systemd".to_owned()),
+                };
+                info.cgroup_driver = name.to_string();
+                let missing: Vec<_> = CONTROLLERS
+                    .iter()
+                    .filter(|known| !controllers.iter().any(|there| there == *known))
+                    .copied()
+                    .collect();
+                let lacks = if missing.is_empty() {
+                    String::new()
+                } else {
+                    format!("; without {}: {DROP_IN}", missing.join(", "))
+                };
+                probe::ready(format!("{name}: {where_to}, with {}{lacks}", controllers.join(", ")))
+            }
+        };
+        info.drivers.push(probe::driver("cgroups", state));
     }
 
     fn add_disk(&self, info: &mut Info) {

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::ContainerName;
+use super::limits::{CgroupRequest, Limits};
 use super::network::{Attachment, Mac};
 use super::platform::Platform;
 use super::port::Published;
@@ -93,8 +94,12 @@ pub struct ContainerRequest {
     pub sysctls: Vec<(String, String)>,
     /// `--stop-signal` as a number.
     pub stop_signal: Option<i32>,
-    /// `--memory`, `--cpus`, `--pids-limit`.
+    /// `--memory`, `--cpus`, `--pids-limit` and their like.
     pub limits: Limits,
+    /// `--oom-score-adj`: how gladly the kernel kills it when memory is scarce.
+    pub oom_score_adj: Option<i32>,
+    /// Where its cgroup is, and who sees it.
+    pub cgroup: CgroupRequest,
     /// `--restart`.
     pub restart: RestartPolicy,
     /// `--health-*`.
@@ -262,23 +267,4 @@ pub enum PullPolicy {
     Never,
     /// If the registry has another one than we have.
     Newer,
-}
-
-/// Limits that a cgroup keeps.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Limits {
-    /// Bytes.
-    pub memory: Option<u64>,
-    /// Processors, as in 0.5.
-    pub cpus: Option<f64>,
-    /// Processes; -1 is unlimited.
-    pub pids: Option<i64>,
-}
-
-impl Limits {
-    /// Whether there is nothing to keep.
-    pub fn is_empty(&self) -> bool {
-        self.memory.is_none() && self.cpus.is_none() && self.pids.is_none_or(|pids| pids < 0)
-    }
 }

@@ -12,6 +12,7 @@ pub mod flags;
 pub mod host;
 pub mod id;
 pub mod lifecycle;
+pub mod limits;
 pub mod network;
 pub mod platform;
 pub mod port;

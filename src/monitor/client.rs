@@ -62,6 +62,11 @@ impl Idle {
         Ok(Self { session: Session { control: ours, process: Some(sealed.spawn()?) } })
     }
 
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.session.process.as_ref().map_or(0, |process| process.child.pid)
+    }
+
     /// Tells it what to launch, with the bundle and the filter, and what the program inherits.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Why a monitor gives up, or could not do what it was asked to.
 
 use super::protocol::{Event, WireError};
+use crate::cgroup::CgroupError;
 use crate::launch::LaunchError;
 
 /// What went wrong.
@@ -9,6 +10,9 @@ pub enum MonitorError {
     /// The container could not be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// Its cgroup is not to be had.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     /// The engine cannot be talked to.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -27,6 +31,9 @@ pub enum MonitorError {
     /// There is nothing to join between an end and the next start.
     #[error("the container is between an end and its next start")]
     Between,
+    /// It was started without a cgroup.
+    #[error("the container was started without a cgroup of its own, so nothing holds it to limits")]
+    NoCgroup,
     /// Nothing connects the container's network.
     #[error("connect the container's network: {0}")]
     Network(String),
@@ -64,6 +71,7 @@ impl MonitorError {
     pub fn event(&self) -> Event {
         let hint = match self {
             Self::Launch(launch) => launch.hint(),
+            Self::Cgroup(cgroup) => cgroup.hint(),
             Self::Bundle(_) | Self::Document(_) => {
                 Some("remove the container and create it again: pybox rm -f CONTAINER".to_owned())
             }

@@ -30,6 +30,8 @@ pub struct Place<'a> {
     pub facts: &'a JoinFacts,
     /// The compiled filter that its first process has.
     pub filter: Option<BorrowedFd<'a>>,
+    /// Its cgroup, if it has one of its own.
+    pub cgroup: Option<BorrowedFd<'a>>,
     /// Name of its session keyring.
     pub keyring: &'a str,
     /// Who answers its calls about ids, if somebody has to.
@@ -139,7 +141,7 @@ impl<O: Copy + PartialEq> Execs<O> {
         let extras = Extras { filter, keyring: Some(place.keyring.to_owned()), ..Extras::default() };
         let plan = Plan::compile_exec(&order.process, place.facts, extras).map_err(LaunchError::from)?;
         let stdio = order.stdio.as_ref().map(|fds| fds.each_ref().map(AsFd::as_fd));
-        let joining = Joining::start(&plan, place.target, stdio, None)?;
+        let joining = Joining::start(&plan, place.target, stdio, place.cgroup)?;
         failpoint::reach!("monitor.exec_joining");
         let line = place.emulator.map(Line::copy).transpose();
         let line = line.map_err(MonitorError::system("talk to who answers the container's calls"))?;

@@ -1,6 +1,8 @@
 //! Frozen containers: paused by whoever wants it, until somebody lets them go on; and held by those who read their files,
 //! as long as these are there.
 //!
+//! A container with a cgroup is frozen by that; where there is none, its processes are stopped one and all.
+//!
 //! Neither knows of the other. What is paused stays so when the last reader goes, and who pauses a container that is
 //! held finds it paused afterwards. A container that is held counts as running.
 
@@ -95,6 +97,9 @@ impl Life {
     /// Stops all processes, and notes nothing.
     fn halt(&self) -> Result<(), MonitorError> {
         let Some(now) = &self.now else { return Ok(()) };
+        if let Some(group) = &self.group {
+            return Ok(group.freeze(true)?);
+        }
         let first = &now.running.child;
         // The first process first, so that it makes no other meanwhile.
         first.signal(STOP);
@@ -108,6 +113,9 @@ impl Life {
     /// Lets all processes go on, and notes nothing.
     pub(super) fn thaw(&self) -> Result<(), MonitorError> {
         let Some(now) = &self.now else { return Ok(()) };
+        if let Some(group) = &self.group {
+            return Ok(group.freeze(false)?);
+        }
         signal_all(now.running.target(), &now.facts, CONT)?;
         now.running.child.signal(CONT);
         Ok(())

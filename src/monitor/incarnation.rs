@@ -51,7 +51,7 @@ pub struct Incarnation {
 }
 
 impl Incarnation {
-    /// Launches the container of the bundle that is the working directory. `held` is told the pid of the first
+    /// Launches the container of the bundle that is the working directory, in `cgroup` where one is given. `held` is told the pid of the first
     /// process before that executes anything: it ends if we do until then, and has to be found by others after.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl Incarnation {
     pub fn launch(
         start: &Start,
         (filter, inherited): (Option<&OwnedFd>, &[OwnedFd]),
-        bundle: &OwnedFd,
+        (bundle, cgroup): (&OwnedFd, Option<BorrowedFd<'_>>),
         held: impl FnOnce(u32, Option<u32>) -> Result<(), MonitorError>,
     ) -> Result<Self, MonitorError> {
         let system = MonitorError::system;
@@ -84,10 +84,12 @@ impl Incarnation {
         let mut network = None;
         let begin = |stdio: Stdio<'_>| -> Result<Running, MonitorError> {
             let mut child = match (&start.membership, &networks) {
-                (Some(membership), Some(joined)) => membership::born(&plan, &mapping, (membership, joined), stdio)?,
+                (Some(membership), Some(joined)) => {
+                    membership::born(&plan, &mapping, (membership, joined), (stdio, cgroup))?
+                }
                 _ => match &start.network_of {
-                    Some(other) => membership::born_beside(&plan, other, stdio)?,
-                    None => parent::start(&plan, &mapping, stdio, None)?,
+                    Some(other) => membership::born_beside(&plan, other, (stdio, cgroup))?,
+                    None => parent::start(&plan, &mapping, stdio, cgroup)?,
                 },
             };
             network = connect(start, &mut child)?;

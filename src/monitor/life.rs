@@ -22,9 +22,12 @@ use super::record::{self, Exit, Run};
 use super::server::Server;
 use super::timers::{self, Backoff};
 use super::{happenings, timers::is_due};
+use crate::cgroup::Group;
 use crate::model::lifecycle::ProcessIdentity;
 use crate::sys::{failpoint, identity, startup};
 
+mod end;
+mod memory;
 mod network;
 mod wait;
 
@@ -54,6 +57,10 @@ pub struct Life {
     /// None between an end and the next start.
     pub(super) now: Option<Incarnation>,
     pub(super) run: Run,
+    /// Its cgroup, if it has one of its own.
+    pub(super) group: Option<Group>,
+    /// Whether the present incarnation has lost a process for want of memory.
+    out_of_memory: bool,
     up_since: Instant,
     /// How the present incarnation has ended, while its output is handed on.
     exit_code: Option<i32>,
@@ -101,11 +108,26 @@ impl Life {
         caller: Option<Caller>,
     ) -> Result<Self, MonitorError> {
         let monitor = name(std::process::id())?;
-        let mut run =
-            Run { init: None, monitor, since: record::now(), paused: false, restarts: 0, last: None, network: None };
+        let mut run = Run {
+            init: None,
+            monitor,
+            since: record::now(),
+            paused: false,
+            restarts: 0,
+            last: None,
+            network: None,
+            cgroup: None,
+        };
         record::make_room(bundle.as_fd(), record::EXIT);
-        let launched = Incarnation::launch(&start, (filter.as_ref(), &inherited), &bundle, |pid, network| {
-            note_held(&mut run, &bundle, pid, network)
+        // First: whoever is started from now on is beside us, and outside of what limits the container.
+        let group = start.cgroup.as_ref().map(Group::make).transpose().map_err(MonitorError::from);
+        run.cgroup = start.cgroup.as_ref().map(|placement| placement.seat.clone());
+        let launched = group.and_then(|group| {
+            let place = (&bundle, group.as_ref().map(Group::as_fd));
+            let now = Incarnation::launch(&start, (filter.as_ref(), &inherited), place, |pid, network| {
+                note_held(&mut run, &bundle, pid, network)
+            })?;
+            Ok((now, group))
         });
         if launched.is_err() {
             // Nothing runs, and nothing is to say that something does.
@@ -113,7 +135,7 @@ impl Life {
                 let _ = rustix::fs::unlinkat(&bundle, name, rustix::fs::AtFlags::empty());
             }
         }
-        let now = launched?;
+        let (now, group) = launched?;
         let mut life = Self {
             timeout_at: start.timeout.and_then(timers::after),
             health: start.health.clone().map(Watch::new),
@@ -129,6 +151,8 @@ impl Life {
             execs: Execs::new(),
             now: None,
             run,
+            group,
+            out_of_memory: false,
             up_since: Instant::now(),
             exit_code: None,
             drained_by: None,
@@ -180,6 +204,7 @@ impl Life {
             self.connect(&ready.streams);
             self.follow_names(&ready.streams);
             self.stay_joined(&ready.streams);
+            self.hear_of_memory(&ready.streams);
             for id in ready.sockets {
                 self.take_words(id);
             }
@@ -295,6 +320,9 @@ impl Life {
         if let Some(now) = &self.now {
             now.running.child.kill();
         }
+        if let Some(group) = &self.group {
+            group.kill();
+        }
     }
 
     /// Sees to an end whose output has been handed on.
@@ -309,12 +337,14 @@ impl Life {
         if held_back > 0 {
             self.reason = Some(format!("its log could not be written, {held_back} bytes of output are lost"));
         }
+        self.judge_memory(exit_code);
         let exit = Exit {
             exit_code,
             at: record::now(),
             since: self.run.since,
             reason: self.reason.take(),
             by_user: self.by_user,
+            oom_killed: std::mem::take(&mut self.out_of_memory),
         };
         self.now = None;
         self.end_checks();
@@ -354,8 +384,9 @@ impl Life {
         super::incarnation::make_mountable(&self.bundle);
         self.run.restarts = if by_wish { 0 } else { self.run.restarts + 1 };
         let (run, bundle) = (&mut self.run, &self.bundle);
+        let place = (bundle, self.group.as_ref().map(Group::as_fd));
         let launched =
-            Incarnation::launch(&self.start, (self.filter.as_ref(), &self.inherited), bundle, |pid, network| {
+            Incarnation::launch(&self.start, (self.filter.as_ref(), &self.inherited), place, |pid, network| {
                 note_held(run, bundle, pid, network)
             });
         startup::forget_code();
@@ -374,7 +405,7 @@ impl Life {
         let exit_code = i32::from(error.exit_code());
         self.connections.tell_all(&error.event(), |connection| std::mem::take(&mut connection.waits_for_start));
         let (at, since, by_user) = (record::now(), self.run.since, self.by_user);
-        let exit = Exit { exit_code, at, since, reason: Some(error.sentence()), by_user };
+        let exit = Exit { exit_code, at, since, reason: Some(error.sentence()), by_user, oom_killed: false };
         if self.start.restart.restarts(exit_code, self.run.restarts) {
             self.between(exit);
             self.start_at = Some(Instant::now() + self.backoff.next(Duration::ZERO));
@@ -414,47 +445,10 @@ impl Life {
             since: self.run.since,
             reason: None,
             by_user: true,
+            oom_killed: false,
         });
         exit.by_user = true;
         self.over = Some(exit);
-    }
-
-    /// Writes down the end, lets go of the bundle, and tells everybody, in this order: who hears of the end can
-    /// start it again at once.
-    fn finish(mut self, exit: &Exit) -> Result<u8, MonitorError> {
-        failpoint::reach!("monitor.over");
-        let mut written = record::write(self.bundle.as_fd(), record::EXIT, exit);
-        failpoint::reach!("monitor.exit_written");
-        for _ in 0..50 {
-            if written.is_ok() {
-                break;
-            }
-            // The disk is full: the exit code is worth a while of waiting.
-            std::thread::sleep(Duration::from_millis(100));
-            written = record::write(self.bundle.as_fd(), record::EXIT, exit);
-        }
-        if self.by_user {
-            self.tell_happening("stop", &[]);
-        }
-        let _ = rustix::fs::unlinkat(&self.bundle, SOCKET, rustix::fs::AtFlags::empty());
-        let removed_by_engine = self.start.attached && self.connections.has(BORN);
-        let _ = rustix::fs::flock(&self.bundle, rustix::fs::FlockOperation::Unlock);
-        failpoint::reach!("monitor.unlocked");
-        let event = Event::Exited { exit_code: exit.exit_code };
-        self.connections.tell_all(&event, |connection| {
-            connection.id == BORN
-                || connection.waits_for_end
-                || connection.waits_for_last_end
-                || connection.waits_for_start
-                || connection.attached
-        });
-        failpoint::reach!("monitor.end_told");
-        if !removed_by_engine {
-            super::finish::run(&self.start.finish);
-        }
-        written.map_err(|error| MonitorError::System("write exit.json of the container", error))?;
-        let is_main = self.notifier.is_some_and(|notifier| notifier.is_main);
-        Ok(if is_main { u8::try_from(exit.exit_code).unwrap_or(255) } else { 0 })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Networks of many: the monitor joins them before its container is born, below their user namespace, and stays on them
 //! for as long as it runs.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -32,11 +32,11 @@ pub fn born(
     plan: &Plan,
     mapping: &Mapping,
     (membership, joined): (&Membership, &Joined),
-    stdio: Stdio<'_>,
+    (stdio, cgroup): (Stdio<'_>, Option<BorrowedFd<'_>>),
 ) -> Result<Held, MonitorError> {
     let connect = |pid| plug::plug(&membership.plugs, joined.network.as_fd(), pid);
     let Some(user) = &joined.user else {
-        let held = parent::start(plan, mapping, stdio, None)?;
+        let held = parent::start(plan, mapping, stdio, cgroup)?;
         beside(|| connect(held.pid())).map_err(LaunchError::Below)?;
         return Ok(held);
     };
@@ -46,14 +46,18 @@ pub fn born(
         connect(pid)
     };
     let below = Below { user: Some(user.as_fd()), network: None, then: &then };
-    Ok(parent::start_below(plan, &below, stdio, None)?)
+    Ok(parent::start_below(plan, &below, stdio, cgroup)?)
 }
 
 /// Makes the first process of a container in the network namespace of the process `other`.
 ///
 /// # Errors
 /// With what failed, or that the process has ended; nothing is left behind.
-pub fn born_beside(plan: &Plan, other: &ProcessIdentity, stdio: Stdio<'_>) -> Result<Held, MonitorError> {
+pub fn born_beside(
+    plan: &Plan,
+    other: &ProcessIdentity,
+    (stdio, cgroup): (Stdio<'_>, Option<BorrowedFd<'_>>),
+) -> Result<Held, MonitorError> {
     let ended = || MonitorError::Network("the container that it belongs to has ended".to_owned());
     let open = |kind: &str| {
         let path = format!("/proc/{}/ns/{kind}", other.pid);
@@ -69,7 +73,7 @@ pub fn born_beside(plan: &Plan, other: &ProcessIdentity, stdio: Stdio<'_>) -> Re
     }
     let then = |pid| if own_user { map(plan, pid, &theirs) } else { Ok(()) };
     let below = Below { user: user.as_ref().map(AsFd::as_fd), network: Some(network.as_fd()), then: &then };
-    Ok(parent::start_below(plan, &below, stdio, None)?)
+    Ok(parent::start_below(plan, &below, stdio, cgroup)?)
 }
 
 /// Puts the container of the process `pid` on those networks of `wanted` that it is not on, and takes it off the others.

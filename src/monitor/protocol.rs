@@ -13,6 +13,8 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Placement;
+use crate::cgroup::settings::Setting;
 use crate::model::lifecycle::ProcessIdentity;
 use crate::model::supervision::{Descriptors, HealthCheck, LogRequest, Notify, RestartPolicy};
 use crate::network::interface::Interface;
@@ -66,6 +68,9 @@ pub struct Start {
     /// The process whose network namespace it is to be in.
     #[serde(default)]
     pub network_of: Option<ProcessIdentity>,
+    /// The cgroups that it and we are to be in; none to stay where we are.
+    #[serde(default)]
+    pub cgroup: Option<Placement>,
     /// The file that events are appended to.
     pub events: PathBuf,
     /// Whether it is killed when whoever started it goes away: nobody else will ever ask for it.
@@ -230,6 +235,11 @@ pub enum Control {
     Update {
         /// The policy.
         restart: RestartPolicy,
+    },
+    /// Hold it to this from now on. Answered by [`Event::Done`] or [`Event::Failed`].
+    Limit {
+        /// Lines for the files of its cgroup.
+        settings: Vec<Setting>,
     },
     /// It is on these networks from now on. Answered by [`Event::Done`] or [`Event::Failed`].
     Networks {

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::placement::Seat;
 use crate::model::lifecycle::{Lifecycle, ProcessIdentity};
 use crate::model::supervision::Health;
 
@@ -26,6 +27,9 @@ pub struct Run {
     /// What connects its network, if something does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<ProcessIdentity>,
+    /// Its cgroups, if they were made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Seat>,
     /// How often the monitor has started it again by itself.
     #[serde(default)]
     pub restarts: u32,
@@ -71,6 +75,9 @@ pub struct Exit {
     /// Whether the user asked for it.
     #[serde(default)]
     pub by_user: bool,
+    /// Whether the kernel has killed a process of it for want of memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom_killed: bool,
 }
 
 impl Exit {
@@ -177,12 +184,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let bundle = std::fs::File::open(dir.path()).expect("open");
         assert_eq!(read::<Exit>(bundle.as_fd(), EXIT).expect("read"), None);
-        let exit = Exit { exit_code: 137, at: now(), since: now(), reason: None, by_user: false };
+        let exit = Exit { exit_code: 137, at: now(), since: now(), reason: None, by_user: false, oom_killed: false };
         write(bundle.as_fd(), EXIT, &exit).expect("write");
         assert_eq!(read(bundle.as_fd(), EXIT).expect("read"), Some(exit));
         make_room(bundle.as_fd(), EXIT);
         assert_eq!(std::fs::metadata(dir.path().join(".exit.json")).expect("room").len(), ROOM);
-        let exit = Exit { exit_code: 0, at: 1, since: 1, reason: None, by_user: true };
+        let exit = Exit { exit_code: 0, at: 1, since: 1, reason: None, by_user: true, oom_killed: false };
         write(bundle.as_fd(), EXIT, &exit).expect("write");
         assert_eq!(read(bundle.as_fd(), EXIT).expect("read"), Some(exit));
         std::fs::write(dir.path().join(EXIT), "{").expect("damage");

@@ -12,6 +12,7 @@ use super::exec::{Bond, Confinement, Order, Place};
 use super::life::{Life, Owner};
 use super::protocol::{Cargo, Control, Event, StopWish, WireError};
 use super::timers;
+use crate::cgroup::Group;
 
 /// SIGKILL.
 const KILL: i32 = 9;
@@ -66,6 +67,10 @@ impl Life {
             Control::Update { restart } => {
                 self.start.restart = restart;
                 self.connections.tell(id, &Event::Done, &[]);
+            }
+            Control::Limit { settings } => {
+                let outcome = self.limit(settings);
+                self.done(id, outcome);
             }
             Control::Networks { plugs } => {
                 let outcome = self.be_on(plugs);
@@ -225,6 +230,7 @@ impl Life {
             target: now.running.target(),
             facts: &now.facts,
             filter: self.filter.as_ref().map(AsFd::as_fd),
+            cgroup: self.group.as_ref().map(Group::as_fd),
             keyring: &self.start.keyring,
             emulator: now.emulator.as_ref().map(Emulator::line),
         };

@@ -11,6 +11,7 @@ use oci_spec::runtime::{
 
 use crate::model::container::{ContainerRequest, Seccomp, UserNamespace};
 use crate::model::host::{HostFacts, IdRange};
+use crate::model::limits::CgroupNamespace;
 
 use super::error::{SpecError, wrong};
 use super::user::ResolvedUser;
@@ -43,8 +44,8 @@ pub struct Composition<'a> {
     pub architecture: &'a str,
     /// How many processors the machine has.
     pub processors: u32,
-    /// The score for the kernel's OOM killer; without one, the own score is inherited.
-    pub oom_score_adj: Option<i32>,
+    /// Where its cgroup will be, in the words of the OCI; none if it gets none.
+    pub cgroups_path: Option<&'a str>,
 }
 
 /// Absolute paths of the files in a bundle.
@@ -131,6 +132,7 @@ fn linux(
     linux.set_gid_mappings(mapped.then(|| map(&of.host.id_map.gids)).transpose()?);
     linux.set_sysctl(limits::sysctls(of.request, of.host)?);
     linux.set_resources(limits::resources(&of.request.limits)?);
+    linux.set_cgroups_path(of.cgroups_path.map(std::path::PathBuf::from));
     linux.set_seccomp(filter(of, granted)?);
     linux.set_devices(None);
     Ok(linux)
@@ -139,8 +141,10 @@ fn linux(
 fn namespaces(of: &Composition<'_>) -> Result<Vec<LinuxNamespace>, SpecError> {
     use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, User, Uts};
     let own_network = of.request.network.is_own();
+    let own_cgroups = of.request.cgroup.namespace == CgroupNamespace::Private;
     let user = of.host.user_namespace.then_some(User);
-    let kinds = user.into_iter().chain([Mount, Pid, Ipc, Uts, Cgroup]).chain(own_network.then_some(Network));
+    let kinds = user.into_iter().chain([Mount, Pid, Ipc, Uts]);
+    let kinds = kinds.chain(own_cgroups.then_some(Cgroup)).chain(own_network.then_some(Network));
     kinds.map(|kind| LinuxNamespaceBuilder::default().typ(kind).build().map_err(wrong)).collect()
 }
 

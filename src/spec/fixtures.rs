@@ -75,6 +75,6 @@ pub(crate) fn composed_on(host: &HostFacts, request: &ContainerRequest, config: 
         annotations: &BTreeMap::from([("dev.pybox.init".to_owned(), "1".to_owned())]),
         architecture: "amd64",
         processors: 2,
-        oom_score_adj: None,
+        cgroups_path: None,
     })
 }

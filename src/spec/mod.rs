@@ -29,3 +29,4 @@ pub mod validate;
 pub use accounts::MOST_BYTES as MOST_ACCOUNT_BYTES;
 pub use compose::{BundleFiles, Composed, Composition, VolumePlace, compose};
 pub use error::{Kind, SpecError};
+pub use limits::resources;

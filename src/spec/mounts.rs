@@ -8,6 +8,7 @@ use oci_spec::runtime::{Mount as OciMount, MountBuilder};
 use crate::model::container::{ContainerRequest, Mount, MountSource};
 use crate::model::flags::target;
 use crate::model::host::{HostFacts, IdMap};
+use crate::model::limits::CgroupNamespace;
 
 use super::compose::Composition;
 use super::error::{SpecError, wrong};
@@ -116,6 +117,12 @@ fn kernel(request: &ContainerRequest, host: &HostFacts) -> Vec<Plain> {
         ("/dev/mqueue", "mqueue", "mqueue".into(), with(&[])),
         sys,
     ];
+    if request.cgroup.namespace == CgroupNamespace::Host {
+        // The kernel mounts a fresh view only for who has a namespace of its own; a bound /sys has the host's already.
+        let host = ("/sys/fs/cgroup", "bind", "/sys/fs/cgroup".into(), with(&["rbind", "rslave", access]));
+        all.extend(cover.is_none().then_some(host));
+        return all;
+    }
     all.extend(cover);
     all.push(("/sys/fs/cgroup", "cgroup2", "cgroup".into(), with(&[access])));
     all

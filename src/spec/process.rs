@@ -34,7 +34,7 @@ pub(super) fn compose(of: &Composition<'_>, warnings: &mut Vec<String>) -> Resul
         .no_new_privileges(no_new_privileges(request))
         .build()
         .map_err(wrong)?;
-    process.set_oom_score_adj(of.oom_score_adj);
+    process.set_oom_score_adj(request.oom_score_adj);
     process.set_apparmor_profile(apparmor(request, of.host)?);
     Ok(process)
 }

@@ -64,6 +64,7 @@ fn facts(info: &Info) -> Vec<(&'static str, String)> {
         ("Group ids", info.gid_map.join(", ")),
         ("Security options", info.security_options.join(", ")),
         ("Cgroup version", info.cgroup_version.clone()),
+        ("Cgroup driver", info.cgroup_driver.clone()),
         ("Kernel", info.kernel_version.clone()),
         ("Operating system", info.operating_system.clone()),
         ("Architecture", info.architecture.clone()),

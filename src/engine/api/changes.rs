@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::container::Limits;
 use crate::model::id::{ContainerId, ContainerName};
+use crate::model::limits::Limits;
 use crate::model::supervision::RestartPolicy;
 
 /// Gives a container another name.

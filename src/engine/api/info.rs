@@ -50,6 +50,9 @@ pub struct Info {
     pub name: String,
     /// `1`, `2`, or empty where there are none.
     pub cgroup_version: String,
+    /// Who makes the cgroups of containers.
+    #[serde(default)]
+    pub cgroup_driver: String,
     /// The network modes that `--network` takes.
     pub networks: Vec<String>,
     /// `seccomp`, `apparmor`, `selinux`, `rootless` where they are active.

@@ -102,7 +102,9 @@ impl Bench<'_> {
         let network = Engine::connection(self.store, &request, &[], &mut facts)?;
         let layers = self.layers(&request, &facts)?;
         let made = (&self.bundle, &Volumes::default(), layers);
-        let filter = create::fill(self.store, made, (&self.id, &request, &self.image), (&config, &facts), events)?;
+        // Steps of a build have no limits, and no cgroup of their own.
+        let subject = (&self.id, &request, None);
+        let filter = create::fill(self.store, made, (subject, &self.image), (&config, &facts), events)?;
         let container = create::row(&self.id, request, &self.image);
         let described = (&config, self.config.as_slice());
         let mut told = self.engine.start_of(self.store, (&container, network), &facts, described)?;

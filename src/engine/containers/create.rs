@@ -9,7 +9,7 @@ use oci_spec::runtime::{BoxBuilder, Spec};
 
 use super::start::Ready;
 use super::volumes::{Origin, Volumes};
-use super::{filter, inherit, limits, supervision, volumes};
+use super::{cgroup, filter, inherit, limits, supervision, volumes};
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::{happenings, host};
@@ -46,15 +46,18 @@ impl Engine {
         store: &Store,
         request: ContainerRequest,
         image: &Image,
-        again: bool,
+        (again, id): (bool, ContainerId),
         events: &mut dyn FnMut(Event),
     ) -> Result<Ready, Failure> {
-        limits::check(&request.limits, host::cgroup_version())?;
+        let mut request = request;
+        limits::find_devices(&mut request.limits)?;
+        let choice = self.choose_cgroup(&request)?;
+        cgroup::check(&request, &choice)?;
+        let cgroups_path = cgroup::oci_path(&choice, (&id, &request));
         limits::check_log(&request.log)?;
         volumes::check_devices(&request.devices)?;
         let text = store.read_blob(&image.id, CONFIG_LIMIT)?;
         let config = parse_config(&text, image)?;
-        let mut request = request;
         let asked = request.mounts.clone();
         // A volume in a reserved place is refused, used or not.
         volumes::name_all(&mut request, &config)?;
@@ -65,7 +68,6 @@ impl Engine {
         self.see_through(store, &request, &mut facts)?;
         let network = Self::connection(store, &request, &networks, &mut facts)?;
         self.tell_of_one_id(store, &facts, events);
-        let id = new_id()?;
         let bundle = new_bundle(store, &id)?;
         failpoint::reach!("create.bundle_locked");
         let held = self.volumes_of(store, (&request, &asked), (image, &bundle), &facts);
@@ -73,7 +75,8 @@ impl Engine {
             failpoint::reach!("create.volumes_held");
             let layers = self.layers_for(store, (&request, &facts), store.layer_dirs(image)?)?;
             let made = (&bundle, &held, layers);
-            let filter = fill(store, made, (&id, &request, image), (&config, &facts), events)?;
+            let subject = (&id, &request, cgroups_path.as_deref());
+            let filter = fill(store, made, (subject, image), (&config, &facts), events)?;
             self.introduce(store, &bundle, (&request, &facts), image)?;
             inherit::complete(&mut request, &config);
             failpoint::reach!("create.filled");
@@ -161,11 +164,14 @@ pub(in crate::engine) fn new_id() -> Result<ContainerId, Failure> {
     }
 }
 
+/// A container that is made: its id, what was asked for, and where its cgroup will be.
+pub(super) type Subject<'a> = (&'a ContainerId, &'a ContainerRequest, Option<&'a str>);
+
 /// Composes the document and writes the bundle.
 pub(super) fn fill(
     store: &Store,
     (bundle, volumes, layers): (&Bundle, &Volumes, (StorageDriver, Layers)),
-    (id, request, image): (&ContainerId, &ContainerRequest, &Image),
+    ((id, request, cgroups_path), image): (Subject<'_>, &Image),
     (config, facts): (&ImageConfiguration, &HostFacts),
     events: &mut dyn FnMut(Event),
 ) -> Result<Option<OwnedFd>, Failure> {
@@ -193,7 +199,7 @@ pub(super) fn fill(
         annotations: &annotations,
         architecture: &Platform::host().architecture,
         processors: std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)),
-        oom_score_adj: None,
+        cgroups_path,
     })?;
     composed.warnings.into_iter().for_each(|warning| events(Event::Warning(warning)));
     let mut spec = composed.spec;
@@ -219,7 +225,7 @@ fn give_terminal_its_size(spec: &mut Spec) {
     }
 }
 
-fn document(spec: &Spec) -> Result<String, Failure> {
+pub(super) fn document(spec: &Spec) -> Result<String, Failure> {
     serde_json::to_string(spec)
         .map_err(|error| Failure::say(FailureKind::Internal, format!("write config.json: {error}")))
 }

@@ -131,7 +131,7 @@ fn state(lifecycle: &Lifecycle, records: &Records) -> Value {
         "Running": lifecycle.is_alive(),
         "Paused": matches!(lifecycle, Lifecycle::Paused { .. }),
         "Restarting": matches!(lifecycle, Lifecycle::Restarting { .. }),
-        "OOMKilled": false,
+        "OOMKilled": last.is_some_and(|exit| exit.oom_killed),
         "Dead": false,
         "Pid": pid,
         "ExitCode": exit_code,

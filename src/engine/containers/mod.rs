@@ -7,6 +7,7 @@
 mod act;
 pub(in crate::engine) mod attach;
 pub(super) mod bench;
+pub(super) mod cgroup;
 mod changes;
 mod commit;
 mod copy;

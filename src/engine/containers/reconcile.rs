@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::cgroup::placement::Seat;
 use crate::engine::Engine;
 use crate::engine::api::Failure;
 use crate::model::id::ContainerId;
@@ -106,6 +107,8 @@ fn lost(run: &Run) -> Lifecycle {
     for process in run.init.iter().chain(&run.network) {
         kill(process);
     }
+    // Also what the monitor had started beside the container, where nobody else is.
+    run.cgroup.iter().for_each(Seat::sweep);
     stopped(137, Some("monitor lost"))
 }
 
@@ -131,9 +134,14 @@ pub(super) fn kill_all(bundle: &Bundle, lifecycle: &Lifecycle) {
     let recorded = processes(bundle).map(|(init, monitor)| [Some(monitor), init].into_iter().flatten().collect());
     let network = record::read::<Run>(std::os::fd::AsFd::as_fd(bundle), record::RUN).ok().flatten();
     let boot = identity::boot_id().ok();
-    let network = network.and_then(|run| run.network).filter(|process| boot.as_ref() == Some(&process.boot_id));
+    let run = network.filter(|run| boot.as_ref() == Some(&run.monitor.boot_id));
+    let seat = run.as_ref().and_then(|run| run.cgroup.clone());
+    let network = run.and_then(|run| run.network).filter(|process| boot.as_ref() == Some(&process.boot_id));
     for process in recorded.unwrap_or_else(|| known(lifecycle)).into_iter().chain(network) {
         kill(&process);
+    }
+    if let Some(seat) = seat {
+        seat.sweep();
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::attach::{self, Outcome, Signals};
 use super::start::{self, Ready, Supervised};
-use super::{create, reconcile};
+use super::{cgroup, create, reconcile};
 use crate::engine::Engine;
 use crate::engine::api::{AttachOptions, Create, Created, Event, Failure, FailureKind, Ran, Run};
 use crate::model::lifecycle::Lifecycle;
@@ -22,6 +22,8 @@ impl Engine {
             attach::require_terminal()?;
         }
         let id_file = run.id_file.as_deref().map(IdFile::new).transpose()?;
+        let choice = self.choose_cgroup(request)?;
+        cgroup::check(request, &choice)?;
         let store = self.store(Access::Write)?;
         let image = self.image_for(&store, request, events)?;
         failpoint::reach!("run.image_found");
@@ -31,7 +33,9 @@ impl Engine {
         // It starts up while we compose; told nothing, it would go away.
         let monitor = start::spawn_monitor(!run.detach)?;
         failpoint::reach!("run.monitor_spawned");
-        let mut ready = self.create(&store, request.clone(), &image, !request.remove, events)?;
+        let id = create::new_id()?;
+        let cgroup = self.begin_cgroup(choice, (&id, request), monitor.pid());
+        let mut ready = self.create(&store, request.clone(), &image, (!request.remove, id), events)?;
         if let Some(id_file) = id_file {
             id_file.write(&ready.container.id.to_string())?;
         }
@@ -41,7 +45,7 @@ impl Engine {
         let company = self
             .find_company(&store, &mut ready)
             .and_then(|()| start::prepare(&mut ready, run.notify.as_ref(), (&run.descriptors, inherited)));
-        let supervised = company.and_then(|()| start::supervise(&store, &mut ready, monitor, attached));
+        let supervised = company.and_then(|()| start::supervise(&store, &mut ready, (monitor, cgroup), attached));
         failpoint::reach!("run.outcome_seen");
         let outcome = self.write_down(&store, &ready, supervised);
         failpoint::reach!("run.outcome_written");
@@ -56,7 +60,7 @@ impl Engine {
         let id_file = create.id_file.as_deref().map(IdFile::new).transpose()?;
         let store = self.store(Access::Write)?;
         let image = self.image_for(&store, &create.request, events)?;
-        let ready = self.create(&store, create.request.clone(), &image, true, events)?;
+        let ready = self.create(&store, create.request.clone(), &image, (true, create::new_id()?), events)?;
         if let Some(id_file) = id_file {
             id_file.write(&ready.container.id.to_string())?;
         }

@@ -7,15 +7,18 @@ use oci_spec::runtime::Spec;
 use rustix::fs::FlockOperation;
 
 use super::attach::{self, Outcome, Signals};
+use super::cgroup::{self, Pending};
 use super::{create, filter, narrate, supervision};
 use crate::engine::api::{AttachOptions, Failure, FailureKind, ListDue, Start, Started};
 use crate::engine::{Engine, network};
 use crate::model::id::ContainerId;
 use crate::model::lifecycle::Lifecycle;
+use crate::model::limits::Limits;
 use crate::model::supervision::{Descriptors, Notify, ReadyWhen};
 use crate::monitor::client::{Idle, Session};
 use crate::monitor::protocol;
 use crate::monitor::record;
+use crate::spec;
 use crate::store::bundle::{Bundle, BundleFile};
 use crate::store::containers::Container;
 use crate::store::{Access, Store, StoreError};
@@ -100,10 +103,13 @@ impl Engine {
             ready.start.interactive &= options.input;
         }
         let id = ready.container.id.clone();
+        let choice = self.choose_cgroup(&ready.container.request)?;
+        cgroup::check(&ready.container.request, &choice)?;
+        let monitor = spawn_monitor(attached.is_some())?;
+        let cgroup = self.begin_cgroup(choice, (&id, &ready.container.request), monitor.pid());
         self.find_company(store, &mut ready)?;
         prepare(&mut ready, start.notify.as_ref(), (&start.descriptors, inherited))?;
-        let monitor = spawn_monitor(attached.is_some())?;
-        let supervised = supervise(store, &mut ready, monitor, attached.zip(signals));
+        let supervised = supervise(store, &mut ready, (monitor, cgroup), attached.zip(signals));
         let outcome = self.write_down(store, &ready, supervised)?;
         Ok(Started { container: id, code: outcome.code() })
     }
@@ -209,6 +215,20 @@ fn read_spec(bundle: &Bundle, container: &Container) -> Result<Spec, Failure> {
     serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))
 }
 
+/// Writes other limits into the document of a container.
+///
+/// # Errors
+/// If it cannot be read or written.
+pub(super) fn rewrite_limits(store: &Store, container: &Container, limits: &Limits) -> Result<(), Failure> {
+    let bundle = store.open_bundle(&container.id)?;
+    let mut spec = read_spec(&bundle, container)?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_resources(spec::resources(limits)?);
+    }
+    let text = create::document(&spec)?;
+    Ok(bundle.write(BundleFile::Config, text.as_bytes(), create::durability(&container.request))?)
+}
+
 /// A monitor that waits to be told what to launch.
 ///
 /// # Errors
@@ -244,12 +264,14 @@ impl Supervised {
 pub(super) fn supervise(
     store: &Store,
     ready: &mut Ready,
-    monitor: Idle,
+    (monitor, cgroup): (Idle, Pending),
     attached: Option<(&AttachOptions, &Signals)>,
 ) -> Result<Supervised, Failure> {
     network::check_ports(&ready.container.request.ports)?;
     ready.start.attached = attached.is_some();
     ready.start.detach_keys = attached.map(|(options, _)| options.detach_keys.clone()).unwrap_or_default();
+    let subject = (&ready.container.id, &ready.container.request);
+    ready.start.cgroup = cgroup.finish(subject, monitor.pid())?;
     narrate::launch(ready);
     let fds: Vec<_> = [ready.bundle.as_fd()].into_iter().chain(ready.filter.iter().map(|fd| fd.as_fd())).collect();
     failpoint::reach!("start.before_told");

@@ -77,6 +77,7 @@ impl Engine {
             network,
             membership: None,
             network_of: None,
+            cgroup: None,
             events: store.layout().events(),
             bound: false,
             finish: self.finish_of(container),

@@ -1,9 +1,12 @@
 //! `stats`: what containers use, from the files that the kernel has on each process.
 //!
-//! A cgroup would know better: it also counts processes that ended without being
-//! waited for, and shared memory once. There is none of ours yet.
+//! The container's cgroup goes before them: it also counts processes that ended
+//! without being waited for, and shared memory once.
 
+use super::cgroup;
 use super::reconcile::{Look, look};
+use crate::cgroup::placement::Seat;
+use crate::cgroup::usage::{self, Usage as Known};
 use crate::engine::Engine;
 use crate::engine::api::{Failure, ReadUsage, Usage};
 use crate::engine::host;
@@ -28,12 +31,26 @@ impl Engine {
         } else {
             read.names.iter().map(|name| self.find_container(&store, name)).collect::<Result<_, _>>()?
         };
-        let snapshot = Snapshot::take();
-        Ok(containers.iter().map(|container| usage(container, &snapshot)).collect())
+        let looked = containers.iter().map(|container| (container, cgroup::seat(&store, &container.id)));
+        let looked: Vec<_> = looked.map(|(container, seat)| (container, known(container, seat))).collect();
+        // All of /proc, for those that have no cgroup that tells enough.
+        let lacking = looked.iter().any(|(_, known)| !is_enough(known));
+        let snapshot = if lacking { Snapshot::take() } else { Snapshot::default() };
+        Ok(looked.into_iter().map(|(container, known)| usage(container, &snapshot, known)).collect())
     }
 }
 
-fn usage(container: &Container, snapshot: &Snapshot) -> Usage {
+/// What the cgroup of a container knows, if that runs and has one.
+fn known(container: &Container, seat: Option<Seat>) -> Known {
+    let seat = seat.filter(|_| container.lifecycle.init().is_some());
+    seat.map(|seat| usage::read(&seat.container)).unwrap_or_default()
+}
+
+fn is_enough(known: &Known) -> bool {
+    known.processor.is_some() && known.memory.is_some() && known.pids.is_some() && known.disk.is_some()
+}
+
+fn usage(container: &Container, snapshot: &Snapshot, known: Known) -> Usage {
     let mut usage = Usage {
         id: container.id.clone(),
         name: container.name.clone(),
@@ -60,6 +77,11 @@ fn usage(container: &Container, snapshot: &Snapshot) -> Usage {
             usage.written = usage.written.saturating_add(written);
         }
     }
+    usage.processor = known.processor.unwrap_or(usage.processor);
+    usage.memory = known.memory.unwrap_or(usage.memory);
+    usage.memory_limit = known.memory_limit.map_or(usage.memory_limit, |limit| limit.min(usage.memory_limit));
+    usage.threads = known.pids.unwrap_or(usage.threads);
+    (usage.read, usage.written) = known.disk.unwrap_or((usage.read, usage.written));
     // In the host's network everybody's traffic would count.
     if container.request.network.is_own()
         && let Some((received, sent)) = stat::network_bytes(init.pid)

@@ -30,7 +30,6 @@ pub fn drivers() -> Vec<Driver> {
         driver("proc", proc(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())),
         driver("seccomp", seccomp(&read_small("/proc/sys/kernel/seccomp/actions_avail"))),
         driver("landlock", landlock(&read_small("/sys/kernel/security/lsm"))),
-        driver("cgroups", cgroups(super::cgroup_version())),
         driver("network none", ready("a loopback interface only")),
         driver("network host", ready("the host's interfaces")),
     ]);
@@ -157,17 +156,6 @@ fn landlock(modules: &str) -> DriverState {
         return ready("confines the unpacking of images");
     }
     unfit("this kernel has no landlock; images are unpacked without that confinement", "")
-}
-
-fn cgroups(version: &str) -> DriverState {
-    match version {
-        "2" => unfit(
-            "pybox makes no cgroups of its own yet: --memory, --cpus and --pids-limit are refused",
-            "systemd-run --user --scope -p MemoryMax=256M pybox run …",
-        ),
-        "1" => unfit("cgroup v1 gives users no cgroup of their own", "boot with systemd.unified_cgroup_hierarchy=1"),
-        _ => unfit("there are no cgroups", ""),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Flags that take one word of a short list: `--pull`, `--platform`.
 
 use crate::model::container::PullPolicy;
+use crate::model::limits::CgroupNamespace;
 use crate::model::platform::Platform;
 
 use super::InvalidFlag;
@@ -16,6 +17,30 @@ pub fn pull(text: &str) -> Result<PullPolicy, InvalidFlag> {
         "never" | "false" => Ok(PullPolicy::Never),
         "newer" => Ok(PullPolicy::Newer),
         _ => Err(InvalidFlag::new("--pull", text, "expected always, missing, newer or never")),
+    }
+}
+
+/// Reads `--cgroupns`.
+///
+/// # Errors
+/// If the word is neither of the two.
+pub fn cgroupns(text: &str) -> Result<CgroupNamespace, InvalidFlag> {
+    match text {
+        "private" => Ok(CgroupNamespace::Private),
+        "host" => Ok(CgroupNamespace::Host),
+        _ => Err(InvalidFlag::new("--cgroupns", text, "expected private or host")),
+    }
+}
+
+/// Reads `--cgroups`: whether there is to be one.
+///
+/// # Errors
+/// If the word is neither of the two.
+pub fn cgroups(text: &str) -> Result<bool, InvalidFlag> {
+    match text {
+        "enabled" => Ok(true),
+        "disabled" => Ok(false),
+        _ => Err(InvalidFlag::new("--cgroups", text, "expected enabled or disabled")),
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::Life;
+use crate::cgroup::Group;
 use crate::monitor::connections::Id;
 use crate::monitor::error::MonitorError;
 use crate::monitor::health::Watch;
@@ -37,7 +38,9 @@ impl Life {
         let names = self.now.iter().flat_map(|now| &now.names).map(|names| (names.changes(), PollFlags::IN));
         let networks = self.now.iter().flat_map(|now| &now.networks).map(|joined| (joined.as_fd(), PollFlags::IN));
         let network = self.now.iter().flat_map(|now| &now.network).filter_map(Network::interest);
-        let beside = health.chain(names).chain(networks).chain(network.map(|fd| (fd, PollFlags::IN)));
+        let network = network.map(|fd| (fd, PollFlags::IN));
+        let memory = self.group.iter().filter_map(Group::alarm).map(|alarm| (alarm, PollFlags::PRI));
+        let beside = health.chain(names).chain(networks).chain(network).chain(memory);
         let streams: Vec<_> = streams.chain(self.execs.interests()).chain(beside).collect();
         let mut fds = vec![PollFd::new(&signals, PollFlags::IN)];
         fds.extend(sockets.iter().map(|(_, fd)| PollFd::new(fd, PollFlags::IN)));

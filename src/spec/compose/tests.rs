@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::model::container::NetworkMode;
-use crate::model::container::{Limits, Security};
+use crate::model::container::Security;
+use crate::model::limits::Limits;
 use crate::spec::fixtures::{composed, composed_on, host};
 
 const BUSYBOX: &str = r#"{"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"Cmd":["sh"]}"#;
@@ -100,7 +101,7 @@ fn what_is_asked_for_is_written_down() {
     let request = ContainerRequest {
         tty: true,
         read_only: true,
-        limits: Limits { memory: Some(1 << 20), cpus: None, pids: None },
+        limits: Limits { memory: Some(1 << 20), ..Limits::default() },
         security: Security { no_new_privileges: true, ..Security::default() },
         ..ContainerRequest::default()
     };

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::super::notify::Mode;
+use crate::cli::commands::limit_flags::LimitFlags;
 use crate::cli::error::Problem;
 use crate::cli::render::progress::Manner;
 use crate::cli::session::progress_manner;
@@ -67,7 +68,10 @@ pub(crate) struct Wanted {
     pub(super) network: Network,
 
     #[command(flatten)]
-    pub(super) limits: Limits,
+    pub(super) limits: LimitFlags,
+
+    #[command(flatten)]
+    pub(super) group: Group,
 
     #[command(flatten)]
     pub(super) security: Security,
@@ -270,21 +274,25 @@ pub(super) struct Network {
     pub(super) dns_option: Vec<String>,
 }
 
-/// How much it may use.
+/// Where its processes are among all others.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
-pub(super) struct Limits {
-    /// Memory, as in 256m
-    #[arg(short, long, value_name = "SIZE")]
-    pub(super) memory: Option<String>,
-
-    /// Processors, as in 0.5
-    #[arg(long, alias = "cpu", value_name = "NUMBER", allow_negative_numbers = true)]
-    pub(super) cpus: Option<String>,
-
-    /// Processes; -1 for no limit
+pub(super) struct Group {
+    /// How gladly the kernel kills it when the host has no memory left, from -1000 to 1000
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    pub(super) pids_limit: Option<String>,
+    pub(super) oom_score_adj: Option<String>,
+
+    /// Make its cgroup below this slice, or directory
+    #[arg(long, value_name = "SLICE|PATH")]
+    pub(super) cgroup_parent: Option<String>,
+
+    /// See the own cgroup only, or the host's: private or host
+    #[arg(long, value_name = "MODE")]
+    pub(super) cgroupns: Option<String>,
+
+    /// Make a cgroup for it, or leave it where we are: enabled or disabled
+    #[arg(long, value_name = "MODE")]
+    pub(super) cgroups: Option<String>,
 }
 
 /// What it may do.

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::super::notify::Shared;
-use super::options::{Files, Limits, Network, Process, Security, Supervision, Wanted};
+use super::options::{Files, Group, Network, Process, Security, Supervision, Wanted};
 use crate::cli::error::{OURS, Problem};
 use crate::cli::session::with_environment;
-use crate::model::container::{self, ContainerRequest, NetworkMode};
+use crate::model::container::{ContainerRequest, NetworkMode};
 use crate::model::flags::network::{self, Wanted as WantedNetwork};
 use crate::model::flags::{
     InvalidFlag, account, capability, device, duration, env, health, label, limits, log, mount, names, publish,
@@ -45,7 +45,8 @@ pub(in crate::cli::commands) fn request(args: Wanted) -> Result<ContainerRequest
     }
     files(&args.files, &mut request)?;
     connect(&args.network, &mut request)?;
-    request.limits = resource_limits(&args.limits)?;
+    request.limits = args.limits.read()?;
+    group(&args.group, &mut request)?;
     privileges(&args.security, &mut request)?;
     Ok(request)
 }
@@ -246,12 +247,12 @@ fn networks(flags: &Network, request: &mut ContainerRequest) -> Result<(), Inval
     Ok(())
 }
 
-fn resource_limits(flags: &Limits) -> Result<container::Limits, InvalidFlag> {
-    Ok(container::Limits {
-        memory: flags.memory.as_deref().map(size::memory).transpose()?,
-        cpus: flags.cpus.as_deref().map(limits::cpus).transpose()?,
-        pids: flags.pids_limit.as_deref().map(limits::pids).transpose()?,
-    })
+fn group(flags: &Group, request: &mut ContainerRequest) -> Result<(), InvalidFlag> {
+    request.oom_score_adj = flags.oom_score_adj.as_deref().map(limits::oom_score_adj).transpose()?;
+    request.cgroup.parent = flags.cgroup_parent.as_deref().map(limits::cgroup_parent).transpose()?;
+    request.cgroup.namespace = flags.cgroupns.as_deref().map(words::cgroupns).transpose()?.unwrap_or_default();
+    request.cgroup.disabled = flags.cgroups.as_deref().map(words::cgroups).transpose()?.is_some_and(|enabled| !enabled);
+    Ok(())
 }
 
 fn privileges(flags: &Security, request: &mut ContainerRequest) -> Result<(), InvalidFlag> {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::container::{ContainerRequest, Mount, MountSource, Seccomp, UserNamespace};
 use crate::model::flags::signal;
+use crate::model::limits::{Limits, ThrottleWay};
 use crate::model::network::{Lease, Network};
 use crate::model::supervision::{HealthCheck, RestartPolicy};
 use crate::monitor::protocol::Start;
@@ -65,7 +66,7 @@ fn volumes(mounts: &[Mount]) -> Map<String, Value> {
 pub(super) fn host_config(request: &ContainerRequest, spec: Option<&Spec>) -> Value {
     let nano_cpus = request.limits.cpus.map(|cpus| (cpus * 1e9) as u64);
     let linux = spec.and_then(|spec| spec.linux().as_ref());
-    json!({
+    let mut config = json!({
         "AutoRemove": request.remove,
         "Binds": binds(&request.mounts),
         "Tmpfs": tmpfs(&request.mounts),
@@ -103,12 +104,43 @@ pub(super) fn host_config(request: &ContainerRequest, spec: Option<&Spec>) -> Va
         "IpcMode": "private",
         "PidMode": "",
         "UTSMode": "",
-        "CgroupnsMode": "private",
+        "CgroupnsMode": request.cgroup.namespace,
+        "Cgroup": "",
+        "CgroupParent": request.cgroup.parent.as_deref().unwrap_or_default(),
+        "OomScoreAdj": request.oom_score_adj.unwrap_or(0),
+        "OomKillDisable": false,
         "Memory": request.limits.memory.unwrap_or(0),
         "NanoCpus": nano_cpus.unwrap_or(0),
         "PidsLimit": request.limits.pids,
         "Timeout": request.timeout,
-    })
+    });
+    if let Some(config) = config.as_object_mut() {
+        config.extend(resources(&request.limits));
+    }
+    config
+}
+
+/// The limits that are asked for less often.
+fn resources(limits: &Limits) -> Map<String, Value> {
+    let throttles = |way: ThrottleWay| -> Value {
+        let those = limits.throttles.iter().filter(|throttle| throttle.way == way);
+        those.map(|throttle| json!({ "Path": throttle.path, "Rate": throttle.rate })).collect()
+    };
+    let fields = [
+        ("MemorySwap", json!(limits.memory_swap.unwrap_or(0))),
+        ("MemoryReservation", json!(limits.memory_reservation.unwrap_or(0))),
+        ("CpuShares", json!(limits.cpu_shares.unwrap_or(0))),
+        ("CpuPeriod", json!(limits.cpu_period.unwrap_or(0))),
+        ("CpuQuota", json!(limits.cpu_quota.unwrap_or(0))),
+        ("CpusetCpus", json!(limits.cpuset_cpus.as_deref().unwrap_or_default())),
+        ("CpusetMems", json!(limits.cpuset_mems.as_deref().unwrap_or_default())),
+        ("BlkioWeight", json!(limits.blkio_weight.unwrap_or(0))),
+        ("BlkioDeviceReadBps", throttles(ThrottleWay::ReadBytes)),
+        ("BlkioDeviceWriteBps", throttles(ThrottleWay::WriteBytes)),
+        ("BlkioDeviceReadIOps", throttles(ThrottleWay::ReadOperations)),
+        ("BlkioDeviceWriteIOps", throttles(ThrottleWay::WriteOperations)),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Unlimited is -1, as docker has it.

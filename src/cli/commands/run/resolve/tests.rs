@@ -4,6 +4,7 @@ use clap::Parser;
 
 use super::*;
 use crate::model::container::{MountSource, NetworkMode, UserNamespace};
+use crate::model::limits::Limits;
 
 #[derive(Debug, Parser)]
 #[command(disable_help_flag = true)]
@@ -86,7 +87,7 @@ fn every_flag_reaches_the_request() {
     assert_eq!(request.sysctls.len(), 1);
     assert_eq!(request.stop_signal, Some(2));
     assert_eq!(request.groups, ["50"]);
-    assert_eq!(request.limits, container::Limits { memory: None, cpus: Some(0.5), pids: Some(9) });
+    assert_eq!(request.limits, Limits { cpus: Some(0.5), pids: Some(9), ..Limits::default() });
     assert_eq!(request.mounts.iter().map(|m| m.target.as_str()).collect::<Vec<_>>(), ["/cache", "/run"]);
     assert_eq!(request.entrypoint, Some(vec!["/bin/sh".to_owned()]));
     assert_eq!(request.user.as_deref(), Some("1:2"));
