@@ -51,6 +51,7 @@ impl Engine {
         let uname = rustix::system::uname();
         let map = host::id_map(&UserNamespace::Default).ok().flatten().unwrap_or_default();
         let rootless = !geteuid().is_root();
+        let (cgroup_driver, cgroups) = self.cgroups();
         let mut info = Info {
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
             root: self.settings.root.clone(),
@@ -67,10 +68,10 @@ impl Engine {
             cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             mem_total: host::memory(),
             name: uname.nodename().to_string_lossy().into_owned(),
-            cgroup_driver: CgroupDriver::None.to_string(),
+            cgroup_driver: cgroup_driver.to_string(),
             cgroup_version: host::cgroup_version().to_owned(),
             networks: ["bridge", "host", "none", "pasta"].map(str::to_owned).to_vec(),
-            drivers: probe::drivers(),
+            drivers: probe::drivers(cgroups),
             ..Info::default()
         };
         info.security_options = security_options(&info.drivers, rootless);
@@ -78,7 +79,6 @@ impl Engine {
         if rootless && is_ready(&info.drivers, "id ranges") {
             info.drivers.push(probe::driver("id map", self.try_map()));
         }
-        self.add_cgroups(&mut info);
         self.add_disk(&mut info);
         self.add_storage(&mut info);
         let counted = self.count(&mut info);
@@ -119,31 +119,24 @@ impl Engine {
     }
 
     /// Who would make the cgroup of a container, and what that could hold.
-    fn add_cgroups(&self, info: &mut Info) {
-        let state = match self.choose_cgroup(&ContainerRequest::default()) {
-            Err(failure) => unfit(&failure),
-            Ok(Choice::None { why, hint }) => probe::unfit(why, &hint),
-            Ok(choice) => {
-                let controllers = cgroup::controllers(&choice).unwrap_or_default();
-                let (name, where_to) = match &choice {
-                    Choice::Below(below) => (below.driver, format!("below {}", below.parent.display())),
-                    _ => (CgroupDriver::Scope, "scopes of systemd".to_owned()),
-                };
-                info.cgroup_driver = name.to_string();
-                let missing: Vec<_> = CONTROLLERS
-                    .iter()
-                    .filter(|known| !controllers.iter().any(|there| there == *known))
-                    .copied()
-                    .collect();
-                let lacks = if missing.is_empty() {
-                    String::new()
-                } else {
-                    format!("; without {}: {DROP_IN}", missing.join(", "))
-                };
-                probe::ready(format!("{name}: {where_to}, with {}{lacks}", controllers.join(", ")))
-            }
+    fn cgroups(&self) -> (CgroupDriver, DriverState) {
+        let choice = match self.choose_cgroup(&ContainerRequest::default()) {
+            Ok(choice) => choice,
+            Err(failure) => return (CgroupDriver::None, unfit(&failure)),
         };
-        info.drivers.push(probe::driver("cgroups", state));
+        let (driver, place) = match &choice {
+            Choice::None { why, hint } => return (CgroupDriver::None, probe::unfit(why.clone(), hint)),
+            Choice::Scope => (CgroupDriver::Scope, "scopes of systemd".to_owned()),
+            Choice::Below(below) => (below.driver, format!("below {}", below.parent.display())),
+        };
+        let there = cgroup::controllers(&choice).unwrap_or_default();
+        let missing = CONTROLLERS.iter().filter(|known| !there.iter().any(|there| there == *known));
+        let missing: Vec<_> = missing.copied().collect();
+        let mut detail = format!("{driver}: {place}, with {}", there.join(", "));
+        if !missing.is_empty() {
+            detail.push_str(&format!("; without {}: {DROP_IN}", missing.join(", ")));
+        }
+        (driver, probe::ready(detail))
     }
 
     fn add_disk(&self, info: &mut Info) {

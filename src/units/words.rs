@@ -3,6 +3,7 @@
 //! What belongs to whoever calls is left out: the name, `--rm`, `--restart`, `-i` and `-t`.
 
 use crate::model::container::{ContainerRequest, Mount, MountSource, PullPolicy, Seccomp, Security, UserNamespace};
+use crate::model::limits::CgroupNamespace;
 use crate::model::network::Attachment;
 use crate::model::port::Published;
 use crate::model::supervision::{HealthRequest, LogDriver, LogRequest};
@@ -83,9 +84,30 @@ impl Words {
         self.some("pull", pull);
         self.some("platform", request.platform.as_ref());
         self.some("timeout", request.timeout);
-        self.some("memory", request.limits.memory);
-        self.some("cpus", request.limits.cpus);
-        self.some("pids-limit", request.limits.pids);
+        self.limits(request);
+    }
+
+    fn limits(&mut self, request: &ContainerRequest) {
+        let limits = &request.limits;
+        self.some("memory", limits.memory);
+        self.some("memory-swap", limits.memory_swap);
+        self.some("memory-reservation", limits.memory_reservation);
+        self.some("cpus", limits.cpus);
+        self.some("cpu-shares", limits.cpu_shares);
+        self.some("cpu-period", limits.cpu_period);
+        self.some("cpu-quota", limits.cpu_quota);
+        self.some("cpuset-cpus", limits.cpuset_cpus.as_ref());
+        self.some("cpuset-mems", limits.cpuset_mems.as_ref());
+        self.some("pids-limit", limits.pids);
+        self.some("blkio-weight", limits.blkio_weight);
+        for throttle in &limits.throttles {
+            let flag = throttle.way.flag().trim_start_matches('-');
+            self.flag(flag, format!("{}:{}", throttle.path, throttle.rate));
+        }
+        self.some("oom-score-adj", request.oom_score_adj);
+        self.some("cgroup-parent", request.cgroup.parent.as_ref());
+        self.some("cgroupns", (request.cgroup.namespace == CgroupNamespace::Host).then_some("host"));
+        self.some("cgroups", request.cgroup.disabled.then_some("disabled"));
     }
 
     fn mount(&mut self, mount: &Mount) {

@@ -1,6 +1,8 @@
 //! Scopes asked for on a real bus: a private dbus-daemon, on which a manager of the test's own answers as systemd does.
 //! What systemd itself makes of it is for the tests in the virtual machine.
 
+#![allow(clippy::expect_used, reason = "a test that cannot build its world fails")]
+#![allow(clippy::print_stderr, reason = "a test says why it is left out")]
 #![expect(missing_docs, reason = "zbus makes methods of signals, without a word")]
 
 use std::io::{BufRead as _, BufReader};
@@ -26,7 +28,7 @@ impl Daemon {
         let arguments = ["--session", "--nofork", "--nopidfile", "--print-address=1", "--address=unix:tmpdir=/tmp"];
         let started = Command::new("dbus-daemon").args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let Ok(mut process) = started else {
-            println!("SKIPPED: dbus-daemon is not installed");
+            eprintln!("SKIPPED: dbus-daemon is not installed");
             return None;
         };
         let mut address = String::new();

@@ -17,9 +17,9 @@ use crate::model::id::ContainerId;
 /// Show what containers use, second by second
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The numbers come from what the kernel tells of each process (/proc), not from a cgroup: memory is \
-    the sum of what the processes have in memory, shared pages counted for each; processor time of processes that \
-    nobody waited for is missing. Fields of a template: .Container .ID .Name .CPUPerc .MemUsage .MemPerc .NetIO \
+    after_help = "The numbers come from the container's cgroup. Where it has none they come from what the kernel tells \
+    of each process (/proc): memory is the sum of what the processes have in memory, shared pages counted for each; \
+    processor time of processes that nobody waited for is missing. Fields of a template: .Container .ID .Name .CPUPerc .MemUsage .MemPerc .NetIO \
     .BlockIO .PIDs\n\nExamples:\n  \
     pybox stats\n  \
     pybox stats --no-stream --format 'table {{.Name}}\\t{{.CPUPerc}}' web db"

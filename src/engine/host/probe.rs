@@ -14,8 +14,8 @@ const OLDEST_KERNEL: (u32, u32) = (5, 12);
 /// The first kernel that mounts an overlay in a user namespace.
 const OVERLAY_KERNEL: (u32, u32) = (5, 11);
 
-/// All that can be said without the engine, in the order a container needs it.
-pub fn drivers() -> Vec<Driver> {
+/// All that can be said without the store, in the order a container needs it. `cgroups` is for the engine to know.
+pub fn drivers(cgroups: DriverState) -> Vec<Driver> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let rootless = !rustix::process::geteuid().is_root();
     let mut drivers = vec![
@@ -30,6 +30,7 @@ pub fn drivers() -> Vec<Driver> {
         driver("proc", proc(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())),
         driver("seccomp", seccomp(&read_small("/proc/sys/kernel/seccomp/actions_avail"))),
         driver("landlock", landlock(&read_small("/sys/kernel/security/lsm"))),
+        driver("cgroups", cgroups),
         driver("network none", ready("a loopback interface only")),
         driver("network host", ready("the host's interfaces")),
     ]);
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn every_row_has_a_name_of_its_own() {
-        let drivers = drivers();
+        let drivers = drivers(ready("none"));
         let mut names: Vec<&str> = drivers.iter().map(|driver| driver.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();

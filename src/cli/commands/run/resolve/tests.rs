@@ -3,7 +3,7 @@
 use clap::Parser;
 
 use super::*;
-use crate::model::container::{MountSource, NetworkMode, UserNamespace};
+use crate::model::container::{MountSource, NetworkMode, PullPolicy, UserNamespace};
 use crate::model::limits::Limits;
 
 #[derive(Debug, Parser)]
@@ -80,7 +80,7 @@ fn every_flag_reaches_the_request() {
     assert_eq!(request.add_hosts, [("a".to_owned(), "10.0.0.1".to_owned())]);
     assert_eq!(request.dns.len(), 1);
     assert_eq!(request.labels.into_iter().collect::<Vec<_>>(), [("a".into(), String::new()), ("b".into(), "c".into())]);
-    assert_eq!(request.pull, container::PullPolicy::Never);
+    assert_eq!(request.pull, PullPolicy::Never);
     assert_eq!(request.platform.map(|platform| platform.to_string()).as_deref(), Some("linux/arm64"));
     assert_eq!(request.devices.first().map(|device| device.host.as_str()), Some("/dev/fuse"));
     assert_eq!(request.userns, UserNamespace::KeepId { uid: None, gid: None });
