@@ -64,28 +64,30 @@ pub struct Below {
     pub prefix: &'static str,
 }
 
-/// Looks at this host. `bus` says whether there is one.
-pub fn look(uid: u32, bus: impl FnOnce() -> bool) -> Facts {
+/// Looks at this host. `bus` says whether there is one, `is_delegated` what systemd knows of the service of this name.
+pub fn look(uid: u32, bus: impl FnOnce() -> bool, is_delegated: impl FnOnce(&str) -> bool) -> Facts {
     let mount = Path::new(MOUNT);
     if !hierarchy::is_unified(mount) {
         return Facts { uid, ..Facts::default() };
     }
     // Only the root of all cgroups has no type (Documentation/admin-guide/cgroup-v2.rst).
     let owns_tree = uid == 0 && !mount.join("cgroup.type").exists() && may_divide(mount);
-    let given = hierarchy::of_process(mount, "self").filter(|own| is_given(own, mount));
+    let given = hierarchy::of_process(mount, "self").filter(|own| is_given(own, mount, is_delegated));
     Facts { uid, unified: true, owns_tree, given, bus: bus() }
 }
 
 /// Whether a cgroup is there for us to divide: systemd has marked it as delegated, or it is the root of all that we see,
-/// which is how containers come by theirs. That its files can be written says nothing: a user can write all cgroups of
+/// which is how containers come by theirs. The manager of a user leaves no mark, and has to be asked; whoever starts
+/// containers from a session is in no service, and asks nobody. That its files can be written says nothing: a user can write all cgroups of
 /// the user's manager, and they are the manager's.
-fn is_given(own: &Path, mount: &Path) -> bool {
+fn is_given(own: &Path, mount: &Path, is_delegated: impl FnOnce(&str) -> bool) -> bool {
     let marked = || {
         let mut value = [0; 8];
         matches!(rustix::fs::getxattr(own, c"user.delegate", &mut value), Ok(1)) && value.first() == Some(&b'1')
     };
     let root_of_namespace = own == mount && mount.join("cgroup.type").exists();
-    (root_of_namespace || marked()) && may_divide(own)
+    let service = own.file_name().and_then(std::ffi::OsStr::to_str).filter(|name| name.ends_with(".service"));
+    may_divide(own) && (root_of_namespace || marked() || service.is_some_and(is_delegated))
 }
 
 fn may_divide(directory: &Path) -> bool {

@@ -93,6 +93,21 @@ impl Bus {
         }
     }
 
+    /// Whether the cgroup of a service that runs is its own to divide.
+    ///
+    /// # Errors
+    /// With what the manager says.
+    pub fn is_delegated(&self, service: &str, limit: Duration) -> Result<bool, Error> {
+        let what = format!("ask whether {service} is delegated");
+        let (path, properties) = (unit_path(service), Some("org.freedesktop.DBus.Properties"));
+        let body = ("org.freedesktop.systemd1.Service", "Delegate");
+        let call = self.connection.call_method(Some(DESTINATION), path.as_str(), properties, "Get", &body);
+        let answer = self.runtime.block_on(async { tokio::time::timeout(limit, call).await });
+        let answer = answer.map_err(|_| late(&what, limit))?.map_err(|error| broken(what.clone(), error))?;
+        let value = answer.body().deserialize::<zbus::zvariant::OwnedValue>();
+        Ok(matches!(value.map_err(|error| broken(what, error))?.downcast_ref::<bool>(), Ok(true)))
+    }
+
     /// Gives a unit that runs other weights.
     ///
     /// # Errors
@@ -147,6 +162,20 @@ fn late(what: &str, limit: Duration) -> Error {
     Error::Late { what: what.to_owned(), limit }
 }
 
+/// The object that stands for a unit: its name, with all but letters and digits in hexadecimal (sd_bus_path_encode(3)).
+fn unit_path(unit: &str) -> String {
+    let mut path = format!("{PATH}/unit/");
+    for (at, byte) in unit.bytes().enumerate() {
+        // A label does not begin with a digit.
+        if byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit()) {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("_{byte:02x}"));
+        }
+    }
+    path
+}
+
 async fn send_start(connection: &Connection, scope: &Scope) -> zbus::Result<NonZeroU32> {
     let nothing_else: Vec<(&str, Vec<(&str, zbus::zvariant::Value<'_>)>)> = Vec::new();
     let start = Message::method_call(PATH, "StartTransientUnit")?.destination(DESTINATION)?.interface(MANAGER)?;
@@ -194,5 +223,18 @@ fn broken(what: String, error: zbus::Error) -> Error {
             Error::Refused { what, message: message.unwrap_or_else(|| name.clone()), name }
         }
         error => Error::Broken { what, source: Box::new(error) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_have_paths() {
+        let cases = [("a.service", "a_2eservice"), ("4-x@1.service", "_34_2dx_401_2eservice"), ("a9_b", "a9_5fb")];
+        for (unit, label) in cases {
+            assert_eq!(unit_path(unit), format!("/org/freedesktop/systemd1/unit/{label}"));
+        }
     }
 }

@@ -120,6 +120,8 @@ Global options:
       --root <DIR>             Keep everything below DIR [env: PYBOX_ROOT]
       --storage-driver <NAME>  Who makes root file systems: overlay, hybrid or fuse [env:
                                PYBOX_STORAGE_DRIVER]
+      --cgroup-driver <NAME>   Who makes cgroups: scope (systemd), delegated, direct (root) or none
+                               [env: PYBOX_CGROUP_DRIVER]
   -D, --debug                  Say how things are done, on standard error
       --log-level <LEVEL>      How much to say: off, error, warn, info, debug or trace [env:
                                PYBOX_LOG_LEVEL]
@@ -172,6 +174,8 @@ Global options:
       --root <DIR>             Keep everything below DIR [env: PYBOX_ROOT]
       --storage-driver <NAME>  Who makes root file systems: overlay, hybrid or fuse [env:
                                PYBOX_STORAGE_DRIVER]
+      --cgroup-driver <NAME>   Who makes cgroups: scope (systemd), delegated, direct (root) or none
+                               [env: PYBOX_CGROUP_DRIVER]
   -D, --debug                  Say how things are done, on standard error
       --log-level <LEVEL>      How much to say: off, error, warn, info, debug or trace [env:
                                PYBOX_LOG_LEVEL]

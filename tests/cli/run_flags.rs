@@ -6,7 +6,7 @@ use crate::harness::{TestEnvironment, assert_shows};
 fn values_that_no_flag_takes() {
     let environment = TestEnvironment::new();
     let cases = [
-        ("--bogus debian", "unexpected argument '--bogus' found"),
+        ("--xyzzy debian", "unexpected argument '--xyzzy' found"),
         (
             "-d --restart never debian",
             "invalid value \"never\" for --restart: expected no, on-failure[:N], always or unless-stopped",

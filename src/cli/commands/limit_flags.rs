@@ -1,4 +1,6 @@
 //! The flags that say how much a container may use: those of `run`, `create` and `update`.
+//!
+//! What few people ask for is left out of the page of help, and named at its end.
 
 use clap::Args;
 
@@ -19,7 +21,7 @@ pub(super) struct LimitFlags {
     pub(super) memory_swap: Option<String>,
 
     /// Memory that is taken from it last
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, hide = true, value_name = "SIZE")]
     pub(super) memory_reservation: Option<String>,
 
     /// Processors, as in 0.5
@@ -31,11 +33,11 @@ pub(super) struct LimitFlags {
     pub(super) cpu_shares: Option<String>,
 
     /// Microseconds in which --cpu-quota counts
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, hide = true, value_name = "NUMBER")]
     pub(super) cpu_period: Option<String>,
 
     /// Microseconds of processor time in each period; -1 for no limit
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(long, hide = true, value_name = "NUMBER", allow_negative_numbers = true)]
     pub(super) cpu_quota: Option<String>,
 
     /// Processors that it may run on, as in 0-2,7
@@ -43,7 +45,7 @@ pub(super) struct LimitFlags {
     pub(super) cpuset_cpus: Option<String>,
 
     /// Memory nodes that it may use, as in 0
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, hide = true, value_name = "LIST")]
     pub(super) cpuset_mems: Option<String>,
 
     /// Processes; -1 for no limit
@@ -51,23 +53,23 @@ pub(super) struct LimitFlags {
     pub(super) pids_limit: Option<String>,
 
     /// Its share of disks, from 10 to 1000
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, hide = true, value_name = "NUMBER")]
     pub(super) blkio_weight: Option<String>,
 
     /// Bytes a second that it may read from a disk, as in /dev/vda:1m
-    #[arg(long, value_name = "DEVICE:SIZE")]
+    #[arg(long, hide = true, value_name = "DEVICE:SIZE")]
     pub(super) device_read_bps: Vec<String>,
 
     /// Bytes a second that it may write to a disk
-    #[arg(long, value_name = "DEVICE:SIZE")]
+    #[arg(long, hide = true, value_name = "DEVICE:SIZE")]
     pub(super) device_write_bps: Vec<String>,
 
     /// Reads a second that it may ask of a disk
-    #[arg(long, value_name = "DEVICE:NUMBER")]
+    #[arg(long, hide = true, value_name = "DEVICE:NUMBER")]
     pub(super) device_read_iops: Vec<String>,
 
     /// Writes a second that it may ask of a disk
-    #[arg(long, value_name = "DEVICE:NUMBER")]
+    #[arg(long, hide = true, value_name = "DEVICE:NUMBER")]
     pub(super) device_write_iops: Vec<String>,
 
     /// Of docker, for cgroup v1.

@@ -49,7 +49,7 @@ impl Engine {
             let why = "--cgroups=disabled makes no cgroup".to_owned();
             return Ok(Choice::None { why, hint: "leave out --cgroups=disabled".to_owned() });
         }
-        let facts = driver::look(uid(), || self.has_bus());
+        let facts = driver::look(uid(), || self.has_bus(), |service| self.is_delegated(service));
         let wishes = Wishes { driver: self.settings.cgroup_driver, root: self.settings.cgroup_root.as_deref() };
         let choice = driver::choose(&facts, wishes).map_err(|(why, hint)| {
             let driver = self.settings.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default();
@@ -72,6 +72,12 @@ impl Engine {
         let is_there =
             |address: &String| address.strip_prefix("unix:path=").is_none_or(|path| Path::new(path).exists());
         self.bus_addresses().iter().any(is_there)
+    }
+
+    /// One that cannot be asked of leaves things as if it were not.
+    fn is_delegated(&self, service: &str) -> bool {
+        let bus = Bus::connect(&self.bus_addresses(), CONNECT);
+        bus.and_then(|bus| bus.is_delegated(service, SOON)).unwrap_or(false)
     }
 
     fn bus_addresses(&self) -> Vec<String> {

@@ -291,7 +291,7 @@ pub(super) struct Group {
     pub(super) cgroupns: Option<String>,
 
     /// Make a cgroup for it, or leave it where we are: enabled or disabled
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, hide = true, value_name = "MODE")]
     pub(super) cgroups: Option<String>,
 }
 
