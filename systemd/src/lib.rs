@@ -1,8 +1,8 @@
 //! What pybox asks of systemd, over D-Bus: a transient scope around a process, and other weights for one that is there.
 //!
-//! Everything happens in the calling thread, on a runtime that runs only while something is waited for: who asks for a
-//! scope has no thread of ours beside it, and does other things between [`Bus::start_scope`] and [`Job::wait`]. Nothing
-//! here waits without a limit of time.
+//! Messages come and go in the calling thread, on a runtime that runs only while something is waited for: who asks for a
+//! scope does other things between [`Bus::start_scope`] and [`Job::wait`]. Nothing here waits without a limit of time. The
+//! bus's library has a thread for a moment while it connects, so processes are made as they are beside threads.
 //!
 //! Knows nothing of containers, and never runs systemctl or busctl.
 
