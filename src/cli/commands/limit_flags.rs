@@ -17,7 +17,7 @@ pub(super) struct LimitFlags {
     pub(super) memory: Option<String>,
 
     /// Memory and swap together; -1 for no limit of swap
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    #[arg(long, hide = true, value_name = "SIZE", allow_negative_numbers = true)]
     pub(super) memory_swap: Option<String>,
 
     /// Memory that is taken from it last
@@ -29,7 +29,7 @@ pub(super) struct LimitFlags {
     pub(super) cpus: Option<String>,
 
     /// Its share where processors are scarce; others have 1024
-    #[arg(short, long, value_name = "NUMBER")]
+    #[arg(short, long, hide = true, value_name = "NUMBER")]
     pub(super) cpu_shares: Option<String>,
 
     /// Microseconds in which --cpu-quota counts
@@ -41,7 +41,7 @@ pub(super) struct LimitFlags {
     pub(super) cpu_quota: Option<String>,
 
     /// Processors that it may run on, as in 0-2,7
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, hide = true, value_name = "LIST")]
     pub(super) cpuset_cpus: Option<String>,
 
     /// Memory nodes that it may use, as in 0

@@ -29,9 +29,9 @@ use super::{DONE, absolute};
         pybox run [OPTIONS] --image IMAGE [--] [COMMAND] [ARG]...",
     after_help = "The container ends when its command does, and run returns the command's exit code; 125 says that \
         pybox failed, 126 that the command cannot be executed, 127 that it was not found, and 128 + n that signal n \
-        ended it.\n\nLimits that few ask for have docker's names and meaning: memory-reservation, cpu-period, \
-        cpu-quota, cpuset-mems, blkio-weight, device-read-bps, device-write-bps, device-read-iops and \
-        device-write-iops. With cgroups=disabled it gets no cgroup.\n\nExamples:\n  \
+        ended it.\n\nLimits that few ask for have docker's names and meaning: memory-swap, memory-reservation, cpu-shares, cpu-period, \
+        cpu-quota, cpuset-cpus, cpuset-mems, blkio-weight, device-read-bps, device-write-bps, device-read-iops and \
+        device-write-iops. So have cgroup-parent, cgroupns and cgroups=disabled.\n\nExamples:\n  \
         pybox run --rm -it debian:12 bash\n  \
         pybox run --rm --image alpine -- cat /etc/os-release\n  \
         pybox run --rm -v \"$PWD:/src\" -w /src -u 1000 python:3.12 python build.py\n  \

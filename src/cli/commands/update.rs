@@ -11,8 +11,8 @@ use crate::model::limits::Limits;
 /// Change settings of containers, running or not
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "What holds is changed at once, and at each start from then on. Limits that few ask for have docker's names and meaning: memory-reservation, cpu-period, \
-        cpu-quota, cpuset-mems, blkio-weight, device-read-bps, device-write-bps, device-read-iops and \
+    after_help = "What holds is changed at once, and at each start from then on. Limits that few ask for have docker's names and meaning: memory-swap, memory-reservation, cpu-shares, cpu-period, \
+        cpu-quota, cpuset-cpus, cpuset-mems, blkio-weight, device-read-bps, device-write-bps, device-read-iops and \
         device-write-iops.\n\nExamples:\n  \
         pybox update --memory 512m --pids-limit 200 web\n  \
         pybox update --restart unless-stopped web"

@@ -283,11 +283,11 @@ pub(super) struct Group {
     pub(super) oom_score_adj: Option<String>,
 
     /// Make its cgroup below this slice, or directory
-    #[arg(long, value_name = "SLICE|PATH")]
+    #[arg(long, hide = true, value_name = "SLICE|PATH")]
     pub(super) cgroup_parent: Option<String>,
 
     /// See the own cgroup only, or the host's: private or host
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, hide = true, value_name = "MODE")]
     pub(super) cgroupns: Option<String>,
 
     /// Make a cgroup for it, or leave it where we are: enabled or disabled
