@@ -18,3 +18,14 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
   cargo test --workspace --no-fail-fast "$@"
 fi
+# The front ends that are not shipped go through the same suite; a run of chosen tests is asked for those only.
+if [ $# -eq 0 ]; then
+  set -- -p pybox-fuse-overlay --features fuser,fuse3 --no-fail-fast
+  cargo build -p pybox-fuse-overlay --features fuser,fuse3 --example overlay_run
+  if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run "$@" -E 'binary(live) + test(on_fuser) + test(on_fuse3)'
+  else
+    cargo test "$@" --test live
+    cargo test "$@" --test suite -- on_fuser on_fuse3
+  fi
+fi

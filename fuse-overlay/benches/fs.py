@@ -155,7 +155,7 @@ def modes(top, binary):
         "hybrid": f"{binary} {index} {lower} {top}/ro -- sh -c 'mount -t overlay o -o userxattr,lowerdir={top}/ro,upperdir={top}/u,workdir={top}/w {top}/m && {go} {top}/m'",
         "fuse-overlayfs": f"{ns} sh -c 'fuse-overlayfs -o lowerdir={low},upperdir={top}/u,workdir={top}/w {top}/m && FS_C=1 {go} {top}/m; umount {top}/m'",
     }
-    for front in ("fuser", "fuse3"):
+    for front in ("fuser", "fuse3", "fuse3-fusermount"):
         modes[front] = modes["ours"].replace(binary, f"{binary} --front {front}", 1)
     modes["one thread"] = modes["ours"].replace(binary, f"{binary} --threads 1", 1)
     return modes

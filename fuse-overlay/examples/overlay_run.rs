@@ -22,6 +22,10 @@
 //! namespaces, waits for its id maps, mounts, and hands the device to us over a
 //! socket. The *server* gets that device and the directories, joins the child's
 //! user namespace only, and serves. Then the child executes the command.
+//!
+//! The front ends `fuse3` (which calls `mount(2)`) and `fuse3-fusermount` mount
+//! by themselves: the server gets the child's mount namespace instead of a
+//! device, and says when it has mounted there. It is not confined.
 
 #![allow(unsafe_code, reason = "descriptors are handed from process to process by number")]
 
@@ -57,6 +61,17 @@ struct Arguments {
     build_index: Option<PathBuf>,
     mountpoint: PathBuf,
     command: Vec<String>,
+}
+
+impl Arguments {
+    fn access(&self) -> Access {
+        if self.upper.is_some() { Access::ReadWrite } else { Access::ReadOnly }
+    }
+
+    /// Whether the front end mounts, in the server.
+    fn mounts_itself(&self) -> bool {
+        self.front.as_deref().is_some_and(|front| front.starts_with("fuse3"))
+    }
 }
 
 fn main() -> ExitCode {
@@ -179,9 +194,21 @@ fn start_server(arguments: &Arguments, words: &[String], (socket, child): (&Unix
     (&*socket).read_exact(&mut byte)?;
     write_maps(arguments, child)?;
     (&*socket).write_all(&byte)?;
-    let device = receive_descriptor(socket)?;
     let namespace = OwnedFd::from(File::open(format!("/proc/{child}/ns/user"))?);
-    again("__server", words, &[&device, &namespace])
+    if !arguments.mounts_itself() {
+        let device = receive_descriptor(socket)?;
+        return again("__server", words, &[&namespace, &device]);
+    }
+    let mounts = OwnedFd::from(File::open(format!("/proc/{child}/ns/mnt"))?);
+    let (ours, theirs) = UnixStream::pair()?;
+    let theirs = OwnedFd::from(theirs);
+    let mut server = again("__server", words, &[&namespace, &mounts, &theirs])?;
+    drop(theirs);
+    if (&ours).read_exact(&mut byte).is_err() {
+        server.wait()?;
+        return Err("the server could not mount".into());
+    }
+    Ok(server)
 }
 
 fn write_maps(arguments: &Arguments, child: u32) -> Outcome<()> {
@@ -238,14 +265,14 @@ fn child(arguments: &Arguments) -> Outcome<ExitCode> {
     (&socket).write_all(b"u")?;
     (&socket).read_exact(&mut [0])?;
     become_root()?;
-    let access = if arguments.upper.is_some() { Access::ReadWrite } else { Access::ReadOnly };
-    let (device, mount) = mount::detached(c"overlay", access)?;
-    mount::attach(&mount, File::open(&arguments.mountpoint)?)?;
-    let numbers = [device.as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&numbers)];
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"d")], &rights, MsgFlags::empty(), None)?;
-    // As long as anybody but the server holds it, a dead server is not noticed.
-    drop(device);
+    if !arguments.mounts_itself() {
+        let (device, mount) = mount::detached(c"overlay", arguments.access())?;
+        mount::attach(&mount, File::open(&arguments.mountpoint)?)?;
+        let numbers = [device.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"d")], &rights, MsgFlags::empty(), None)?;
+        // As long as anybody but the server holds it, a dead server is not noticed.
+    }
     let mut pid = [0; 4];
     (&socket).read_exact(&mut pid)?;
     let (program, rest) = arguments.command.split_first().ok_or("no command")?;
@@ -269,7 +296,8 @@ fn open_all(directories: &[PathBuf]) -> Outcome<Vec<OwnedFd>> {
 }
 
 fn serve(arguments: &Arguments) -> Outcome<()> {
-    let [device, namespace] = <[OwnedFd; 2]>::try_from(passed()?).map_err(|_| "two descriptors are needed")?;
+    let mut passed = passed()?.into_iter();
+    let namespace = passed.next().ok_or("no user namespace")?;
     let lower = open_all(&arguments.lower)?;
     let index = arguments.index.as_ref().map(File::open).transpose()?;
     let upper = match (&arguments.upper, &arguments.work) {
@@ -285,21 +313,48 @@ fn serve(arguments: &Arguments) -> Outcome<()> {
     let ids = if arguments.recorded { Ids::Hidden } else { Ids::Real };
     let durability = if arguments.volatile { Durability::Volatile } else { Durability::Synced };
     let config = Config { lower, index, upper, ids, durability };
-    if !arguments.unconfined {
+    if !arguments.unconfined && !arguments.mounts_itself() {
         pybox_fuse_overlay::confine(&config)?;
     }
     let overlay = Overlay::open(config)?;
+    let mut device = || passed.next().ok_or("no device");
     let mut options = raw::Options::default();
     options.threads = arguments.threads.unwrap_or(options.threads);
     match arguments.front.as_deref() {
-        None | Some("raw") => raw::serve(device, &overlay, &options)?,
+        None | Some("raw") => raw::serve(device()?, &overlay, &options)?,
         #[cfg(feature = "fuser")]
         Some("fuser") => {
-            pybox_fuse_overlay::front::fuser::serve(device, &std::sync::Arc::new(overlay), options.threads)?;
+            pybox_fuse_overlay::front::fuser::serve(device()?, &std::sync::Arc::new(overlay), options.threads)?;
+        }
+        #[cfg(feature = "fuse3")]
+        Some("fuse3" | "fuse3-fusermount") => {
+            serve_by_fuse3(arguments, overlay, options.threads, (device()?, device()?))?;
         }
         Some(other) => return Err(format!("no front end {other}").into()),
     }
     Ok(())
+}
+
+/// Mounts in the namespace `mounts`, says so to `ready`, and serves.
+#[cfg(feature = "fuse3")]
+fn serve_by_fuse3(
+    arguments: &Arguments,
+    overlay: Overlay,
+    threads: usize,
+    (mounts, ready): (OwnedFd, OwnedFd),
+) -> Outcome<()> {
+    use pybox_fuse_overlay::front::fuse3::{self, Mounter};
+    let by_itself = arguments.front.as_deref() == Some("fuse3");
+    let mounter = if by_itself { Mounter::Itself } else { Mounter::Fusermount };
+    let options = fuse3::Options { threads, mounter, access: arguments.access() };
+    let mountpoint = arguments.mountpoint.canonicalize()?;
+    let mounted = fuse3::mount(&std::sync::Arc::new(overlay), &mountpoint, options, move || {
+        nix::sched::unshare(CloneFlags::CLONE_FS)?;
+        nix::sched::setns(&mounts, CloneFlags::CLONE_NEWNS)?;
+        Ok(())
+    })?;
+    File::from(ready).write_all(b"m")?;
+    Ok(mounted.serve()?)
 }
 
 fn raise_descriptor_limit() {

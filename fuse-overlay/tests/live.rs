@@ -16,6 +16,10 @@ const FRONTS: &[&str] = &[
     "raw",
     #[cfg(feature = "fuser")]
     "fuser",
+    #[cfg(feature = "fuse3")]
+    "fuse3",
+    #[cfg(feature = "fuse3")]
+    "fuse3-fusermount",
 ];
 
 struct Live {

@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 
 use crate::filesystem::FileSystem;
 
+#[cfg(feature = "fuse3")]
+pub mod fuse3;
 #[cfg(feature = "fuser")]
 pub mod fuser;
 pub mod raw;

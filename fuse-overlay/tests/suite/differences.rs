@@ -17,6 +17,10 @@ pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
     ("file-flags", "FUSE has them as an ioctl of its own, which we do not answer; chattr and lsattr say so"),
     ("file-system-type", "what statfs calls the file system"),
     (
+        "fuse3-lacks",
+        "the crate behind the third front end knows no TMPFILE, and leaves the umask to the kernel, default list or not",
+    ),
+    (
         "fuser-lacks",
         "the crate behind the second front end knows no TMPFILE, and counts nanoseconds before 1970 backwards",
     ),

@@ -29,9 +29,9 @@ macro_rules! families {
         ];
         on!(readonly: on_fuse FuseReadOnly);
         $(on!($layers: on_ext4 Ext4, on_kernel Kernel, on_hybrid Hybrid, on_fuse Fuse, on_fuse_indexed FuseIndexed,
-            on_fuse_named FuseNamed, on_fuse_xattr FuseXattr, on_fuse_recorded FuseRecorded, on_fuser Fuser);)*
+            on_fuse_named FuseNamed, on_fuse_xattr FuseXattr, on_fuse_recorded FuseRecorded, on_fuser Fuser, on_fuse3 Fuse3);)*
         $(on!($other: on_ext4 Ext4, on_kernel Kernel, on_hybrid Hybrid, on_fuse Fuse, on_fuse_indexed FuseIndexed,
-            on_fuse_recorded FuseRecorded, on_fuser Fuser);)*
+            on_fuse_recorded FuseRecorded, on_fuser Fuser, on_fuse3 Fuse3);)*
     };
 }
 

@@ -142,4 +142,4 @@ macro_rules! on {
     )*};
 }
 
-on!(on_ext4: Ext4, on_kernel: Kernel, on_hybrid: Hybrid, on_fuse: Fuse, on_fuser: Fuser);
+on!(on_ext4: Ext4, on_kernel: Kernel, on_hybrid: Hybrid, on_fuse: Fuse, on_fuser: Fuser, on_fuse3: Fuse3);

@@ -27,6 +27,8 @@ pub(crate) enum System {
     FuseReadOnly,
     /// Our overlay behind the `fuser` front end.
     Fuser,
+    /// Our overlay behind the `fuse3` front end.
+    Fuse3,
 }
 
 /// How a layer says that something is not there.
@@ -45,9 +47,9 @@ const PURE: &str = "pure";
 
 impl System {
     #[rustfmt::skip]
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Ext4, Self::Kernel, Self::Hybrid, Self::Fuse, Self::FuseNamed, Self::FuseXattr, Self::FuseIndexed,
-        Self::FuseRecorded, Self::FuseReadOnly, Self::Fuser,
+        Self::FuseRecorded, Self::FuseReadOnly, Self::Fuser, Self::Fuse3,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -62,6 +64,7 @@ impl System {
             Self::FuseRecorded => "fuse-recorded",
             Self::FuseReadOnly => "fuse-read-only",
             Self::Fuser => "fuser",
+            Self::Fuse3 => "fuse3",
         }
     }
 
@@ -104,7 +107,11 @@ impl System {
     }
 
     fn front(self) -> &'static str {
-        if self == Self::Fuser { "fuser" } else { "raw" }
+        match self {
+            Self::Fuser => "fuser",
+            Self::Fuse3 => "fuse3",
+            _ => "raw",
+        }
     }
 }
 
@@ -224,7 +231,7 @@ pub(crate) fn why_not(system: System) -> Option<String> {
 
 /// Whether the example was built without that front end: it is asked for an overlay of nothing.
 pub(crate) fn lacks_front(system: System) -> bool {
-    if system != System::Fuser {
+    if !matches!(system, System::Fuser | System::Fuse3) {
         return false;
     }
     let Ok(dir) = tempfile::tempdir() else { return false };

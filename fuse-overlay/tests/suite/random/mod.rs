@@ -159,7 +159,7 @@ macro_rules! on {
 on!(
     on_ext4: Ext4, on_kernel: Kernel, on_hybrid: Hybrid, on_fuse: Fuse, on_fuse_indexed: FuseIndexed,
     on_fuse_named: FuseNamed, on_fuse_xattr: FuseXattr,
-    on_fuse_recorded: FuseRecorded, on_fuser: Fuser,
+    on_fuse_recorded: FuseRecorded, on_fuser: Fuser, on_fuse3: Fuse3,
 );
 
 /// The fuzz target: operations decoded from bytes. It needs a mount each, so it is proptest that
