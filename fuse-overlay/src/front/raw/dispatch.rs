@@ -107,7 +107,7 @@ impl<F: FileSystem> Call<'_, F> {
                 let name = self.body.name()?;
                 self.make(name, &New { mode: kind::DIRECTORY | (mode & 0o7777), mask, rdev: 0, target: b"" })
             }
-            op::CREATE | op::TMPFILE => self.create(),
+            op::TMPFILE => self.create_nameless(),
             op::UNLINK => self.filesystem.unlink(node, self.body.name()?),
             op::RMDIR => self.filesystem.rmdir(node, self.body.name()?),
             op::RENAME | op::RENAME2 => self.rename(),
@@ -153,7 +153,8 @@ impl<F: FileSystem> Call<'_, F> {
             op::COPY_FILE_RANGE | op::COPY_FILE_RANGE_64 => self.copy_range(),
             op::RELEASE | op::RELEASEDIR | op::DESTROY => Ok(()),
             // Said once to OPEN, OPENDIR, FLUSH, ACCESS, INTERRUPT and the like,
-            // it spares all further ones.
+            // it spares all further ones. To CREATE too: the kernel then makes
+            // files by MKNOD and opens them without us, which spares a RELEASE each.
             _ => Err(Errno::NOSYS),
         }
     }
@@ -185,16 +186,11 @@ impl<F: FileSystem> Call<'_, F> {
         self.make(name, &New { mode, mask, rdev, target: b"" })
     }
 
-    fn create(&mut self) -> Result<(), Errno> {
+    fn create_nameless(&mut self) -> Result<(), Errno> {
         self.body.skip(4)?;
         let (mode, mask) = (self.body.u32()?, self.body.u32()?);
-        self.body.skip(4)?;
         let new = New { mode: kind::REGULAR | (mode & 0o7777), mask, rdev: 0, target: b"" };
-        let attributes = if self.header.operation == op::TMPFILE {
-            self.filesystem.make_nameless(self.header.node, &new, self.caller())?
-        } else {
-            self.filesystem.make(self.header.node, self.body.name()?, &new, self.caller())?
-        };
+        let attributes = self.filesystem.make_nameless(self.header.node, &new, self.caller())?;
         self.answer.entry(&attributes);
         self.answer.opened();
         Ok(())
@@ -325,7 +321,6 @@ fn implements(operation: u32) -> bool {
             | op::WRITE..=op::RELEASE
             | op::FSYNC..=op::REMOVEXATTR
             | op::READDIR..=op::FSYNCDIR
-            | op::CREATE
             | op::FALLOCATE..=op::COPY_FILE_RANGE
             | op::SYNCFS
             | op::TMPFILE
