@@ -16,6 +16,7 @@ use super::error::MonitorError;
 use super::exec::{Execs, Told};
 use super::health::Watch;
 use super::incarnation::Incarnation;
+use super::network::{Network, Remains};
 use super::notify::Notifier;
 use super::protocol::{Cargo, Control, Event, SOCKET, Start};
 use super::record::{self, Exit, Run};
@@ -56,6 +57,8 @@ pub struct Life {
     pub(super) health: Option<Watch>,
     /// None between an end and the next start.
     pub(super) now: Option<Incarnation>,
+    /// What is still to be closed of the last one's network.
+    remains: Option<Remains>,
     pub(super) run: Run,
     /// Its cgroup, if it has one of its own.
     pub(super) group: Option<Group>,
@@ -150,6 +153,7 @@ impl Life {
             callers: Vec::new(),
             execs: Execs::new(),
             now: None,
+            remains: None,
             run,
             group,
             out_of_memory: false,
@@ -346,7 +350,7 @@ impl Life {
             by_user: self.by_user,
             oom_killed: std::mem::take(&mut self.out_of_memory),
         };
-        self.now = None;
+        self.remains = self.now.take().and_then(|now| now.network).map(Network::end);
         self.end_checks();
         (self.exit_code, self.drained_by, self.kill_at, self.timeout_at) = (None, None, None, None);
         self.tell_happening("die", &[("exitCode", exit_code.to_string())]);
@@ -378,6 +382,7 @@ impl Life {
     /// Starts it again; by a user's wish, or because the policy says so.
     pub(super) fn start_again(&mut self, by_wish: bool) {
         self.start_at = None;
+        self.remains = None;
         self.by_user = false;
         // A detached container now, whoever was attached to the last one.
         self.start.attached = false;

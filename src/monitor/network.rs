@@ -37,8 +37,8 @@ pub fn interface(wish: Option<&NetworkProgram>) -> Option<Interface> {
 #[derive(Debug)]
 pub struct Network {
     wish: NetworkProgram,
-    /// The namespaces it needs.
-    network: OwnedFd,
+    /// The namespaces it needs; none when it has ended.
+    network: Option<OwnedFd>,
     user: Option<OwnedFd>,
     /// Whether its process is given an interface.
     given: bool,
@@ -53,6 +53,14 @@ pub struct Network {
 struct Program {
     started: Started,
     began: Instant,
+}
+
+/// What is left of a connection that has ended. Closing it takes the kernel some 40 ms, since it takes an interface down
+/// then: whoever can, does so when everybody has been told of the end.
+#[derive(Debug)]
+pub struct Remains {
+    _interface: Option<OwnedFd>,
+    _network: Option<OwnedFd>,
 }
 
 /// What has become of a connection.
@@ -74,6 +82,7 @@ impl Network {
     /// If it cannot be started.
     pub fn new(wish: &NetworkProgram, network: OwnedFd, user: Option<OwnedFd>) -> Result<Self, MonitorError> {
         let (wish, given) = (wish.clone(), wish.interface.is_some());
+        let network = Some(network);
         let mut new = Self { wish, network, user, given, interface: None, program: None, short_lives: 0 };
         if new.is_awaited() {
             new.begin().map_err(|error| MonitorError::System("start what connects the network", error))?;
@@ -175,6 +184,12 @@ impl Network {
         self.short_lives < MOST_LIVES && self.begin().is_ok()
     }
 
+    /// The container has ended.
+    pub fn end(mut self) -> Remains {
+        self.hand_on();
+        Remains { _interface: self.interface.take(), _network: self.network.take() }
+    }
+
     /// Lets the process take what the container has sent last: a program may say one thing and end.
     fn hand_on(&mut self) {
         let deadline = Instant::now() + LAST;
@@ -198,7 +213,8 @@ impl Network {
             arguments.extend_from_slice(&interface.without);
         }
         let user = self.user.as_ref().map(AsFd::as_fd);
-        let started = program::start(&self.wish.program, &arguments, self.network.as_fd(), user, self.given)?;
+        let network = self.network.as_ref().ok_or(Errno::NOTCONN)?.as_fd();
+        let started = program::start(&self.wish.program, &arguments, network, user, self.given)?;
         self.program = Some(Program { started, began: Instant::now() });
         Ok(())
     }
@@ -214,7 +230,6 @@ fn last_words(said: &mut ChildStderr) -> String {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        self.hand_on();
         let Some(Program { started, .. }) = &self.program else { return };
         started.process.kill();
         // Taking its interface down takes the kernel a while. Without ports of the host nobody needs to wait for it.
