@@ -165,8 +165,16 @@ pub enum Mount {
 pub struct Copy {
     /// A stage or an image; none for the context.
     pub from: Option<String>,
-    /// Paths there; the last part may be a pattern.
+    /// Paths there, or patterns; and addresses, if these are taken.
     pub sources: Vec<String>,
+    /// Whether what looks like an address is downloaded.
+    pub addresses: bool,
+    /// The digest of what is downloaded, as `sha256:…`.
+    pub checksum: Option<String>,
+    /// Whether directories above what is copied are made, too.
+    pub parents: bool,
+    /// Patterns of what is left out.
+    pub exclude: Vec<String>,
     /// Files that the build file itself has: name and content.
     pub inline: Vec<Inline>,
     /// Where they go; a slash at the end makes it a directory.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::model::digest::{Algorithm, Digest, Hasher};
 
 /// Raised when the same step would make another layer.
-const VERSION: &[u8] = b"pybox build 1\0";
+const VERSION: &[u8] = b"pybox build 2\0";
 
 /// The key of a step on top of `parent`, with the digests of all that it reads.
 pub fn of<'c>(parent: &Digest, step: &impl Serialize, content: impl IntoIterator<Item = &'c Digest>) -> Digest {

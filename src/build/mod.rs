@@ -7,10 +7,8 @@ pub mod boxfile;
 pub mod dockerfile;
 pub mod expand;
 pub mod graph;
-pub mod ignore;
 pub mod key;
 pub mod nearest;
-pub mod pattern;
 pub mod plan;
 pub mod python;
 pub mod state;
@@ -149,7 +147,7 @@ mod tests {
                         Ok(graph) => drop(plan::plan(&graph, None, &[].into())),
                     }
                 }
-                let ignore = ignore::Ignore::parse(text);
+                let ignore = crate::model::ignore::Ignore::parse(text);
                 let fate = ignore.fate(&path);
                 prop_assert_eq!(fate, ignore.fate(&path));
                 drop(expand::expand(text, expand::Quotes::Shell, &|_| None));

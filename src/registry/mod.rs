@@ -25,6 +25,7 @@ pub mod client;
 mod content;
 mod credential_helper;
 pub mod document;
+pub mod download;
 mod errand;
 pub mod error;
 mod fetch;

@@ -22,7 +22,7 @@ use super::secret::Secret;
 use super::tls::{self, Trust};
 
 /// Most redirects of one request.
-const MAX_REDIRECTS: u32 = 5;
+pub(crate) const MAX_REDIRECTS: u32 = 5;
 /// How often somebody looks how far a body is.
 const TICK: Duration = Duration::from_millis(100);
 /// How many times longer than for anything else a registry is waited for that has all of a blob:
@@ -288,7 +288,7 @@ fn refused_address(error: &reqwest::Error) -> Option<String> {
 }
 
 /// The place that `response` sends us to, if it is a redirect.
-fn redirect(response: &Response, method: &Method) -> Result<Option<Url>, String> {
+pub(crate) fn redirect(response: &Response, method: &Method) -> Result<Option<Url>, String> {
     match response.status().as_u16() {
         307 | 308 => {}
         301..=303 if is_question(method) => {}
@@ -302,7 +302,7 @@ fn redirect(response: &Response, method: &Method) -> Result<Option<Url>, String>
 }
 
 /// The rules of one hop from `from` to `to`, on the way from `start`.
-fn check_hop(from: &Url, to: &Url, start: &Url) -> Result<(), String> {
+pub(crate) fn check_hop(from: &Url, to: &Url, start: &Url) -> Result<(), String> {
     if !to.username().is_empty() || to.password().is_some() {
         return Err("it has a user name in it".into());
     }

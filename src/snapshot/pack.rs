@@ -20,7 +20,9 @@ use super::layered::is_whiteout;
 use super::tar::entry::Attribute;
 use super::tar::writer::{Meta, Writer, Written};
 use super::truth::Truth;
+use super::witness::Witness;
 use crate::model::host::{IdMap, IdRange};
+use crate::model::ignore::Fate;
 use crate::sys::path::lstat_at;
 
 /// Attributes of one file that are looked at.
@@ -68,6 +70,8 @@ pub struct Style<'s> {
     pub times: Times,
     /// What is passed over.
     pub choice: Option<Choice<'s>>,
+    /// Sees what is packed.
+    pub witness: Option<&'s Witness>,
 }
 
 /// What becomes of the times of files.
@@ -90,17 +94,6 @@ impl Times {
             Self::Fixed(time) => time,
         }
     }
-}
-
-/// What is to be done with a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It is packed.
-    Kept,
-    /// It is not, nor is what is below it.
-    Gone,
-    /// It is not, but something below it may be.
-    Below,
 }
 
 /// Decides about each path below the root.
@@ -171,13 +164,17 @@ struct Packer<'p, W> {
 impl<W: Write> Packer<'_, W> {
     /// What `path` is called in the archive.
     fn name_of(&self, path: &[u8]) -> Vec<u8> {
-        let below = path.strip_prefix(self.start.as_slice()).unwrap_or(path);
-        let below = below.strip_prefix(b"/").unwrap_or(below);
-        match (self.style.name, below) {
+        match (self.style.name, self.below(path)) {
             (b"", below) => below.to_vec(),
             (name, b"") => name.to_vec(),
             (name, below) => [name, b"/", below].concat(),
         }
+    }
+
+    /// `path` from where the packing starts; empty for that itself.
+    fn below<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+        let below = path.strip_prefix(self.start.as_slice()).unwrap_or(path);
+        below.strip_prefix(b"/").unwrap_or(below)
     }
 
     fn open(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, SnapshotError> {
@@ -250,7 +247,7 @@ impl<W: Write> Packer<'_, W> {
         let directory = self.open(path, DIRECTORY)?;
         let stat = rustix::fs::fstat(&directory).and_then(|stat| self.truth.correct(&directory, stat));
         let stat = stat.map_err(|error| failed(path, error))?;
-        self.write(path, &stat, Written::Directory, &attributes(&directory))?;
+        self.write(path, &stat, Written::Directory, &attributes(directory.as_fd()))?;
         if self.style.layer && !path.is_empty() && is_opaque(&directory) {
             return self.mark(&[path, b"/x"].concat(), b".wh..wh..opq");
         }
@@ -290,7 +287,7 @@ impl<W: Write> Packer<'_, W> {
             return Err(failed(path, Errno::INVAL));
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        let attributes = attributes(&file);
+        let attributes = attributes(file.as_fd());
         self.write_data(path, &stat, (Written::File(size), &attributes), &mut std::fs::File::from(file))
     }
 
@@ -318,6 +315,10 @@ impl<W: Write> Packer<'_, W> {
             name.extend(if name.is_empty() { b"./".as_slice() } else { b"/" });
         }
         let first;
+        let seen = match kind {
+            Written::Hardlink(path) => Written::Hardlink(self.below(path)),
+            kind => kind,
+        };
         let kind = match kind {
             Written::Hardlink(path) => {
                 first = self.name_of(path);
@@ -337,10 +338,32 @@ impl<W: Write> Packer<'_, W> {
             mtime: self.style.times.of(u64::try_from(stat.st_mtime).unwrap_or(0)),
             attributes,
         };
-        self.writer.entry(&meta, data).map_err(|error| write_failed(path, error))?;
+        let written = match self.style.witness {
+            // Of the file as it is, whatever it becomes.
+            Some(witness) => {
+                witness.entry(self.below(path), seen, stat.st_mode & 0o7777, attributes);
+                self.writer.entry(&meta, &mut witness.watch(data))
+            }
+            None => self.writer.entry(&meta, data),
+        };
+        written.map_err(|error| write_failed(path, error))?;
         self.done.entries += 1;
         Ok(())
     }
+}
+
+/// The contents of a file as they are, seen by `witness` as [`pack_below`] would have it see the file alone.
+///
+/// # Errors
+/// What fstat(2) says.
+pub fn witnessed<'w>(
+    file: &'w mut std::fs::File,
+    witness: &'w Witness,
+) -> Result<impl std::io::Read + 'w, SnapshotError> {
+    let stat = rustix::fs::fstat(&*file).map_err(|error| failed(b"", error))?;
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    witness.entry(b"", Written::File(size), stat.st_mode & 0o7777, &attributes(file.as_fd()));
+    Ok(std::io::Read::take(witness.watch(file), size))
 }
 
 /// The id inside that `outside` is; itself for one that is not mapped.
@@ -353,7 +376,7 @@ fn inside(ranges: &[IdRange], outside: u32) -> u32 {
 }
 
 /// The attributes of `file` that a layer may have and the user may read.
-fn attributes(file: &OwnedFd) -> Vec<Attribute> {
+fn attributes(file: BorrowedFd<'_>) -> Vec<Attribute> {
     let mut names = vec![0_u8; MAX_ATTRIBUTES];
     let Ok(length) = rustix::fs::flistxattr(file, &mut names[..]) else { return Vec::new() };
     let names = names.get(..length).unwrap_or_default().split(|byte| *byte == 0);

@@ -14,12 +14,14 @@ use rustix::io::Errno;
 use super::apply::{Layer, Manner};
 use super::decompress::Decompressor;
 use super::failure::Failure;
-use super::pack::{self, Style, Times};
+use super::find;
+use super::pack::{self, Choice, Style, Times};
 use super::tar::reader::Archive;
 use super::truth::Truth;
 use super::unpack::Pipeline;
 use super::worker::view::{Change, FileKind, Looked, Owners, Stub, Task};
 use super::worker::{Compression, Limits};
+use crate::model::ignore::Ignore;
 use crate::sys::path::{RootFd, lstat_at};
 
 /// As many links as the kernel follows.
@@ -45,12 +47,13 @@ pub(crate) fn perform(root: &OwnedFd, task: &Task, truth: &Truth, streams: Vec<O
     let tree = RootFd::new(copy);
     match task {
         Task::Look { path } => look(&tree, path).map(Outcome::Looked),
-        Task::Archive { path, name, dress, follow, cross } => {
+        Task::Archive { path, name, dress, follow, cross, exclude } => {
             let (owner, mode) = (dress.owner, dress.mode);
             let times = if dress.timeless { Times::Fixed(0) } else { Times::Kept };
             let style = Style { name: name.as_bytes(), cross: *cross, owner, mode, times, ..Style::default() };
-            archive(&tree, (path, *follow), style, (truth, next()?))
+            archive(&tree, (path, *follow), (style, &Ignore::of(exclude)), (truth, next()?))
         }
+        Task::Find { parts, pivot, deep } => find::find(&tree, parts, (*pivot, *deep), next()?),
         Task::Extract { path, owners, root } => extract(&tree, path, (*owners, *root), next()?),
         Task::Place { path, owner } => {
             make_directories(&tree, path, *owner).map_err(failed("make", path))?;
@@ -60,7 +63,7 @@ pub(crate) fn perform(root: &OwnedFd, task: &Task, truth: &Truth, streams: Vec<O
             mountpoint::remove_untouched(&tree, stubs);
             let times = latest.map_or(Times::Kept, Times::AtMost);
             let style = Style { layer: true, times, ..Style::default() };
-            archive(&tree, (Path::new("/"), false), style, (truth, next()?))
+            archive(&tree, (Path::new("/"), false), (style, &Ignore::default()), (truth, next()?))
         }
         Task::Prepare { places } => mountpoint::prepare(&tree, places).map(Outcome::Prepared),
         Task::Changes => changes(root.as_fd(), next()?),
@@ -95,7 +98,7 @@ fn make_directories(root: &RootFd, path: &Path, (uid, gid): (u32, u32)) -> Resul
     Ok(())
 }
 
-fn failed(what: &'static str, path: &Path) -> impl Fn(Errno) -> Failure {
+pub(super) fn failed(what: &'static str, path: &Path) -> impl Fn(Errno) -> Failure {
     let path = path.display().to_string();
     move |error| Failure::sys(format!("{what} {path} in the container"), error)
 }
@@ -116,7 +119,7 @@ fn look(root: &RootFd, path: &Path) -> Result<Looked, Failure> {
 }
 
 /// The path with the links in last place followed; what is on the way, the kernel follows.
-fn resolve(root: &RootFd, path: &Path) -> Result<PathBuf, Errno> {
+pub(super) fn resolve(root: &RootFd, path: &Path) -> Result<PathBuf, Errno> {
     let mut path = clean(path);
     for _ in 0..MOST_LINKS {
         let Ok((parent, name)) = root.parent(&path) else { return Ok(path) };
@@ -184,7 +187,7 @@ fn clean(path: &Path) -> PathBuf {
 fn archive(
     root: &RootFd,
     (path, follow): (&Path, bool),
-    style: Style<'_>,
+    (style, exclude): (Style<'_>, &Ignore),
     (truth, output): (&Truth, OwnedFd),
 ) -> Result<Outcome, Failure> {
     let path = if follow { resolve(root, path).map_err(failed("look at", path))? } else { clean(path) };
@@ -198,7 +201,9 @@ fn archive(
         }
         Err(error) => return Err(failed("open", &path)(error)),
     };
-    let packed = pack::pack_truly(directory, &start, style, truth, output);
+    let choose = |path: &[u8]| exclude.fate_below(&start, path);
+    let choice = (!exclude.is_empty()).then_some(Choice(&choose));
+    let packed = pack::pack_truly(directory, &start, Style { choice, ..style }, truth, output);
     packed.map(|packed| Outcome::Done(packed.entries)).map_err(|error| match error {
         super::failure::SnapshotError::Io { operation, source } => Failure::io(operation, &source),
         other => Failure::corrupt(other.to_string()),

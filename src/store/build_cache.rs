@@ -26,7 +26,51 @@ pub struct CachedStep {
     pub step: String,
 }
 
+/// A file that a build has downloaded: what it was, not its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Downloaded {
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// Which version it was, in the words of who serves it.
+    pub version: serde_json::Value,
+}
+
 impl Store {
+    /// What was downloaded from an address the last time.
+    pub fn downloaded(&self, address: &str) -> Option<Downloaded> {
+        serde_json::from_slice(&std::fs::read(self.download_path(address)).ok()?).ok()
+    }
+
+    /// Notes what was downloaded.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn note_download(&self, address: &str, downloaded: &Downloaded) -> Result<(), StoreError> {
+        let (directory, path) = (self.layout.downloads(), self.download_path(address));
+        std::fs::create_dir_all(&directory).map_err(StoreError::io("create", &directory))?;
+        let text = serde_json::to_vec(downloaded).map_err(|error| StoreError::io("write", &path)(error.into()))?;
+        atomic::replace(&path, &text, 0o600, Durability::Throwaway)
+    }
+
+    /// Forgets all downloads.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn forget_downloads(&self) -> Result<(), StoreError> {
+        let directory = self.layout.downloads();
+        match std::fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io("remove", &directory)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An address may bear a signature: its hash is the name.
+    fn download_path(&self, address: &str) -> PathBuf {
+        self.layout.downloads().join(Digest::of(address.as_bytes()).hex())
+    }
+
     /// What the step with this key has made, if it is here, whole.
     pub fn cached_step(&self, key: &Digest) -> Option<CachedStep> {
         let text = std::fs::read(self.cached_path(key)).ok()?;

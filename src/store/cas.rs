@@ -261,6 +261,11 @@ impl Spool {
         self.length
     }
 
+    /// Where they are until then.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Keeps the blob under its digest.
     ///
     /// # Errors

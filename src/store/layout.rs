@@ -145,6 +145,11 @@ impl Layout {
         self.root.join("cache/pressed")
     }
 
+    /// Which versions of files builds have downloaded.
+    pub fn downloads(&self) -> PathBuf {
+        self.root.join("cache/downloads")
+    }
+
     /// Lock files.
     pub fn locks(&self) -> PathBuf {
         self.root.join("locks")

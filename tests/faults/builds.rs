@@ -52,6 +52,48 @@ fn a_build_is_killed_at_each_step() {
     assert_eq!(steps, 0);
 }
 
+/// What is noted is what was copied, and not what was there when the key was made.
+#[test]
+fn a_file_that_is_saved_while_it_is_copied_is_not_taken_for_the_older_one() {
+    let Some(live) = armed() else { return };
+    let words = context(&live);
+    let image = with_busybox(&live);
+    let archive = |content: &str| {
+        let line = format!("cd {0} && echo {content} > inner && tar -cf a.tar inner && rm inner", words[3]);
+        let mut command = live.command("sh");
+        command.args(["-c", &line]);
+        crate::harness::Run::of(command).ok();
+    };
+    let script = "cat /d/file /x/inner /m";
+    live.file(
+        "context/Dockerfile",
+        format!("FROM {image}\nCOPY file /d/\nADD a.tar /x\nRUN --mount=src=file,dst=/i cat /i > /m\n"),
+    );
+    let seen = || ordinary(&live, ["run", "--rm", "--pull=never", "built:1", "sh", "-c", script]).text();
+    archive("older");
+    for (point, key) in [("build.context_read@1", "file"), ("build.context_read@2", "a.tar")] {
+        ordinary(&live, ["builder", "prune", "-f"]).exits(0);
+        live.file("context/file", "older\n");
+        archive("older");
+        let running = faulty(&live, &format!("{point}:sleep=3000"), strs(&words)).start();
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        if key == "file" {
+            live.file("context/file", "newer\n");
+        } else {
+            archive("newer");
+        }
+        running.wait().exits(0);
+        let built = seen();
+        assert!(built.contains("newer"), "{point}: {built}");
+        // The older one again is another step.
+        live.file("context/file", "older\n");
+        archive("older");
+        ordinary(&live, strs(&words)).exits(0);
+        assert_eq!(seen(), "older\nolder\nolder", "{point}");
+    }
+    gone(&live, "files that were saved");
+}
+
 #[test]
 fn errors_of_the_disk_are_errors_of_the_build() {
     let Some(live) = armed() else { return };

@@ -13,6 +13,7 @@ mod admin;
 mod bad_input;
 mod build;
 mod build_cache;
+mod build_copy;
 mod build_layers;
 mod build_stages;
 mod check;

@@ -9,7 +9,7 @@ use crate::model::flags::size;
 const KINDS: [&str; 6] = ["run", "copy", "workdir", "env", "user", "shell"];
 const STEP: [&str; 11] =
     ["name", "run", "copy", "workdir", "env", "user", "shell", "cache", "secret", "mount", "network"];
-const COPY: [&str; 6] = ["src", "dst", "from", "chown", "chmod", "unpack"];
+const COPY: [&str; 9] = ["src", "dst", "from", "chown", "chmod", "unpack", "parents", "exclude", "checksum"];
 const CACHE: [&str; 3] = ["id", "target", "read_only"];
 const SECRET: [&str; 5] = ["id", "target", "env", "required", "mode"];
 const MOUNT: [&str; 5] = ["type", "from", "src", "target", "size"];
@@ -194,6 +194,10 @@ fn copy(section: &Section<'_>) -> Result<(Action, String), Mistake> {
         owner: section.scalar("chown")?.map(|owner| owner.value),
         mode: section.scalar("chmod")?.map(|text| mode(&text)).transpose()?,
         unpack: section.boolean("unpack")?.unwrap_or(false),
+        addresses: !section.has("from"),
+        checksum: section.text("checksum")?.map(|checksum| checksum.value),
+        parents: section.boolean("parents")?.unwrap_or(false),
+        exclude: values(section.texts("exclude")?.unwrap_or_default()),
     };
     let from = copy.from.as_ref().map(|from| format!("--from={from} ")).unwrap_or_default();
     let text = format!("COPY {from}{} {}", copy.sources.join(" "), copy.to);

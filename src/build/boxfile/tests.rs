@@ -95,7 +95,8 @@ fn the_example_of_the_seed() {
         network: None,
         environment: vec![],
     }));
-    has(Action::Copy(Copy { sources: vec![text("./src")], to: text("/app"), ..Copy::default() }));
+    let copy = Copy { sources: vec![text("./src")], to: text("/app"), addresses: true, ..Copy::default() };
+    has(Action::Copy(copy));
     has(Action::Directory(text("/app")));
     has(Action::Environment(vec![(text("BUILD_ENV"), text("production"))]));
     has(Action::Expose(vec![text("8000")]));

@@ -132,6 +132,12 @@ fn value(flags: &Flags, name: &str) -> Option<String> {
     value.map(|text| text.trim_matches('"').to_owned())
 }
 
+/// `--link`, `--link=true`.
+fn switch(flags: &Flags, name: &str) -> bool {
+    let said = flags.iter().rev().find(|(known, _)| known == name);
+    said.is_some_and(|(_, value)| matches!(value.as_deref(), None | Some("true" | "1")))
+}
+
 /// What an instruction does: one thing, but for ARG, which may have several.
 fn instruction(line: &Line) -> Result<Vec<Action>, Mistake> {
     let empty = || Mistake::new(line.position, format!("{} has no argument", line.word));
@@ -263,7 +269,11 @@ fn script(document: &Document) -> Command {
 }
 
 fn copy(line: &Line, add: bool) -> Result<Action, Mistake> {
-    let known: &[&str] = if add { &["chown", "chmod", "link"] } else { &["from", "chown", "chmod", "link"] };
+    let known: &[&str] = if add {
+        &["chown", "chmod", "link", "checksum", "unpack", "exclude"]
+    } else {
+        &["from", "chown", "chmod", "link", "parents", "exclude"]
+    };
     let (flags, rest) = flags(line, known)?;
     let mut paths = list(rest).unwrap_or_else(|| words(rest));
     let wrong = |why: &str| Mistake::new(line.position, format!("{} {why}", line.word));
@@ -276,9 +286,6 @@ fn copy(line: &Line, add: bool) -> Result<Action, Mistake> {
             && let Some(Document { name, expand, text, .. }) = documents.next()
         {
             inline.push(Inline { name: name.clone(), text: text.clone(), expand: *expand });
-        } else if add && (path.contains("://") || path.starts_with("git@")) {
-            let mistake = wrong("brings files of the context alone, and this is an address");
-            return Err(mistake.hint(format!("RUN curl -fsSLO {path}")));
         } else {
             sources.push(path);
         }
@@ -298,7 +305,11 @@ fn copy(line: &Line, add: bool) -> Result<Action, Mistake> {
         to,
         owner: value(&flags, "chown"),
         mode: mode.transpose()?,
-        unpack: add,
+        unpack: if flags.iter().any(|(name, _)| name == "unpack") { switch(&flags, "unpack") } else { add },
+        addresses: add,
+        checksum: value(&flags, "checksum"),
+        parents: switch(&flags, "parents"),
+        exclude: flags.iter().filter(|(name, _)| name == "exclude").filter_map(|(_, value)| value.clone()).collect(),
     }))
 }
 

@@ -83,7 +83,32 @@ fn instructions() {
             Action::Copy(Copy { sources: vec!["a b".into()], to: "/d".into(), ..Copy::default() })
         }),
         ("ADD x.tar.gz /d", {
-            Action::Copy(Copy { sources: vec!["x.tar.gz".into()], to: "/d".into(), unpack: true, ..Copy::default() })
+            Action::Copy(Copy {
+                sources: vec!["x.tar.gz".into()],
+                to: "/d".into(),
+                unpack: true,
+                addresses: true,
+                ..Copy::default()
+            })
+        }),
+        ("ADD --checksum=sha256:00 --unpack=false https://host/x?y /d", {
+            Action::Copy(Copy {
+                sources: vec!["https://host/x?y".into()],
+                to: "/d".into(),
+                addresses: true,
+                checksum: Some("sha256:00".into()),
+                ..Copy::default()
+            })
+        }),
+        ("COPY --parents --exclude=*.md --exclude=x --from=b a/./*/c /d/", {
+            Action::Copy(Copy {
+                from: Some("b".into()),
+                sources: vec!["a/./*/c".into()],
+                to: "/d/".into(),
+                parents: true,
+                exclude: vec!["*.md".into(), "x".into()],
+                ..Copy::default()
+            })
         }),
     ] {
         assert_eq!(actions(line), [expected], "{line}");
@@ -144,7 +169,8 @@ fn mistakes_have_a_place_and_name_what_was_meant() {
         ("FROM a\nCOPY x\n", "2:1", "takes a source and a destination", ""),
         ("FROM a\nCOPY x y /d\n", "2:1", "ends with a slash", "/d/"),
         ("FROM a\nCOPY --chmod=u+x x /d\n", "2:1", "no permission bits", ""),
-        ("FROM a\nADD https://host/x /d\n", "2:1", "this is an address", "curl"),
+        ("FROM a\nCOPY --checksum=x y /d\n", "2:1", "COPY has no flag --checksum", "--parents"),
+        ("FROM a\nADD --exlude=x y /d\n", "2:1", "did you mean --exclude?", ""),
         ("FROM a\nENV A\n", "2:1", "ENV A has no value", "ENV A=value"),
         ("FROM a\nENV A=b c\n", "2:1", "c of ENV is no NAME=value", "in quotes"),
         ("FROM a\nARG a-b\n", "2:1", "no name of an argument", ""),

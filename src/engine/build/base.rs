@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value, json};
 
+use super::context::{Asked, Looks};
 use super::ledger::Turn;
 use super::step::invalid;
 use super::{Made, Site};
@@ -119,17 +120,17 @@ impl Site<'_> {
 
     /// A directory or archive of the context as a layer.
     fn rootfs(&mut self, path: &str, events: &mut dyn FnMut(Event)) -> Result<ImageLayer, Failure> {
-        let mut items = self.context.find(path)?;
+        let mut items = self.context.find(&Asked::path(path))?;
         let (Some(item), true) = (items.pop(), items.is_empty()) else {
             return Err(invalid(format!("{path:?} means several files")));
         };
         let mut spool = self.store.spool()?;
         if item.directory {
             let times = self.build.epoch.map_or(Times::Kept, Times::AtMost);
-            let dress = Dress { owner: Some((0, 0)), mode: None, ..Dress::default() };
+            let looks = Looks { name: "", dress: Dress::default(), times, exclude: &[] };
             let mut output = Spooling { spool: &mut spool, failure: None };
             let buffered = io::BufWriter::with_capacity(256 << 10, &mut output);
-            let packed = self.context.pack((&item, ""), dress, times, buffered);
+            let packed = self.context.pack(&item, looks, buffered);
             if let Some(failure) = output.failure {
                 return Err(failure);
             }

@@ -25,6 +25,9 @@ impl Engine {
         }
         objects.sort();
         objects.dedup();
+        if prune.until.is_none() {
+            store.forget_downloads()?;
+        }
         let collected = store.discard_unused(objects)?;
         self.remove_foreign(&collected.leftovers)?;
         pruned.reclaimed = collected.bytes;

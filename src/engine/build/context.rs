@@ -3,6 +3,7 @@
 //! Whoever wrote the files in it is not trusted: a link is copied as a link, and one that is named as a
 //! source leads nowhere else than within the context (CVE-2020-10696).
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -12,12 +13,13 @@ use std::path::Path;
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::build::ignore::{self, Ignore};
-use crate::build::pattern;
 use crate::engine::api::{Failure, FailureKind};
-use crate::model::digest::{Algorithm, Digest, Hasher};
+use crate::model::digest::Digest;
+use crate::model::ignore::{Fate, Ignore};
+use crate::model::pattern;
 use crate::snapshot::failure::SnapshotError;
-use crate::snapshot::pack::{self, Choice, Fate, Packed, Style, Times};
+use crate::snapshot::pack::{self, Choice, Style, Times};
+use crate::snapshot::witness::Witness;
 use crate::snapshot::worker::view::Dress;
 use crate::sys::path::lstat_at;
 
@@ -40,6 +42,54 @@ pub(super) struct Item {
     pub(super) directory: bool,
     /// What it was asked for as: the last part of that.
     pub(super) name: String,
+    /// What it was asked for as, from the pivot on.
+    pub(super) below: String,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked<'a> {
+    /// A path or a pattern; `/./` in it is the pivot.
+    pub(super) path: &'a str,
+    /// Whether `**` stands for any number of directories.
+    pub(super) deep: bool,
+    /// Patterns of what is left out.
+    pub(super) exclude: &'a [String],
+}
+
+impl<'a> Asked<'a> {
+    /// A path, and nothing special about it.
+    pub(super) fn path(path: &'a str) -> Self {
+        Self { path, ..Self::default() }
+    }
+
+    /// How many parts come before the pivot.
+    pub(super) fn pivot(&self) -> usize {
+        self.path.split_once("/./").map_or(0, |(before, _)| parts(before).len())
+    }
+
+    /// The parts of the path.
+    pub(super) fn parts(&self) -> Vec<String> {
+        parts(self.path).into_iter().map(str::to_owned).collect()
+    }
+
+    /// Whether it may mean several things.
+    pub(super) fn is_pattern(&self) -> bool {
+        pattern::is_pattern(self.path)
+    }
+}
+
+/// What becomes of an item in an archive.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Looks<'l> {
+    /// What it is called there; empty for what is in a directory.
+    pub(super) name: &'l str,
+    /// Whose it is there; root's, unless that says otherwise.
+    pub(super) dress: Dress,
+    /// What becomes of times.
+    pub(super) times: Times,
+    /// Patterns of what is left out.
+    pub(super) exclude: &'l [String],
 }
 
 impl Context {
@@ -56,37 +106,74 @@ impl Context {
         Ok(Self { root, shown: path.display().to_string(), ignore })
     }
 
-    /// What `source` means: a path, or a pattern, whose matches come sorted.
+    /// What is asked for: a path, or a pattern, whose matches come sorted. What is excluded is not there.
     ///
     /// # Errors
     /// If there is nothing of that name, or it leads out of the context.
-    pub(super) fn find(&self, source: &str) -> Result<Vec<Item>, Failure> {
-        let parts = parts(source);
-        let mut found = vec![String::new()];
-        for part in &parts {
-            let mut next = Vec::new();
-            for above in &found {
-                if pattern::is_pattern(part) {
-                    next.extend(self.matching(above, part).map_err(|error| self.unreadable(above, error))?);
-                } else {
-                    next.push(join(above, part));
+    pub(super) fn find(&self, asked: &Asked<'_>) -> Result<Vec<Item>, Failure> {
+        let parts = parts(asked.path);
+        // Paths, each with as much of it as comes before the pivot.
+        let mut found = BTreeMap::from([(String::new(), 0)]);
+        for (index, part) in parts.iter().enumerate() {
+            let mut next = BTreeMap::new();
+            for (above, before) in &found {
+                let before = if index == asked.pivot() { above.len() } else { *before };
+                let paths = match *part {
+                    "**" if asked.deep => self.below(above),
+                    part if pattern::is_pattern(part) => self.matching(above, part),
+                    part => Ok(vec![join(above, part)]),
+                };
+                for path in paths.map_err(|error| self.unreadable(above, error))? {
+                    next.entry(path).or_insert(before);
                 }
             }
             found = next;
         }
         let is_pattern = parts.iter().any(|part| pattern::is_pattern(part));
+        let exclude = Ignore::of(asked.exclude);
         let mut items = Vec::new();
-        for path in found {
+        for (path, before) in found {
             match self.item(&path) {
                 // Of a pattern, what is there counts.
                 Err(failure) if is_pattern && failure.kind == FailureKind::NotFound => {}
-                other => items.push(other?),
+                Err(failure) => return Err(failure),
+                Ok(item) if !item.directory && exclude.fate(&item.name) == Fate::Gone => {}
+                Ok(item) => {
+                    let before = if asked.pivot() >= parts.len() { path.len() } else { before };
+                    let below = path.get(before..).unwrap_or_default().trim_start_matches('/').to_owned();
+                    items.push(Item { below, ..item });
+                }
             }
         }
-        if items.is_empty() {
-            return Err(self.missing(source));
+        if items.is_empty() && asked.exclude.is_empty() {
+            return Err(self.missing(asked.path));
         }
         Ok(items)
+    }
+
+    /// `above` and all directories in it that may have something for a build; links are not followed.
+    fn below(&self, above: &str) -> Result<Vec<String>, Errno> {
+        let (mut pending, mut all) = (vec![above.to_owned()], Vec::new());
+        while let Some(path) = pending.pop() {
+            let directory = match self.directory(&path) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                other => other?,
+            };
+            for entry in Dir::new(rustix::io::fcntl_dupfd_cloexec(&directory, 3)?)? {
+                let entry = entry?;
+                let Ok(name) = entry.file_name().to_str() else { continue };
+                let below = join(&path, name);
+                if matches!(name, "." | "..") || self.ignore.fate(&below) == Fate::Gone {
+                    continue;
+                }
+                let stat = lstat_at(directory.as_fd(), OsStr::new(name))?;
+                if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                    pending.push(below);
+                }
+            }
+            all.push(path);
+        }
+        Ok(all)
     }
 
     fn item(&self, path: &str) -> Result<Item, Failure> {
@@ -94,17 +181,17 @@ impl Context {
         let (path, kind) = self.resolve(path)?;
         // Of what is ignored only directories stay, for the sake of what is kept below them.
         let is_left_out = match self.ignore.fate(&path) {
-            ignore::Fate::Gone => true,
-            ignore::Fate::Below => kind != FileType::Directory,
-            ignore::Fate::Kept => false,
+            Fate::Gone => true,
+            Fate::Below => kind != FileType::Directory,
+            Fate::Kept => false,
         };
         if !path.is_empty() && is_left_out {
             let failure = Failure::say(FailureKind::NotFound, format!("{path:?} is left out of the context"));
             return Err(failure.hint("see .containerignore and .dockerignore".to_owned()));
         }
         match kind {
-            FileType::Directory => Ok(Item { path, directory: true, name }),
-            FileType::RegularFile => Ok(Item { path, directory: false, name }),
+            FileType::Directory => Ok(Item { path, directory: true, name, below: String::new() }),
+            FileType::RegularFile => Ok(Item { path, directory: false, name, below: String::new() }),
             _ => Err(Failure::say(FailureKind::Invalid, format!("{path:?} is neither file nor directory"))
                 .hint("name a file or directory of the context".to_owned())),
         }
@@ -179,35 +266,42 @@ impl Context {
     ///
     /// # Errors
     /// If something cannot be read.
-    pub(super) fn digest(&self, item: &Item) -> Result<Digest, Failure> {
-        let mut hashing = Hashing(Hasher::new(Algorithm::Sha256));
-        let dress = Dress { owner: Some((0, 0)), mode: None, ..Dress::default() };
-        self.pack((item, "x"), dress, Times::Fixed(0), &mut hashing).map_err(|error| self.failed(&error))?;
-        Ok(hashing.0.finish())
+    pub(super) fn digest(&self, item: &Item, exclude: &[String]) -> Result<Digest, Failure> {
+        let looks = Looks { name: "x", dress: Dress::default(), times: Times::Kept, exclude };
+        self.pack(item, looks, std::io::sink()).map_err(|error| self.failed(&error))
     }
 
-    /// Writes an item as an archive, called `name` there; empty for what is in a directory.
+    /// Writes an item as an archive, and returns the digest of what was read for it: that of
+    /// [`Context::digest`], unless somebody has changed it meanwhile.
     ///
     /// # Errors
     /// If something cannot be read, or `output` not be written.
-    pub(super) fn pack(
-        &self,
-        (item, name): (&Item, &str),
-        dress: Dress,
-        times: Times,
-        output: impl Write,
-    ) -> Result<Packed, SnapshotError> {
+    pub(super) fn pack(&self, item: &Item, looks: Looks<'_>, output: impl Write) -> Result<Digest, SnapshotError> {
         let root = rustix::io::fcntl_dupfd_cloexec(&self.root, 3);
         let root = root.map_err(|error| SnapshotError::Io { operation: self.shown.clone(), source: error.into() })?;
-        let choose = |path: &[u8]| match self.ignore.fate(&String::from_utf8_lossy(path)) {
-            ignore::Fate::Kept => Fate::Kept,
-            ignore::Fate::Gone => Fate::Gone,
-            ignore::Fate::Below => Fate::Below,
+        let exclude = Ignore::of(looks.exclude);
+        let choose = |path: &[u8]| {
+            let of_context = self.ignore.fate(&String::from_utf8_lossy(path));
+            match (of_context, exclude.fate_below(item.path.as_bytes(), path)) {
+                (Fate::Kept, other) | (other, Fate::Kept) => other,
+                (Fate::Below, Fate::Below) => Fate::Below,
+                _ => Fate::Gone,
+            }
         };
-        let choice = (!self.ignore.is_empty()).then_some(Choice(&choose));
-        let (owner, mode, name) = (dress.owner, dress.mode, name.as_bytes());
-        let style = Style { name, cross: true, owner, mode, times, choice, ..Style::default() };
-        pack::pack_below(root, item.path.as_bytes(), style, output)
+        let choice = (!self.ignore.is_empty() || !exclude.is_empty()).then_some(Choice(&choose));
+        let witness = Witness::default();
+        let style = Style {
+            name: looks.name.as_bytes(),
+            cross: true,
+            owner: looks.dress.owner.or(Some((0, 0))),
+            mode: looks.dress.mode,
+            times: looks.times,
+            choice,
+            witness: Some(&witness),
+            ..Style::default()
+        };
+        pack::pack_below(root, item.path.as_bytes(), style, output)?;
+        Ok(witness.digest())
     }
 
     /// Opens a file of it to be read.
@@ -251,19 +345,6 @@ fn join(above: &str, name: &str) -> String {
     if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") }
 }
 
-struct Hashing(Hasher);
-
-impl Write for &mut Hashing {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,7 +367,7 @@ mod tests {
     }
 
     fn paths(context: &Context, source: &str) -> Result<Vec<String>, FailureKind> {
-        let found = context.find(source).map_err(|failure| failure.kind)?;
+        let found = context.find(&Asked::path(source)).map_err(|failure| failure.kind)?;
         Ok(found.into_iter().map(|item| item.path).collect())
     }
 
@@ -319,7 +400,9 @@ mod tests {
     fn what_is_ignored_is_neither_there_nor_counted() {
         let (dir, context) = context("*.log\n**/*.log\nsecret\n");
         assert_eq!(paths(&context, "secret"), Err(FailureKind::NotFound));
-        let digest = |source: &str| context.digest(&context.find(source).expect("found")[0]).expect("a digest");
+        let digest = |source: &str| {
+            context.digest(&context.find(&Asked::path(source)).expect("found")[0], &[]).expect("a digest")
+        };
         let (before, all) = (digest("sub"), digest("."));
         fs::write(dir.path().join("sub/d.log"), "other").expect("write");
         fs::write(dir.path().join("secret"), "other").expect("write");
@@ -328,5 +411,45 @@ mod tests {
         assert_eq!((digest("sub"), digest(".")), (before.clone(), all.clone()));
         fs::write(dir.path().join("sub/c.py"), "other").expect("write");
         assert!(digest("sub") != before && digest(".") != all);
+    }
+
+    #[test]
+    fn what_was_packed_has_the_digest_of_what_was_there_then() {
+        let (dir, context) = context("");
+        let item = &context.find(&Asked::path("sub")).expect("found")[0];
+        let before = context.digest(item, &[]).expect("a digest");
+        let dress = Dress { owner: Some((7, 7)), mode: Some(0o600), ..Dress::default() };
+        let looks = Looks { name: "", dress, times: Times::Fixed(9), exclude: &[] };
+        let packed = || context.pack(item, looks, std::io::sink()).expect("packed");
+        assert_eq!(packed(), before, "however it looks in the archive");
+        fs::write(dir.path().join("sub/c.py"), "d").expect("write");
+        let after = packed();
+        assert_ne!(after, before);
+        assert_eq!(context.digest(item, &[]).expect("a digest"), after);
+        fs::hard_link(dir.path().join("sub/c.py"), dir.path().join("sub/e.py")).expect("link");
+        assert_eq!(context.digest(item, &[]).expect("a digest"), packed(), "names of links are those in the item");
+    }
+
+    #[test]
+    fn parents_patterns_and_what_is_excluded() {
+        let (_dir, context) = context("*.log\n**/*.log\n");
+        let none: &[String] = &[];
+        let logs = ["*.py".to_owned(), "!b.py".to_owned()];
+        for (path, deep, exclude, expected) in [
+            ("**/*.py", true, none, vec!["a.py", "b.py", "sub/c.py"]),
+            ("**/*.py", false, none, vec!["sub/c.py"]),
+            ("./sub/./c.py", false, none, vec!["c.py"]),
+            ("s*/./*", true, none, vec!["c.py"]),
+            ("*.py", false, &logs, vec!["b.py"]),
+            ("a.py", false, &logs, vec![]),
+            ("**", true, none, vec!["", "sub"]),
+        ] {
+            let found = context.find(&Asked { path, deep, exclude }).expect(path);
+            assert_eq!(found.into_iter().map(|item| item.below).collect::<Vec<_>>(), expected, "{path}");
+        }
+        let all = &context.find(&Asked::path(".")).expect("found")[0];
+        let digest = |exclude: &[String]| context.digest(all, exclude).expect("a digest");
+        assert_ne!(digest(none), digest(&logs));
+        assert_eq!(digest(&logs), digest(&["a.py".to_owned()]));
     }
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::blamed;
 use crate::build::graph::Graph;
-use crate::build::ignore::Ignore;
 use crate::build::{Mistake, Position, boxfile, dockerfile};
 use crate::engine::api::{Build, Failure, FailureKind};
+use crate::model::ignore::Ignore;
 use crate::sys::path::RootFd;
 
 /// Names that are looked for, the first one that is there is taken.

@@ -16,7 +16,9 @@ mod crew;
 mod file;
 mod image;
 mod ledger;
+mod remote;
 mod run;
+mod source;
 mod step;
 
 use std::collections::BTreeMap;

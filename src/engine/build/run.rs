@@ -4,13 +4,14 @@ use std::os::fd::AsFd as _;
 
 use serde_json::{Value, json};
 
-use super::copy::Source;
+use super::source::Place;
 use super::step::invalid;
 use super::{Made, Site};
 use crate::build::graph::{Mount as Wanted, Run, Step};
 use crate::build::key;
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::containers::bench::{Bench, Ground, Secret};
+use crate::engine::images::pressing::Press;
 use crate::model::container::{ContainerRequest, Mount, MountSource, NetworkMode, PullPolicy};
 use crate::model::digest::Digest;
 use crate::monitor::protocol::PrivatePlace;
@@ -38,15 +39,16 @@ impl Site<'_> {
         for mount in &mounts {
             if let Wanted::Bind { from, source, .. } = mount {
                 self.bring(index, from.as_deref(), events)?;
-                digests.extend(self.digests((index, from.as_deref()), source)?);
+                digests.push(self.digest((index, from.as_deref()), source)?);
             }
         }
         let words = made.state.words(&run.command);
         let recipe = self.recipe(made, (&words, &environment), &mounts, network);
-        let key = key::of(&made.parent(), &recipe, &digests);
+        let parent = made.parent();
+        let key = key::of(&parent, &recipe, &digests);
         let (config, layers) = (made.config(), made.layers.clone());
         let given = made.state.proxies();
-        self.cached(made, (key, step), events, |site, press, events| {
+        let work = |site: &Self, press: &mut Press, events: &mut dyn FnMut(Event)| {
             let mut bench = site.engine.bench(site.store, Ground { layers: &layers, config: &config })?;
             environment.extend(site.build.proxies.iter().cloned());
             // Those of the command line come later, and count.
@@ -77,8 +79,11 @@ impl Site<'_> {
             if code != 0 {
                 return Err(failed(code, site.build.quiet));
             }
-            bench.pack(site.build.epoch, stubs, press)
-        })
+            let changed = bench.pack(site.build.epoch, stubs, press)?;
+            // By what was mounted, which may have changed since the key was made.
+            Ok((changed, key::of(&parent, &recipe, &places.read)))
+        };
+        self.cached_as(made, (&key, step), events, work).map(drop)
     }
 
     /// All that decides what comes of the command, but for what it reads.
@@ -167,10 +172,16 @@ impl Site<'_> {
             }
             Wanted::Bind { from, source, target } => {
                 let source = self.source((index, from.as_deref()), source)?;
-                let name = source.name();
                 let dress = Dress { owner: source.is_of_context().then_some((0, 0)), mode: None, ..Dress::default() };
-                let inner = if source.is_directory() { "" } else { name.as_str() };
-                let made = bench.input(|writer| self.pack(&source, inner, dress, writer))?;
+                let inner = if source.directory { "" } else { source.name.as_str() };
+                let mut read = None;
+                let made =
+                    bench.input(|writer| self.pack(&source, inner, dress, writer).map(|digest| read = digest))?;
+                let unchanging = |place: &Place<'_>| match place {
+                    Place::Made(made, _) => Some(made.parent()),
+                    Place::Context(_) => None,
+                };
+                places.read.extend(read.or_else(|| unchanging(&source.place)));
                 places.bind(&made.join(inner), target, false);
             }
         }
@@ -184,10 +195,10 @@ impl Site<'_> {
         places.variables.extend(TRUST.map(|name| (name.to_owned(), AUTHORITIES.to_owned())));
     }
 
-    fn digests(&self, from: (usize, Option<&str>), source: &str) -> Result<Vec<Digest>, Failure> {
-        match self.source(from, source)? {
-            Source::Context { item, .. } => Ok(vec![self.context.digest(&item)?]),
-            Source::Made { made, .. } => Ok(vec![made.parent()]),
+    fn digest(&self, from: (usize, Option<&str>), source: &str) -> Result<Digest, Failure> {
+        match self.source(from, source)?.place {
+            Place::Context(item) => self.context.digest(&item, &[]),
+            Place::Made(made, _) => Ok(made.parent()),
         }
     }
 }
@@ -201,6 +212,8 @@ struct Places<'s> {
     /// What they are mounted on.
     points: Vec<MountPoint>,
     variables: Vec<(String, String)>,
+    /// The digests of what was read, in the order of the mounts.
+    read: Vec<Digest>,
 }
 
 impl<'s> Places<'s> {

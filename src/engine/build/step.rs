@@ -65,22 +65,37 @@ impl Site<'_> {
         events: &mut dyn FnMut(Event),
         work: impl FnOnce(&Self, &mut Press, &mut dyn FnMut(Event)) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
-        if let Some(cached) = self.known(&key)? {
+        let work = |site: &Self, press: &mut Press, events: &mut dyn FnMut(Event)| {
+            work(site, press, events).map(|changed| (changed, key.clone()))
+        };
+        self.cached_as(made, (&key, step), events, work).map(drop)
+    }
+
+    /// The same for work that reads what may change meanwhile: it says under which key its layer belongs,
+    /// by what it has really read. Returns the key that it is noted under.
+    pub(super) fn cached_as(
+        &mut self,
+        made: &mut Made,
+        (key, step): (&Digest, &Step),
+        events: &mut dyn FnMut(Event),
+        work: impl FnOnce(&Self, &mut Press, &mut dyn FnMut(Event)) -> Result<(bool, Digest), Failure>,
+    ) -> Result<Digest, Failure> {
+        if let Some(cached) = self.known(key)? {
             self.tell(step, true, events);
             made.take(&cached, step);
-            return Ok(());
+            return Ok(key.clone());
         }
-        let claim = match self.ledger.turn(&key)? {
+        let claim = match self.ledger.turn(key)? {
             Turn::Mine(claim) => claim,
             Turn::Done(cached) => {
                 self.tell(step, true, events);
                 made.take(&cached, step);
-                return Ok(());
+                return Ok(key.clone());
             }
         };
         self.tell(step, false, events);
         let mut press = Press::new(self.store, self.build.compression)?;
-        let changed = work(self, &mut press, events)?;
+        let (changed, noted) = work(self, &mut press, events)?;
         failpoint::reach!("build.step_done");
         let layer = if changed { Some(self.layer(press, events)?) } else { None };
         let now = record::now();
@@ -88,11 +103,13 @@ impl Site<'_> {
         let shown: String = step.shown.chars().take(400).collect();
         let cached = CachedStep { layer, created, used: now, step: shown };
         failpoint::reach!("build.layer_here");
-        self.store.cache_step(&key, &cached)?;
-        claim.done(cached.clone());
+        self.store.cache_step(&noted, &cached)?;
+        if noted == *key {
+            claim.done(cached.clone());
+        }
         failpoint::reach!("build.step_noted");
         made.take(&cached, step);
-        Ok(())
+        Ok(noted)
     }
 
     /// What is noted under `key`, protected from now on.

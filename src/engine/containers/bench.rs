@@ -7,7 +7,7 @@
 mod halt;
 mod secret;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -43,6 +43,9 @@ use crate::sys::failpoint;
 pub(in crate::engine) use halt::Halt;
 pub(in crate::engine) use secret::Secret;
 
+/// Bytes of all paths that fit a pattern.
+const MOST_FOUND: u64 = 256 << 20;
+
 /// What a step stands on.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Ground<'g> {
@@ -50,6 +53,19 @@ pub(in crate::engine) struct Ground<'g> {
     pub(in crate::engine) layers: &'g [ImageLayer],
     /// The configuration so far, as an image would have it.
     pub(in crate::engine) config: &'g [u8],
+}
+
+/// Something that fits a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Found {
+    /// Whether it is a directory.
+    pub(in crate::engine) directory: bool,
+    /// Its path from the pivot on.
+    pub(in crate::engine) below: String,
+    /// The last part of its path.
+    pub(in crate::engine) name: String,
+    /// Where it stands, links in last place followed.
+    pub(in crate::engine) path: PathBuf,
 }
 
 /// A bundle for one step; gone with it.
@@ -175,19 +191,50 @@ impl Bench<'_> {
         finish(pack(writer), worker)
     }
 
-    /// Begins to write an archive of `path`, which is called `name` there, to `writer`.
+    /// What fits a pattern, as [`Task::Find`] tells it.
+    ///
+    /// # Errors
+    /// What the worker says.
+    pub(in crate::engine) fn find(
+        &self,
+        parts: &[String],
+        (pivot, deep): (usize, bool),
+    ) -> Result<Vec<Found>, Failure> {
+        let (worker, stage) = self.stage(true)?;
+        let (reader, writer) = pipe()?;
+        let worker = worker.view(stage, Task::Find { parts: parts.to_vec(), pivot, deep }, &[writer.as_fd()])?;
+        drop(writer);
+        let mut text = Vec::new();
+        let read = std::fs::File::from(reader).take(MOST_FOUND).read_to_end(&mut text);
+        worker.done()?;
+        read.map_err(|error| Failure::say(FailureKind::Host, format!("hear what was found: {error}")))?;
+        let text = String::from_utf8_lossy(&text);
+        let fields: Vec<&str> = text.split_terminator('\0').collect();
+        let found = |fields: &[&str]| match fields {
+            [kind, before, path, resolved] => Some(Found {
+                directory: *kind == "d",
+                below: path.get(before.parse::<usize>().ok()?..)?.trim_start_matches('/').to_owned(),
+                name: path.rsplit('/').next().unwrap_or_default().to_owned(),
+                path: resolved.into(),
+            }),
+            _ => None,
+        };
+        Ok(fields.chunks(4).filter_map(found).collect())
+    }
+
+    /// Begins to write an archive of `path`, which is called `name` there, to `writer`, without what is excluded.
     ///
     /// # Errors
     /// What the worker says.
     pub(in crate::engine) fn archive(
         &self,
         (path, name): (&Path, &str),
-        dress: Dress,
+        (dress, exclude): (Dress, &[String]),
         writer: &OwnedFd,
     ) -> Result<Worker, Failure> {
         let (worker, stage) = self.stage(true)?;
-        let name = name.to_owned();
-        let task = Task::Archive { path: path.into(), name, dress, follow: true, cross: false };
+        let (name, exclude) = (name.to_owned(), exclude.to_vec());
+        let task = Task::Archive { path: path.into(), name, dress, follow: true, cross: false, exclude };
         Ok(worker.view(stage, task, &[writer.as_fd()])?)
     }
 

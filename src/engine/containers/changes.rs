@@ -75,6 +75,7 @@ impl Engine {
                 dress: Dress::default(),
                 follow: false,
                 cross: false,
+                exclude: Vec::new(),
             };
             Ok(view.start(task, &[output])?.done().map(drop)?)
         };

@@ -75,6 +75,7 @@ impl Engine {
                     dress: Dress::default(),
                     follow: false,
                     cross: true,
+                    exclude: Vec::new(),
                 };
                 let archive = view.start(task, &[writer.as_fd()])?;
                 drop(writer);
@@ -142,6 +143,7 @@ impl Engine {
             dress: Dress::default(),
             follow: false,
             cross: true,
+            exclude: Vec::new(),
         };
         match view.start(task, &[rustix::stdio::stdout()])?.done() {
             // Who has read enough goes away; that is no fault.

@@ -165,8 +165,14 @@ fn fill(held: &Held, target: &str, origin: &Origin<'_>) -> Result<(), Failure> {
     let task = Task::Extract { path: "/".into(), owners: Owners::Archive, root: true };
     let extract = origin.worker.view(Stage::Directory, task, &[data.as_fd(), reader.as_fd()])?;
     drop(reader);
-    let task =
-        Task::Archive { path: looked.path, name: String::new(), dress: Dress::default(), follow: true, cross: false };
+    let task = Task::Archive {
+        path: looked.path,
+        name: String::new(),
+        dress: Dress::default(),
+        follow: true,
+        cross: false,
+        exclude: Vec::new(),
+    };
     let archive = origin.worker.view(stage, task, &[writer.as_fd()])?;
     drop(writer);
     finish(archive.done().map(drop), extract)?;

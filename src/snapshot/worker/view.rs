@@ -76,6 +76,19 @@ pub enum Task {
         follow: bool,
         /// Whether other file systems are entered, but for those of the kernel.
         cross: bool,
+        /// Patterns of what is left out, from the path on.
+        #[serde(default)]
+        exclude: Vec<String>,
+    },
+    /// Tell what fits a pattern: for each, its kind (`d` or `f`), how many bytes of its path come before the
+    /// pivot, the path, and the path with the links in last place followed, each ended by a zero byte; sorted.
+    Find {
+        /// Parts of the path, the pattern's and others.
+        parts: Vec<String>,
+        /// After how many of them the pivot is.
+        pivot: usize,
+        /// Whether `**` stands for any number of directories.
+        deep: bool,
     },
     /// Unpack an archive in the directory `path`.
     Extract {

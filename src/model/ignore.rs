@@ -1,4 +1,4 @@
-//! `.containerignore` and `.dockerignore`: what of a context does not exist for a build.
+//! `.containerignore`, `.dockerignore` and `--exclude`: what of a tree does not exist for a build.
 
 use super::pattern::matches;
 
@@ -39,9 +39,21 @@ impl Ignore {
         Self { rules: text.trim_start_matches('\u{feff}').lines().filter_map(rule).collect() }
     }
 
+    /// The same from patterns, one each.
+    pub fn of(patterns: &[String]) -> Self {
+        Self::parse(&patterns.join("\n"))
+    }
+
     /// Whether everything is there.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// What is to be done with `path`, by what it is called below `start`, which is kept itself.
+    pub fn fate_below(&self, start: &[u8], path: &[u8]) -> Fate {
+        let below = path.strip_prefix(start).unwrap_or(path);
+        let below = below.strip_prefix(b"/").unwrap_or(below);
+        if below.is_empty() { Fate::Kept } else { self.fate(&String::from_utf8_lossy(below)) }
     }
 
     /// What is to be done with `path`, which is relative to the context and without dots.
