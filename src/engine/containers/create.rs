@@ -9,7 +9,7 @@ use oci_spec::runtime::{BoxBuilder, Spec};
 
 use super::start::Ready;
 use super::volumes::{Origin, Volumes};
-use super::{cgroup, filter, inherit, limits, supervision, volumes};
+use super::{cgroup, filter, image_limits, inherit, limits, supervision, volumes};
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::{happenings, host};
@@ -58,6 +58,10 @@ impl Engine {
         volumes::check_devices(&request.devices)?;
         let text = store.read_blob(&image.id, CONFIG_LIMIT)?;
         let config = parse_config(&text, image)?;
+        let check = |limits: &_| limits::check(limits, &choice, cgroup::controllers(&choice).as_deref());
+        let (limits, warnings) = image_limits::with_defaults(&request.limits, &config, check);
+        request.limits = limits;
+        warnings.into_iter().for_each(|warning| events(Event::Warning(warning)));
         let asked = request.mounts.clone();
         // A volume in a reserved place is refused, used or not.
         volumes::name_all(&mut request, &config)?;

@@ -17,6 +17,7 @@ mod exec;
 pub mod expire;
 mod filter;
 mod image;
+mod image_limits;
 mod inherit;
 mod inspect;
 mod introduce;
