@@ -91,6 +91,8 @@ pub enum Action {
     StopSignal(String),
     /// Who made it.
     Author(String),
+    /// An instruction of a Dockerfile for those who build on the image.
+    Trigger(String),
 }
 
 /// A command: words, or text for a shell.
@@ -121,14 +123,7 @@ pub struct Run {
 #[serde(rename_all = "lowercase")]
 pub enum Mount {
     /// A directory that stays from build to build.
-    Cache {
-        /// Which one.
-        id: String,
-        /// Where it is seen.
-        target: String,
-        /// Whether it can only be read.
-        read_only: bool,
-    },
+    Cache(Cache),
     /// A file of the caller's.
     Secret {
         /// Which one.
@@ -141,6 +136,8 @@ pub enum Mount {
         required: bool,
         /// Permission bits.
         mode: u32,
+        /// Whose it is: user and group.
+        owner: (u32, u32),
     },
     /// Files of the context, another stage or an image.
     Bind {
@@ -150,6 +147,8 @@ pub enum Mount {
         source: String,
         /// Where it is seen.
         target: String,
+        /// Whether it can be written to; what is written is gone after the step.
+        writable: bool,
     },
     /// Memory.
     Tmpfs {
@@ -158,6 +157,55 @@ pub enum Mount {
         /// How much, in bytes.
         size: Option<u64>,
     },
+}
+
+/// A directory that stays from build to build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Cache {
+    /// Which one.
+    pub id: String,
+    /// Where it is seen.
+    pub target: String,
+    /// Whether it can only be read.
+    pub read_only: bool,
+    /// What becomes of steps that want it at the same time.
+    pub sharing: Sharing,
+    /// A stage or an image that a new one has its files from.
+    pub from: Option<String>,
+    /// The directory there.
+    pub source: String,
+    /// Whose a new one is: user and group.
+    pub owner: (u32, u32),
+    /// Permission bits of a new one.
+    pub mode: Option<u32>,
+}
+
+/// What becomes of steps that want the same cache at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// They all have it.
+    #[default]
+    Shared,
+    /// Each has one that nobody else has meanwhile.
+    Private,
+    /// They wait for each other.
+    Locked,
+}
+
+impl Sharing {
+    /// The words for it.
+    pub const WORDS: [&str; 3] = ["shared", "private", "locked"];
+
+    /// What a word means.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "shared" => Some(Self::Shared),
+            "private" => Some(Self::Private),
+            "locked" => Some(Self::Locked),
+            _ => None,
+        }
+    }
 }
 
 /// Files that come in.

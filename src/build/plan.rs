@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::expand::{self, Quotes};
-use super::graph::{Action, Graph, Mount, Stage};
+use super::graph::{Action, Cache, Graph, Mount, Stage};
 use super::{Mistake, Position};
 
 /// What a stage begins with.
@@ -191,7 +191,7 @@ impl Action {
 
 fn from_of(mount: &Mount) -> Option<&String> {
     match mount {
-        Mount::Bind { from, .. } => from.as_ref(),
+        Mount::Bind { from, .. } | Mount::Cache(Cache { from, .. }) => from.as_ref(),
         _ => None,
     }
 }

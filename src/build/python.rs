@@ -1,7 +1,11 @@
 //! `[python]`: an interpreter, a virtual environment and packages, as steps of the graph.
+//!
+//! Packages are three steps: what is asked for is resolved to exact versions and hashes, that is written into the
+//! environment, and that is installed. So what was installed stands in the image, and a new comment or another order in
+//! a file of requirements installs nothing anew: the list comes out as it was, and with it the layer below.
 
 use super::Position;
-use super::graph::{Action, Command, Mount, Run, Step};
+use super::graph::{Action, Cache, Command, Mount, Run, Step};
 
 /// Where the virtual environment is, unless the file says otherwise.
 pub const VENV: &str = "/opt/venv";
@@ -9,6 +13,8 @@ pub const VENV: &str = "/opt/venv";
 const CACHE: &str = "pybox-pip";
 /// Where files of the context are seen while packages are installed.
 const INPUT: &str = "/run/pybox-python";
+/// Memory for what is gone afterwards: a changed time of /tmp would make another layer.
+const SCRATCH: &str = "/run/pybox-python-tmp";
 
 /// What `[python]` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +40,8 @@ impl Python {
         self.check()?;
         let version = self.version.clone().unwrap_or_default();
         let shown = if version.is_empty() { "3" } else { &version };
-        let mut steps = vec![run(position, &format!("python {shown}, venv {}", self.venv), self.interpreter(), vec![])];
+        let name = format!("python {shown}, venv {}", self.venv);
+        let mut steps = vec![run(position, &name, self.interpreter(), vec![scratch()])];
         let pairs = vec![
             ("VIRTUAL_ENV".to_owned(), self.venv.clone()),
             ("PATH".to_owned(), format!("{}/bin:$PATH", self.venv)),
@@ -45,10 +52,22 @@ impl Python {
             action: Action::Environment(pairs),
             position,
         });
-        if let Some((command, mounts)) = self.install() {
-            let mut what: Vec<&str> = self.packages.iter().map(String::as_str).collect();
-            what.extend(self.requirements.iter().chain(&self.lock).map(String::as_str));
-            steps.push(run(position, &format!("pip install {}", what.join(" ")), command, mounts));
+        let mut what: Vec<&str> = self.packages.iter().map(String::as_str).collect();
+        what.extend(self.requirements.iter().chain(&self.lock).map(String::as_str));
+        let what = what.join(" ");
+        if let Some(lock) = &self.lock {
+            let target = format!("{INPUT}/0/{}", lock.rsplit('/').next().unwrap_or("requirements.txt"));
+            let mount = Mount::Bind { from: None, source: lock.clone(), target: target.clone(), writable: false };
+            let command = self.install(&format!("--require-hashes -r {}", quoted(&target)), "");
+            steps.push(run(position, &format!("pip install {what}"), command, with_cache(vec![mount])));
+        } else if !what.is_empty() {
+            let (command, mounts) = self.resolve();
+            steps.push(run(position, &format!("pip resolve {what}"), command, with_cache(mounts)));
+            let (own, mounts) = self.own_packages();
+            let own =
+                if own.is_empty() { String::new() } else { format!("$pip install --no-compile --no-deps {own}\n") };
+            let command = self.install("--no-deps -r \"$lock\"", &own);
+            steps.push(run(position, &format!("pip install {what}"), command, with_cache(mounts)));
         }
         Ok(steps)
     }
@@ -81,42 +100,76 @@ impl Python {
     /// Finds the Python of the image, or installs that of its distribution, and makes the environment.
     fn interpreter(&self) -> String {
         let version = self.version.clone().unwrap_or_default();
-        format!("set -eu\nwant={}\nvenv={}\n{FIND}{MAKE}{TIDY}", quoted(&version), quoted(&self.venv))
+        let (want, venv) = (quoted(&version), quoted(&self.venv));
+        format!("set -eu\nexport TMPDIR={SCRATCH}\nwant={want}\nvenv={venv}\n{FIND}{UV}{MAKE}{TIDY}")
     }
 
-    /// Installs packages; none if there are none.
-    fn install(&self) -> Option<(String, Vec<Mount>)> {
-        let mut words: Vec<String> = Vec::new();
-        let mut mounts = Vec::new();
-        for (index, file) in self.requirements.iter().chain(&self.lock).enumerate() {
+    /// Writes which packages, in which versions, are asked for, into the environment.
+    fn resolve(&self) -> (String, Vec<Mount>) {
+        let (mut words, mut files, mut mounts) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, file) in self.requirements.iter().enumerate() {
             let target = format!("{INPUT}/{index}/{}", file.rsplit('/').next().unwrap_or("requirements.txt"));
-            words.extend(["-r".to_owned(), quoted(&target)]);
-            mounts.push(Mount::Bind { from: None, source: file.clone(), target });
+            words.push(format!("-r {}", quoted(&target)));
+            files.push(quoted(&target));
+            mounts.push(Mount::Bind { from: None, source: file.clone(), target, writable: false });
         }
-        // What is written as a path is one in the context.
-        for (index, package) in self.packages.iter().enumerate() {
-            if package.starts_with("./") {
-                let name = package.trim_end_matches('/').rsplit('/').next().unwrap_or("package");
-                let target = format!("{INPUT}/p{index}/{name}");
-                words.push(quoted(&target));
-                mounts.push(Mount::Bind { from: None, source: package.clone(), target });
-            } else {
-                words.push(quoted(package));
-            }
-        }
-        if words.is_empty() {
-            return None;
-        }
-        let cache = Mount::Cache { id: CACHE.to_owned(), target: "/root/.cache/pip".to_owned(), read_only: false };
-        mounts.push(cache);
-        let hashes = if self.lock.is_some() { "--require-hashes " } else { "" };
+        words.extend(self.packages.iter().filter(|package| !is_own(package)).map(|package| quoted(package)));
+        let (own, of_own) = self.own_packages();
+        mounts.extend(of_own);
+        let (words, files) = (words.join(" "), files.join(" "));
         let command = format!(
-            "set -eu\nvenv={}\nexport PIP_CACHE_DIR=/root/.cache/pip\n{PIP} {hashes}{}\n{TIDY}",
-            quoted(&self.venv),
-            words.join(" ")
+            "{}files() {{ cat /dev/null {files}; }}\n{RESOLVE}$pip install --quiet --dry-run --ignore-installed --report \"$report\" {words} {own}\n\
+             {WRITE}",
+            self.head()
         );
-        Some((command, mounts))
+        (command, mounts)
     }
+
+    /// Installs what `list` says, and then what `more` does.
+    fn install(&self, list: &str, more: &str) -> String {
+        format!("{}if [ -s \"$lock\" ]; then $pip install --no-compile {list}; fi\n{more}{TIDY}", self.head_for(list))
+    }
+
+    /// What is written as a path is one in the context: the words, and what is mounted for them.
+    fn own_packages(&self) -> (String, Vec<Mount>) {
+        let (mut words, mut mounts) = (Vec::new(), Vec::new());
+        for (index, package) in self.packages.iter().enumerate().filter(|(_, package)| is_own(package)) {
+            let name = package.trim_end_matches('/').rsplit('/').next().unwrap_or("package");
+            let target = format!("{INPUT}/p{index}/{name}");
+            words.push(quoted(&target));
+            // A project is built where it is.
+            mounts.push(Mount::Bind { from: None, source: package.clone(), target, writable: true });
+        }
+        (words.join(" "), mounts)
+    }
+
+    fn head(&self) -> String {
+        format!("set -eu\nvenv={}\nlock=\"$venv/pybox/requirements.lock\"\n{PIP}", quoted(&self.venv))
+    }
+
+    /// With a lock of the context, that is the list.
+    fn head_for(&self, list: &str) -> String {
+        match list.strip_prefix("--require-hashes -r ") {
+            Some(file) => format!("{}lock={file}\n", self.head()),
+            None => self.head(),
+        }
+    }
+}
+
+fn is_own(package: &str) -> bool {
+    package.starts_with("./")
+}
+
+/// With the downloads that all builds share, and memory.
+fn with_cache(mut mounts: Vec<Mount>) -> Vec<Mount> {
+    let (id, target) = (CACHE.to_owned(), "/root/.cache/pip".to_owned());
+    mounts.push(Mount::Cache(Cache { id, target, source: "/".to_owned(), ..Cache::default() }));
+    mounts.push(scratch());
+    mounts
+}
+
+fn scratch() -> Mount {
+    Mount::Tmpfs { target: SCRATCH.to_owned(), size: None }
 }
 
 fn run(position: Position, name: &str, command: String, mounts: Vec<Mount>) -> Step {
@@ -171,16 +224,79 @@ install() {
 }
 "#;
 
+/// A Python that neither the image nor its distribution has, by uv, where that and what it downloads can be reached.
+const UV: &str = r#"
+with_uv() {
+    [ -n "$want" ] || return 1
+    helper=$(command -v python3) || return 1
+    echo "Python $want is neither in the image nor in its distribution: trying uv" >&2
+    "$helper" -m venv "$TMPDIR/uv" && "$TMPDIR/uv/bin/python" -m pip install --quiet --no-input \
+        --disable-pip-version-check --no-cache-dir uv >&2 || return 1
+    UV_PYTHON_INSTALL_DIR=/opt/python UV_CACHE_DIR="$TMPDIR/cache" UV_NO_PROGRESS=1 UV_PYTHON_INSTALL_BIN=0 \
+        "$TMPDIR/uv/bin/uv" python install "$want" >&2 || return 1
+    for python in /opt/python/cpython-"$want"[.-]*/bin/python3; do
+        [ -x "$python" ] && return 0
+    done
+    return 1
+}
+"#;
+
 const MAKE: &str = r#"
 find_python && has_venv || install
-if ! find_python; then
-    echo "Python $want is neither in the image nor in its distribution; choose another version or base" >&2
+if ! find_python && ! with_uv; then
+    echo "Python $want is neither in the image nor in its distribution, and uv does not reach it; choose another version or base" >&2
     exit 1
 fi
 "$python" -m venv "$venv"
 "#;
 
-const PIP: &str = "\"$venv/bin/python\" -m pip install --disable-pip-version-check --no-input --no-compile";
+const PIP: &str = r#"
+export PIP_CACHE_DIR=/root/.cache/pip TMPDIR=/run/pybox-python-tmp
+pip="$venv/bin/python -m pip --disable-pip-version-check --no-input"
+"#;
+
+/// The options of requirement files are for the list, too. It stays in the image: no login may be in it.
+const RESOLVE: &str = r#"
+report="$TMPDIR/report.json"
+options=$(files | grep -E '^[[:space:]]*(-i|-f|--(index-url|extra-index-url|find-links|trusted-host|no-index))([ =]|$)' || true)
+if printf '%s\n' "$options" | grep -qE '://[^/]*:[^/]*@' && ! printf '%s\n' "$options" | grep -q '[$]{'; then
+    echo "the requirements name an index with a login, which would stay in the image" >&2
+    echo "declare PIP_INDEX_URL in [args], and give it: --build-arg PIP_INDEX_URL=..." >&2
+    exit 1
+fi
+if ! $pip install --help | grep -q -e --report; then
+    $pip install --quiet --upgrade pip
+fi
+"#;
+
+/// The same list makes the same layer: its times are fixed.
+const WRITE: &str = r#"
+mkdir -p "$venv/pybox"
+{
+    if [ -n "$options" ]; then printf '%s\n' "$options"; fi
+    "$venv/bin/python" -c '
+import json, re, sys
+lines = []
+for one in json.load(open(sys.argv[1]))["install"]:
+    info, meta = one["download_info"], one["metadata"]
+    if info["url"].startswith("file:"):
+        continue
+    name = re.sub("[-_.]+", "-", meta["name"]).lower()
+    vcs = info.get("vcs_info")
+    if vcs:
+        text = name + " @ " + vcs["vcs"] + "+" + info["url"] + "@" + vcs["commit_id"]
+    elif one.get("is_direct"):
+        text = name + " @ " + info["url"]
+    else:
+        text = name + "==" + meta["version"]
+    lines.append((text, (info.get("archive_info") or {}).get("hashes", {}).get("sha256")))
+hashed = all(digest for _, digest in lines)
+for text, digest in sorted(lines):
+    print(text + (" --hash=sha256:" + digest if hashed else ""))
+' "$report"
+} > "$lock"
+touch -d @0 "$lock" "$venv/pybox" "$venv" /
+"#;
 
 /// Compiled once, by content and not by time, so that the same sources make the same layer.
 const TIDY: &str = r#"
@@ -216,14 +332,21 @@ mod tests {
             ..python()
         };
         let commands = commands(&full);
-        let [(interpreter, none), (install, mounts)] = commands.as_slice() else { panic!("{commands:?}") };
+        let [(interpreter, none), (resolve, mounts), (install, own)] = commands.as_slice() else {
+            panic!("{commands:?}")
+        };
         assert!(interpreter.contains("want='3.12'") && interpreter.contains("venv='/opt/venv'"), "{interpreter}");
-        assert_eq!(none.as_slice(), []);
+        assert_eq!(none.as_slice(), [scratch()]);
         let line = "-r '/run/pybox-python/0/requirements.txt' 'httpx>=0.27' 'it'\\''s' '/run/pybox-python/p2/x.whl'";
-        assert!(install.contains(line), "{install}");
+        assert!(resolve.contains(line), "{resolve}");
         let targets: Vec<_> = mounts.iter().map(|mount| format!("{mount:?}")).collect();
-        assert_eq!(mounts.len(), 3, "{targets:?}");
+        assert_eq!(mounts.len(), 4, "{targets:?}");
         assert!(targets.iter().any(|text| text.contains("deps/requirements.txt")), "{targets:?}");
+        // What is installed does not depend on the text of the requirements.
+        assert!(install.contains("--no-deps -r \"$lock\"") && !install.contains("httpx"), "{install}");
+        assert!(install.contains("--no-deps '/run/pybox-python/p2/x.whl'"), "{install}");
+        let own: Vec<_> = own.iter().map(|mount| format!("{mount:?}")).collect();
+        assert!(own.len() == 3 && !own.iter().any(|text| text.contains("requirements.txt")), "{own:?}");
     }
 
     #[test]

@@ -61,6 +61,18 @@ impl State {
         expand::expand(text, quotes, &|name| self.value(name))
     }
 
+    /// Takes what the base has for those who build on it: instructions of a Dockerfile.
+    pub fn take_triggers(&mut self) -> Vec<String> {
+        let taken = self.config.remove("OnBuild");
+        let texts = taken.as_ref().and_then(Value::as_array).into_iter().flatten();
+        texts.filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// From now on texts are read with these quotes; returns those before.
+    pub fn read_as(&mut self, quotes: Quotes) -> Quotes {
+        std::mem::replace(&mut self.quotes, quotes)
+    }
+
     fn value(&self, name: &str) -> Option<String> {
         let variables = self.config.get("Env").and_then(Value::as_array);
         let mut pairs = variables.into_iter().flatten().filter_map(|entry| entry.as_str()?.split_once('='));
@@ -135,6 +147,14 @@ impl State {
                 self.set("StopSignal", json!(name));
             }
             Action::Author(author) => self.author = Some(self.expand(author)?),
+            // Its variables are those of whoever builds on the image.
+            Action::Trigger(text) => {
+                let known = self.config.entry("OnBuild").or_insert_with(|| json!([]));
+                match known.as_array_mut() {
+                    Some(known) => known.push(json!(text)),
+                    None => *known = json!([text]),
+                }
+            }
         }
         Ok(true)
     }
@@ -359,6 +379,7 @@ mod tests {
                 ..Health::default()
             })),
             Action::Author("$A".into()),
+            Action::Trigger("RUN echo $A".into()),
         ];
         for step in &steps {
             assert_eq!(state.apply(step), Ok(true), "{step:?}");
@@ -369,11 +390,13 @@ mod tests {
             "Volumes": { "/srv/1/data": {} }, "Shell": ["/bin/bash", "-ec"],
             "Entrypoint": ["/bin/bash", "-ec", "exec serve"], "StopSignal": "SIGINT",
             "Healthcheck": { "Test": ["CMD", "true"], "Interval": 30_000_000_000_u64, "Retries": 3 },
+            "OnBuild": ["RUN echo $A"],
         });
         assert_eq!(Value::Object(state.config.clone()), expected);
         assert_eq!(state.author.as_deref(), Some("1"));
         assert_eq!(state.words(&Command::Text("x y".into())), ["/bin/bash", "-ec", "x y"]);
         assert_eq!(state.absolute("/a/./b/../../../c"), "/c");
+        assert_eq!((state.take_triggers(), state.take_triggers()), (vec!["RUN echo $A".to_owned()], vec![]));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fmt;
 
-use rustix::fs::Mode;
+use rustix::fs::{Gid, Mode, Uid};
 use rustix::mount::MountAttrFlags;
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
@@ -188,6 +188,8 @@ pub struct Content {
     pub target: Target,
     /// Its permission bits.
     pub mode: Mode,
+    /// Whose it is: user and group.
+    pub owner: (Uid, Gid),
     /// What is in it.
     pub bytes: Vec<u8>,
 }

@@ -38,8 +38,9 @@ pub(super) fn give(all: &[Private], process: Option<&mut Process>) -> Result<Vec
     let (mut files, mut variables) = (Vec::new(), Vec::new());
     for one in all {
         match &one.place {
-            PrivatePlace::File { target, mode } => {
-                files.push(MemoryFile { target: target.clone(), mode: *mode, bytes: one.bytes.clone() });
+            PrivatePlace::File { target, mode, owner } => {
+                let (target, bytes) = (target.clone(), one.bytes.clone());
+                files.push(MemoryFile { target, mode: *mode, owner: *owner, bytes });
             }
             PrivatePlace::Variable(name) => {
                 let value = String::from_utf8(one.bytes.clone());
@@ -72,7 +73,7 @@ mod tests {
 
     #[test]
     fn each_gets_its_own_bytes() {
-        let file = || PrivatePlace::File { target: "/run/secrets/s".into(), mode: 0o400 };
+        let file = || PrivatePlace::File { target: "/run/secrets/s".into(), mode: 0o400, owner: (0, 0) };
         let mut all = [private(file(), 3), private(PrivatePlace::Variable("K".into()), 5), private(file(), 0)];
         take(&mut all, &memory(b"onetwo!!")).expect("as many as there are");
         let mut process = Process { env: vec!["A=1".into(), "K=old".into(), "KK=2".into()], ..Process::default() };

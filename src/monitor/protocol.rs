@@ -111,6 +111,9 @@ pub enum PrivatePlace {
         target: String,
         /// Its permission bits.
         mode: u32,
+        /// Whose it is: user and group.
+        #[serde(default)]
+        owner: (u32, u32),
     },
     /// In a variable of this name.
     Variable(String),

@@ -125,12 +125,13 @@ impl Store {
         }
     }
 
-    /// The directory of a cache mount, which is made if it is not there. The name is a hash: no id is a path.
+    /// The directory of a cache mount, which is made if it is not there: ours, whoever owns what is in it. The name is
+    /// a hash: no id is a path.
     ///
     /// # Errors
     /// What the file system says.
     pub fn build_mount(&self, id: &str) -> Result<PathBuf, StoreError> {
-        let path = self.layout.build_mounts().join(Digest::of(id.as_bytes()).hex());
+        let path = self.layout.build_mounts().join(Digest::of(format!("cache {id}").as_bytes()).hex());
         std::fs::create_dir_all(&path).map_err(StoreError::io("create", &path))?;
         // As root's home is to root: the umask of ours has no say inside.
         rustix::fs::chmodat(CWD, &path, Mode::from_raw_mode(0o755), rustix::fs::AtFlags::empty())

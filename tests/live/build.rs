@@ -351,8 +351,11 @@ fn python_is_found_and_its_packages_installed() {
     // As much of a Python as the steps ask for, so that no package has to come from anywhere.
     let python = "#!/bin/sh\ncase \"$*\" in\n*version_info*) echo 3.12.4 ;;\n*ensurepip*) exit 0 ;;\n\
                   '-m venv '*) mkdir -p \"$3/bin\" \"$3/lib\"; cp \"$0\" \"$3/bin/python\" ;;\n\
-                  '-m pip install'*) shift 3; echo \"$@\" > /opt/venv/lib/installed; cat /run/pybox-python/0/* >> /opt/venv/lib/installed; \
-                  echo x >> \"$PIP_CACHE_DIR/wheels\" ;;\n*compileall*) echo \"$@\" > /opt/venv/lib/compiled ;;\nesac\n";
+                  *'install --help') echo --report ;;\n\
+                  *' --report '*) while [ \"$1\" != --report ]; do shift; done; grep -v '#' /run/pybox-python/0/* > \"$2\"; \
+                  echo httpx==1 >> \"$2\" ;;\n-c*report.json) cat \"$3\" ;;\n\
+                  *' install --no-compile '*) shift 5; echo \"$@\" > /opt/venv/lib/installed; \
+                  cat /opt/venv/pybox/requirements.lock >> /opt/venv/lib/installed; echo x >> \"$PIP_CACHE_DIR/wheels\" ;;\n*compileall*) echo \"$@\" > /opt/venv/lib/compiled ;;\nesac\n";
     let boxfile = |version: &str| {
         format!(
             "[box]\nbase = \"fake\"\n[python]\nversion = \"{version}\"\npackages = [\"httpx>=0.27\"]\n\
@@ -372,11 +375,15 @@ fn python_is_found_and_its_packages_installed() {
     assert_eq!(
         seen,
         "-m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib\n\
-         --disable-pip-version-check --no-input --no-compile -r /run/pybox-python/0/deps.txt httpx>=0.27\nflask==3\n\
+         --no-compile --no-deps -r /opt/venv/pybox/requirements.lock\nflask==3\nhttpx==1\n\
          /root:\n\n/run:\n.containerenv",
     );
     let again = build(&live, &context, &["-t", "py"]).run().exits(0);
-    assert_eq!((again.text(), again.stderr.matches("(cached)").count()), (first.text(), 2), "{again}");
+    assert_eq!((again.text(), again.stderr.matches("(cached)").count()), (first.text(), 3), "{again}");
+    // What is asked for in other words is the same set.
+    live.file("context/deps.txt", "# a comment\nflask==3\n");
+    let same = build(&live, &context, &["-t", "py"]).run().exits(0);
+    assert_eq!(same.stderr.matches("(cached)").count(), 2, "{same}");
     live.file("context/deps.txt", "flask==4\n");
     let changed = build(&live, &context, &["-t", "py"]).run().exits(0);
     assert_eq!(changed.stderr.matches("(cached)").count(), 1, "the interpreter stays: {changed}");

@@ -15,6 +15,8 @@ mod build;
 mod build_cache;
 mod build_copy;
 mod build_layers;
+mod build_mounts;
+mod build_python;
 mod build_stages;
 mod check;
 mod containers;

@@ -12,12 +12,12 @@ use toml::de::DeTable;
 use super::expand::Quotes;
 use super::graph::{Action, Argument, Command, Graph, Health, Stage, Step};
 use super::python::{self, Python};
-use super::{Mistake, Position};
+use super::{Mistake, Position, dockerfile};
 use crate::model::flags::{duration, size};
 use reader::{Placed, Section};
 
 const DOCUMENT: [&str; 8] = ["box", "args", "python", "stages", "steps", "run", "limits", "healthcheck"];
-const BOX: [&str; 6] = ["name", "version", "base", "platform", "shell", "meta"];
+const BOX: [&str; 7] = ["name", "version", "base", "platform", "shell", "meta", "onbuild"];
 const META: [&str; 3] = ["author", "description", "labels"];
 const PYTHON: [&str; 5] = ["version", "packages", "requirements", "lock", "venv"];
 const STAGE: [&str; 6] = ["name", "base", "platform", "shell", "python", "steps"];
@@ -51,6 +51,7 @@ pub fn parse(text: &str) -> Result<Graph, Mistake> {
     steps::lower(&document, &mut last.steps)?;
     last.name = None;
     meta(&about, &mut last.steps)?;
+    triggers(&about, &mut last.steps)?;
     limits(&document, &mut last.steps)?;
     finish(&document, &mut last.steps)?;
     stages.push(last);
@@ -124,6 +125,16 @@ fn lower_python(section: &Section<'_>, steps: &mut Vec<Step>) -> Result<(), Mist
     };
     let lowered = python.steps(section.position()).map_err(|why| section.mistake(why))?;
     steps.extend(lowered);
+    Ok(())
+}
+
+/// `onbuild`: instructions for those who build on the image, as images keep them.
+fn triggers(about: &Section<'_>, steps: &mut Vec<Step>) -> Result<(), Mistake> {
+    for Placed { value, position } in about.texts("onbuild")?.unwrap_or_default() {
+        dockerfile::triggered(&value, position).map_err(|mistake| mistake.hint("as in onbuild = [\"COPY . /app\"]"))?;
+        let (shown, action) = (format!("ONBUILD {value}"), Action::Trigger(value));
+        steps.push(Step { name: None, shown, action, position });
+    }
     Ok(())
 }
 

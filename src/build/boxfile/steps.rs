@@ -2,7 +2,7 @@
 
 use super::reader::{Item, Placed, Section};
 use super::{command, lower_python, shown, values};
-use crate::build::graph::{Action, Command, Copy, Mount, Run, Step};
+use crate::build::graph::{Action, Cache, Command, Copy, Mount, Run, Sharing, Step};
 use crate::build::{Mistake, nearest};
 use crate::model::flags::size;
 
@@ -10,9 +10,9 @@ const KINDS: [&str; 6] = ["run", "copy", "workdir", "env", "user", "shell"];
 const STEP: [&str; 11] =
     ["name", "run", "copy", "workdir", "env", "user", "shell", "cache", "secret", "mount", "network"];
 const COPY: [&str; 9] = ["src", "dst", "from", "chown", "chmod", "unpack", "parents", "exclude", "checksum"];
-const CACHE: [&str; 3] = ["id", "target", "read_only"];
-const SECRET: [&str; 5] = ["id", "target", "env", "required", "mode"];
-const MOUNT: [&str; 5] = ["type", "from", "src", "target", "size"];
+const CACHE: [&str; 9] = ["id", "target", "read_only", "sharing", "from", "src", "uid", "gid", "mode"];
+const SECRET: [&str; 7] = ["id", "target", "env", "required", "mode", "uid", "gid"];
+const MOUNT: [&str; 6] = ["type", "from", "src", "target", "size", "rw"];
 
 /// Reads the steps of the document or of a stage; Python's come first.
 pub(super) fn lower(section: &Section<'_>, steps: &mut Vec<Step>) -> Result<(), Mistake> {
@@ -103,16 +103,47 @@ fn network(text: Placed<String>) -> Result<String, Mistake> {
 
 /// `"/root/.cache"`, or a table with its name.
 fn cache(item: Item<'_>) -> Result<Mount, Mistake> {
-    let (target, id, read_only) = match item {
-        Item::Text(target) => (target, None, false),
-        Item::Section(section) => {
-            let read_only = section.boolean("read_only")?.unwrap_or(false);
-            (section.required("target")?, section.text("id")?, read_only)
+    let section = match item {
+        Item::Text(target) => {
+            let target = absolute(&target, "cache")?;
+            return Ok(Mount::Cache(Cache { id: target.clone(), target, source: "/".to_owned(), ..Cache::default() }));
         }
+        Item::Section(section) => section,
     };
-    let path = absolute(&target, "cache")?;
-    let id = id.map_or_else(|| path.clone(), |id| id.value);
-    Ok(Mount::Cache { id, target: path, read_only })
+    let target = absolute(&section.required("target")?, "cache")?;
+    let sharing = section.text("sharing")?.map(|Placed { value, position }| {
+        Sharing::parse(&value).ok_or_else(|| {
+            let meant = nearest::nearest(&value, &Sharing::WORDS).map(|meant| format!("; did you mean {meant}?"));
+            let mistake = Mistake::new(position, format!("there is no sharing {value:?}{}", meant.unwrap_or_default()));
+            mistake.hint(format!("sharing is {}", Sharing::WORDS.join(", ")))
+        })
+    });
+    let (from, source) = (section.text("from")?, section.text("src")?);
+    if let (None, Some(source)) = (&from, &source) {
+        let mistake = Mistake::new(source.position, "src of a cache is a path in what from names");
+        return Err(mistake.hint("add from, with a stage or an image"));
+    }
+    Ok(Mount::Cache(Cache {
+        id: section.text("id")?.map_or_else(|| target.clone(), |id| id.value),
+        target,
+        read_only: section.boolean("read_only")?.unwrap_or(false),
+        sharing: sharing.transpose()?.unwrap_or_default(),
+        from: from.map(|from| from.value),
+        source: source.map_or_else(|| "/".to_owned(), |source| source.value),
+        owner: owner(&section)?,
+        mode: section.scalar("mode")?.map(|text| mode(&text)).transpose()?,
+    }))
+}
+
+/// `uid` and `gid`; root's without them.
+fn owner(section: &Section<'_>) -> Result<(u32, u32), Mistake> {
+    let id = |key| {
+        let Some(Placed { value, position }) = section.scalar(key)? else { return Ok(0) };
+        // The last number is none (credentials(7)).
+        let id = value.parse::<u32>().ok().filter(|id| *id < u32::MAX);
+        id.ok_or_else(|| Mistake::new(position, format!("{key} is {value:?}; expected a number, as in 1000")))
+    };
+    Ok((id("uid")?, id("gid")?))
 }
 
 /// `"token"`, or a table: where it is seen.
@@ -120,7 +151,14 @@ fn secret(item: Item<'_>) -> Result<Mount, Mistake> {
     let section = match item {
         Item::Text(id) => {
             let target = Some(format!("/run/secrets/{}", secret_name(&id)?));
-            return Ok(Mount::Secret { id: id.value, target, variable: None, required: true, mode: 0o400 });
+            return Ok(Mount::Secret {
+                id: id.value,
+                target,
+                variable: None,
+                required: true,
+                mode: 0o400,
+                owner: (0, 0),
+            });
         }
         Item::Section(section) => section,
     };
@@ -131,7 +169,8 @@ fn secret(item: Item<'_>) -> Result<Mount, Mistake> {
     let target = if variable.is_some() { target } else { target.or_else(|| Some(format!("/run/secrets/{name}"))) };
     let mode = section.scalar("mode")?.map(|text| mode(&text)).transpose()?.unwrap_or(0o400);
     let required = section.boolean("required")?.unwrap_or(true);
-    Ok(Mount::Secret { id: id.value, target, variable, required, mode })
+    let owner = owner(&section)?;
+    Ok(Mount::Secret { id: id.value, target, variable, required, mode, owner })
 }
 
 /// It becomes the name of a file.
@@ -155,6 +194,7 @@ fn mount(item: Item<'_>) -> Result<Mount, Mistake> {
             from: section.text("from")?.map(|from| from.value),
             source: section.text("src")?.map_or_else(|| ".".to_owned(), |source| source.value),
             target,
+            writable: section.boolean("rw")?.unwrap_or(false),
         }),
         "tmpfs" => {
             let size = section.scalar("size")?.map(|text| {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::build::graph::{Copy, Mount, Run};
+use crate::build::graph::{Cache, Copy, Mount, Run, Sharing};
 
 /// The example of the first README of this project, to the letter.
 const SEED: &str = r#"
@@ -80,6 +80,7 @@ fn the_example_of_the_seed() {
         names,
         [
             "python 3.12, venv /opt/venv",
+            "pip resolve fastapi==0.111.0 uvicorn[standard]==0.30.0 httpx>=0.27",
             "pip install fastapi==0.111.0 uvicorn[standard]==0.30.0 httpx>=0.27",
             "install system dependencies",
             "copy source code",
@@ -124,9 +125,10 @@ fn steps_with_all_they_take() {
     let text = format!(
         "{HEAD}shell = [\"/bin/bash\", \"-ec\"]\n[args]\nVERSION = 3\n\
          [[steps]]\nrun = [\"make\", \"all\"]\nnetwork = \"none\"\nenv = {{ A = 1 }}\n\
-         cache = [\"/root/.cache\", {{ id = \"pip\", target = \"/c\", read_only = true }}]\n\
+         cache = [\"/root/.cache\", {{ id = \"pip\", target = \"/c\", read_only = true, sharing = \"private\", \
+         from = \"build\", src = \"/wheels\", uid = 1000, mode = \"0700\" }}]\n\
          secret = [\"token\", {{ id = \"key\", env = \"KEY\", required = false }}]\n\
-         mount = [{{ src = \"x\", target = \"/x\", from = \"build\" }}, {{ type = \"tmpfs\", target = \"/t\", size = \"1m\" }}]\n\
+         mount = [{{ src = \"x\", target = \"/x\", from = \"build\", rw = true }}, {{ type = \"tmpfs\", target = \"/t\", size = \"1m\" }}]\n\
          [[steps]]\ncopy = {{ src = [\"a\", \"b\"], dst = \"/d/\", from = \"other\", chown = \"1:2\", chmod = \"755\" }}\n\
          [[steps]]\nuser = 1000\n[[steps]]\nshell = [\"/bin/sh\"]\n"
     );
@@ -136,14 +138,29 @@ fn steps_with_all_they_take() {
     let run = Run {
         command: Command::Words(vec!["make".into(), "all".into()]),
         mounts: vec![
-            Mount::Cache { id: "/root/.cache".into(), target: "/root/.cache".into(), read_only: false },
-            Mount::Cache { id: "pip".into(), target: "/c".into(), read_only: true },
+            Mount::Cache(Cache {
+                id: "/root/.cache".into(),
+                target: "/root/.cache".into(),
+                source: "/".into(),
+                ..Cache::default()
+            }),
+            Mount::Cache(Cache {
+                id: "pip".into(),
+                target: "/c".into(),
+                read_only: true,
+                sharing: Sharing::Private,
+                from: Some("build".into()),
+                source: "/wheels".into(),
+                owner: (1000, 0),
+                mode: Some(0o700),
+            }),
             Mount::Secret {
                 id: "token".into(),
                 target: Some("/run/secrets/token".into()),
                 variable: None,
                 required: true,
                 mode: 0o400,
+                owner: (0, 0),
             },
             Mount::Secret {
                 id: "key".into(),
@@ -151,8 +168,9 @@ fn steps_with_all_they_take() {
                 variable: Some("KEY".into()),
                 required: false,
                 mode: 0o400,
+                owner: (0, 0),
             },
-            Mount::Bind { from: Some("build".into()), source: "x".into(), target: "/x".into() },
+            Mount::Bind { from: Some("build".into()), source: "x".into(), target: "/x".into(), writable: true },
             Mount::Tmpfs { target: "/t".into(), size: Some(1 << 20) },
         ],
         network: Some("none".into()),
@@ -235,6 +253,25 @@ fn mistakes_have_a_place_and_name_what_was_meant() {
         ("[box]\nbase = \"a\"\n[run]\nvolumes = \"data\"\n", "4:11", "no absolute path", "/data"),
         ("[box]\nbase = \"a\"\n[run]\nstop_signal = \"SIGNO\"\n", "4:15", "no signal", ""),
         ("[box]\nbase = \"a\"\n[limits]\nmemory = \"lots\"\n", "4:10", "expected a size", ""),
+        (
+            "[box]\nbase = \"a\"\n[[steps]]\nrun = \"x\"\ncache = { target = \"/c\", sharin = \"locked\" }\n",
+            "5:26",
+            "did you mean sharing?",
+            "its keys are id",
+        ),
+        (
+            "[box]\nbase = \"a\"\n[[steps]]\nrun = \"x\"\ncache = { target = \"/c\", sharing = \"lock\" }\n",
+            "5:36",
+            "there is no sharing \"lock\"; did you mean locked?",
+            "sharing is shared",
+        ),
+        (
+            "[box]\nbase = \"a\"\n[[steps]]\nrun = \"x\"\nsecret = { id = \"s\", uid = \"app\" }\n",
+            "5:28",
+            "uid is \"app\"; expected a number",
+            "",
+        ),
+        ("[box]\nbase = \"a\"\nonbuild = [\"RUN x\", \"FROM b\"]\n", "3:21", "FROM cannot follow ONBUILD", "COPY ."),
         ("[box]\nbase = \"a\"\n[limits]\ncpus = 1\n", "4:1", "did you mean cpu?", ""),
         ("[box]\nbase = \"a\"\n[healthcheck]\ninterval = \"1s\"\n", "4:1", "lacks the key cmd", ""),
         ("[box]\nbase = \"a\"\n[healthcheck]\ncmd = \"x\"\ninterval = \"soon\"\n", "5:12", "expected a time", ""),

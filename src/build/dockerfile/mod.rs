@@ -166,13 +166,37 @@ fn instruction(line: &Line) -> Result<Vec<Action>, Mistake> {
         }
         "STOPSIGNAL" => Action::StopSignal(rest.to_owned()),
         "MAINTAINER" => Action::Author(rest.to_owned()),
-        "ONBUILD" => {
-            let mistake = Mistake::new(line.position, "ONBUILD has no meaning in images of the OCI");
-            return Err(mistake.hint("put the instruction into the files of the images that build on this one"));
-        }
+        "ONBUILD" => trigger(line)?,
         _ => return Err(unknown(line)),
     };
     Ok(vec![action])
+}
+
+/// `ONBUILD RUN …`: kept as it is written, once it makes sense.
+fn trigger(line: &Line) -> Result<Action, Mistake> {
+    let (word, rest) = line.rest.split_once(char::is_whitespace).unwrap_or((&line.rest, ""));
+    let text = format!("{} {}", word.to_ascii_uppercase(), rest.trim());
+    triggered(&text, line.position)?;
+    Ok(Action::Trigger(text))
+}
+
+/// Reads an instruction that an image has for those who build on it; what stands at `position` brings the image.
+///
+/// # Errors
+/// If it makes no sense.
+pub fn triggered(text: &str, position: Position) -> Result<Vec<Step>, Mistake> {
+    let refuse = |why: String| Err(Mistake::new(position, why).hint("as in ONBUILD RUN make"));
+    let lines = lines::read(text).map_err(|mistake| Mistake { position, ..mistake })?;
+    let [line] = lines.as_slice() else { return refuse("ONBUILD takes one instruction".to_owned()) };
+    match line.word.as_str() {
+        word @ ("FROM" | "ONBUILD" | "MAINTAINER") => return refuse(format!("{word} cannot follow ONBUILD")),
+        _ if !line.documents.is_empty() => return refuse("documents have no room in ONBUILD".to_owned()),
+        _ => {}
+    }
+    let line = Line { position, ..line.clone() };
+    let shown = format!("{} {}", line.word, line.rest);
+    let step = |action| Step { name: None, shown: shown.clone(), action, position };
+    Ok(instruction(&line)?.into_iter().map(step).collect())
 }
 
 /// A list in JSON.

@@ -1,6 +1,6 @@
 //! `RUN --mount=type=cache,target=/root/.cache`.
 
-use crate::build::graph::Mount;
+use crate::build::graph::{Cache, Mount, Sharing};
 use crate::build::nearest::nearest;
 use crate::build::{Mistake, Position};
 use crate::model::flags::size;
@@ -19,9 +19,24 @@ impl<'s> Said<'s> {
     }
 
     /// `ro`, `ro=true`, `ro=1`.
-    fn switch(&self, names: &[&str]) -> Option<bool> {
-        let (_, value) = self.pairs.iter().rev().find(|(key, _)| names.contains(key))?;
-        Some(matches!(value, None | Some("true" | "1")))
+    fn switch(&self, names: &[&str]) -> Result<Option<bool>, String> {
+        let Some((key, value)) = self.pairs.iter().rev().find(|(key, _)| names.contains(key)) else { return Ok(None) };
+        match value {
+            None | Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(other) => Err(format!("{key}={other} is neither true nor false")),
+        }
+    }
+
+    /// `uid` and `gid`.
+    fn owner(&self) -> Result<(u32, u32), String> {
+        let id = |key: &str| {
+            let Some(text) = self.get(&[key]) else { return Ok(0) };
+            // The last number is none (credentials(7)).
+            let id = text.parse::<u32>().ok().filter(|id| *id < u32::MAX && !text.starts_with('+'));
+            id.ok_or_else(|| format!("{key}={text} is no id"))
+        };
+        Ok((id("uid")?, id("gid")?))
     }
 }
 
@@ -42,7 +57,24 @@ pub(super) fn parse(text: &str, position: Position) -> Result<Mount, Mistake> {
         "bind" => {
             &["type", "from", "source", "src", "target", "dst", "destination", "rw", "readwrite", "ro", "readonly"]
         }
-        "cache" => &["type", "id", "target", "dst", "destination", "sharing", "ro", "readonly", "mode", "uid", "gid"],
+        "cache" => &[
+            "type",
+            "id",
+            "target",
+            "dst",
+            "destination",
+            "sharing",
+            "from",
+            "source",
+            "src",
+            "uid",
+            "gid",
+            "mode",
+            "rw",
+            "readwrite",
+            "ro",
+            "readonly",
+        ],
         "secret" => &["type", "id", "target", "dst", "destination", "required", "env", "mode", "uid", "gid"],
         "tmpfs" => &["type", "target", "dst", "destination", "size"],
         other => {
@@ -66,11 +98,39 @@ pub(super) fn parse(text: &str, position: Position) -> Result<Mount, Mistake> {
         mode.ok_or_else(|| wrong(format!("mode {text} are no permission bits")))
     });
     let mode = mode.transpose()?;
+    let owner = said.owner().map_err(wrong)?;
+    let read_only = |usual: bool| {
+        let (only, both) = (said.switch(&["ro", "readonly"]), said.switch(&["rw", "readwrite"]));
+        match (only.map_err(wrong)?, both.map_err(wrong)?) {
+            (Some(only), Some(both)) if only == both => Err(wrong("ro and rw exclude each other".to_owned())),
+            (Some(only), _) => Ok(only),
+            (None, Some(both)) => Ok(!both),
+            (None, None) => Ok(usual),
+        }
+    };
     match kind {
         "cache" => {
             let target = required()?;
             let id = said.get(&["id"]).map_or_else(|| target.clone(), str::to_owned);
-            Ok(Mount::Cache { id, target, read_only: said.switch(&["ro", "readonly"]).unwrap_or(false) })
+            let sharing = said.get(&["sharing"]).map(|word| {
+                let meant = nearest(word, &Sharing::WORDS).map(|meant| format!("; did you mean {meant}?"));
+                let mistake = || wrong(format!("there is no sharing {word}{}", meant.unwrap_or_default()));
+                Sharing::parse(word).ok_or_else(|| mistake().hint(format!("sharing is {}", Sharing::WORDS.join(", "))))
+            });
+            let (from, source) = (said.get(&["from"]).map(str::to_owned), said.get(&["source", "src"]));
+            if source.is_some() && from.is_none() {
+                return Err(wrong("source is a path in what from names".to_owned()).hint("from=STAGE,source=/path"));
+            }
+            Ok(Mount::Cache(Cache {
+                id,
+                target,
+                read_only: read_only(false)?,
+                sharing: sharing.transpose()?.unwrap_or_default(),
+                from,
+                source: source.unwrap_or("/").to_owned(),
+                owner,
+                mode,
+            }))
         }
         "secret" => {
             let of_target = || target.as_deref().and_then(|target| target.rsplit('/').next());
@@ -82,8 +142,9 @@ pub(super) fn parse(text: &str, position: Position) -> Result<Mount, Mistake> {
                 id: id.to_owned(),
                 target: target.or(usual),
                 variable,
-                required: said.switch(&["required"]).unwrap_or(false),
+                required: said.switch(&["required"]).map_err(wrong)?.unwrap_or(false),
                 mode: mode.unwrap_or(0o400),
+                owner,
             })
         }
         "tmpfs" => {
@@ -95,6 +156,7 @@ pub(super) fn parse(text: &str, position: Position) -> Result<Mount, Mistake> {
             from: said.get(&["from"]).map(str::to_owned),
             source: said.get(&["source", "src"]).unwrap_or(".").to_owned(),
             target: required()?,
+            writable: !read_only(true)?,
         }),
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::build::graph::Mount;
+use crate::build::graph::{Cache, Mount, Sharing};
 
 fn actions(text: &str) -> Vec<Action> {
     let graph = parse(&format!("FROM scratch\n{text}")).unwrap_or_else(|mistake| panic!("{text}: {mistake}"));
@@ -68,6 +68,7 @@ fn instructions() {
         ("SHELL [\"/bin/bash\", \"-c\"]", Action::Shell(vec!["/bin/bash".into(), "-c".into()])),
         ("STOPSIGNAL SIGINT", Action::StopSignal("SIGINT".into())),
         ("MAINTAINER Ann", Action::Author("Ann".into())),
+        ("ONBUILD  run  make $X", Action::Trigger("RUN make $X".into())),
         ("HEALTHCHECK NONE", Action::Health(None)),
         ("HEALTHCHECK --interval=5s --retries=2 CMD curl -f localhost", Action::Health(Some(health))),
         ("COPY --chown=1:2 --chmod=0644 --link a b /d/", {
@@ -144,16 +145,50 @@ fn mounts() {
         variable: variable.map(Into::into),
         required,
         mode: 0o400,
+        owner: (0, 0),
     };
     let expected = [
-        Mount::Cache { id: "x".into(), target: "/c".into(), read_only: false },
+        Mount::Cache(Cache {
+            id: "x".into(),
+            target: "/c".into(),
+            sharing: Sharing::Locked,
+            source: "/".into(),
+            ..Cache::default()
+        }),
         secret("t", Some("/run/secrets/t"), None, true),
         secret("k", None, Some("KEY"), false),
-        Mount::Bind { from: Some("build".into()), source: "/o".into(), target: "/i".into() },
+        Mount::Bind { from: Some("build".into()), source: "/o".into(), target: "/i".into(), writable: true },
         Mount::Tmpfs { target: "/t".into(), size: Some(1 << 20) },
     ];
     assert_eq!(run.mounts, expected);
     assert_eq!((&run.command, run.network.as_deref()), (&text("make"), Some("none")));
+    let steps = actions(
+        "RUN --mount=type=cache,target=/c,from=b,source=/s,uid=1,gid=2,mode=0700,ro --mount=src=a,dst=/b,readonly=true \
+         --mount=type=secret,id=s,uid=1000,gid=7,mode=0440 x",
+    );
+    let [Action::Run(run)] = steps.as_slice() else { panic!("{steps:?}") };
+    let expected = [
+        Mount::Cache(Cache {
+            id: "/c".into(),
+            target: "/c".into(),
+            read_only: true,
+            from: Some("b".into()),
+            source: "/s".into(),
+            owner: (1, 2),
+            mode: Some(0o700),
+            ..Cache::default()
+        }),
+        Mount::Bind { from: None, source: "a".into(), target: "/b".into(), writable: false },
+        Mount::Secret {
+            id: "s".into(),
+            target: Some("/run/secrets/s".into()),
+            variable: None,
+            required: false,
+            mode: 0o440,
+            owner: (1000, 7),
+        },
+    ];
+    assert_eq!(run.mounts, expected);
 }
 
 #[test]
@@ -181,10 +216,29 @@ fn mistakes_have_a_place_and_name_what_was_meant() {
         ("FROM a\nRUN --mount=type=cahce,target=/c x\n", "2:1", "did you mean cache?", ""),
         ("FROM a\nRUN --mount=type=cache,tarjet=/c x\n", "2:1", "did you mean target?", ""),
         ("FROM a\nRUN --mount=type=cache x\n", "2:1", "it has no target", ""),
+        (
+            "FROM a\nRUN --mount=type=cache,target=/c,sharing=lokced x\n",
+            "2:1",
+            "did you mean locked?",
+            "shared, private",
+        ),
+        (
+            "FROM a\nRUN --mount=type=cache,target=/c,source=/x x\n",
+            "2:1",
+            "source is a path in what from names",
+            "from=",
+        ),
+        ("FROM a\nRUN --mount=type=cache,target=/c,uid=4294967295 x\n", "2:1", "uid=4294967295 is no id", ""),
+        ("FROM a\nRUN --mount=type=cache,target=/c,ro=maybe x\n", "2:1", "ro=maybe is neither true nor false", ""),
+        ("FROM a\nRUN --mount=src=a,target=/c,ro,rw x\n", "2:1", "ro and rw exclude each other", ""),
+        ("FROM a\nRUN --mount=src=a,target=/c,bind-propagation=shared x\n", "2:1", "has no key bind-propagation", ""),
         ("FROM a\nSHELL /bin/sh\n", "2:1", "SHELL takes a list", ""),
         ("FROM a\nHEALTHCHECK curl\n", "2:1", "takes CMD", ""),
         ("FROM a\nHEALTHCHECK --interval=soon CMD x\n", "2:1", "is no time", ""),
-        ("FROM a\nONBUILD RUN x\n", "2:1", "ONBUILD", ""),
+        ("FROM a\nONBUILD FROM x\n", "2:1", "FROM cannot follow ONBUILD", ""),
+        ("FROM a\nONBUILD ONBUILD RUN x\n", "2:1", "ONBUILD cannot follow ONBUILD", ""),
+        ("FROM a\nONBUILD COPPY x y\n", "2:1", "did you mean COPY?", ""),
+        ("FROM a\nONBUILD RUN <<E\nx\nE\n", "2:1", "E", ""),
     ] {
         let mistake = parse(content).expect_err(content);
         assert_eq!(mistake.position.to_string(), place, "{content}: {mistake}");

@@ -38,12 +38,15 @@ impl Engine {
         Ok(pruned)
     }
 
-    /// Empties the directories that steps share; a build that has one mounted sees it empty.
+    /// Removes the directories that steps share, but for those that a build has mounted.
     fn remove_mounts(&self, store: &Store) -> Result<u64, Failure> {
         let mut bytes = 0;
         for path in store.build_mount_paths()? {
-            bytes += self.measure(&path).unwrap_or_default();
             let Ok(directory) = std::fs::File::open(&path) else { continue };
+            if rustix::fs::flock(&directory, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            bytes += self.measure(&path).unwrap_or_default();
             self.worker()?.empty(directory.as_fd())?;
             let _ = std::fs::remove_dir(&path);
         }

@@ -10,6 +10,7 @@
 
 mod base;
 mod cache;
+mod cache_mount;
 mod context;
 mod copy;
 mod crew;
@@ -29,10 +30,11 @@ use serde_json::{Map, Value, json};
 
 use super::Engine;
 use super::api::{Build, Built, Event, Failure, FailureKind};
-use crate::build::graph::{Action, Argument, Graph, Step};
+use crate::build::expand::Quotes;
+use crate::build::graph::{Action, Argument, Graph, Stage, Step};
 use crate::build::plan::{self, Base, Plan};
 use crate::build::state::{self, Arguments, State};
-use crate::build::{Mistake, key};
+use crate::build::{Mistake, dockerfile, key};
 use crate::model::digest::Digest;
 use crate::model::platform::Platform;
 use crate::store::image::ImageLayer;
@@ -284,12 +286,44 @@ impl<'s> Site<'s> {
         let base = self.base(index, events);
         let mut made =
             base.map_err(|failure| self.file.at(stage.position, &format!("base {}", stage.base), failure))?;
+        self.triggers((&mut made, index), stage, events)?;
         for step in &stage.steps {
             self.number += 1;
             let done = self.step(&mut made, (index, step), events);
             done.map_err(|failure| self.file.at(step.position, &first_line(&step.shown), failure))?;
         }
         Ok(made)
+    }
+
+    /// Does what the base has for those who build on it.
+    fn triggers(
+        &mut self,
+        (made, index): (&mut Made, usize),
+        stage: &Stage,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<(), Failure> {
+        let file = self.file;
+        let at = |text: &str, failure| {
+            file.at(stage.position, &format!("base {}: ONBUILD {}", stage.base, first_line(text)), failure)
+        };
+        let mut steps = Vec::new();
+        for text in made.state.take_triggers() {
+            let read = dockerfile::triggered(&text, stage.position);
+            let wrong = |mistake: Mistake| {
+                let failure = Failure::say(FailureKind::Invalid, mistake.message);
+                at(&text, failure.hint("build on another image, or have this one corrected".to_owned()))
+            };
+            steps.extend(read.map_err(wrong)?);
+        }
+        self.total += steps.len();
+        let quotes = made.state.read_as(Quotes::Shell);
+        for step in &steps {
+            self.number += 1;
+            let done = self.step(made, (index, step), events);
+            done.map_err(|failure| at(&step.shown, failure))?;
+        }
+        made.state.read_as(quotes);
+        Ok(())
     }
 
     /// Says that a step begins, or need not be done.

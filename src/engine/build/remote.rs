@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use super::Site;
 use super::step::invalid;
 use crate::engine::api::{Failure, FailureKind};
-use crate::engine::images::interruption::unless_interrupted;
+use crate::engine::containers::bench::Halt;
+use crate::engine::images::interruption::Readable;
 use crate::model::container::NetworkMode;
 use crate::model::digest::{Digest, Hasher};
 use crate::registry::Client;
@@ -89,19 +90,16 @@ impl Site<'_> {
         let client = Client::new(self.engine.registry_options())?;
         let address = remote.address.clone();
         let algorithm = remote.checksum.as_ref().map(Digest::algorithm);
-        let received = unless_interrupted(|stop| async move {
-            let download = async {
-                let Found::New(mut body) = client.download(&address, known, reach).await? else { return Ok(None) };
-                let mut spool = self.store.spool()?;
-                let mut hasher = algorithm.map(Hasher::new);
-                while let Some(bytes) = body.next().await? {
-                    spool.append(&bytes)?;
-                    hasher.iter_mut().for_each(|hasher| hasher.update(&bytes));
-                }
-                let digest = hasher.map_or_else(|| spool.digest(), Hasher::finish);
-                Ok(Some((spool, digest, body.version.clone())))
-            };
-            stop.or(download).await
+        let received = unless_halted(self.ledger.halt(), async {
+            let Found::New(mut body) = client.download(&address, known, reach).await? else { return Ok(None) };
+            let mut spool = self.store.spool()?;
+            let mut hasher = algorithm.map(Hasher::new);
+            while let Some(bytes) = body.next().await? {
+                spool.append(&bytes)?;
+                hasher.iter_mut().for_each(|hasher| hasher.update(&bytes));
+            }
+            let digest = hasher.map_or_else(|| spool.digest(), Hasher::finish);
+            Ok(Some((spool, digest, body.version.clone())))
         })?;
         let Some((spool, digest, version)) = received else { return Ok(false) };
         if let Some(expected) = remote.checksum.as_ref().filter(|expected| **expected != digest) {
@@ -116,6 +114,20 @@ impl Site<'_> {
         (remote.digest, remote.version, remote.bytes) = (digest, version, Some(spool));
         Ok(true)
     }
+}
+
+/// Does `work` on a runtime of this thread, unless all work of the build is to end.
+fn unless_halted<T>(halt: &Halt, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let internal = |error: std::io::Error| Failure::say(FailureKind::Internal, format!("start the runtime: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
+    runtime.block_on(async {
+        let asked = Readable::new(halt.as_fd().try_clone_to_owned().map_err(internal)?).map_err(internal)?;
+        tokio::select! {
+            biased;
+            Ok(()) = asked.wait() => Err(Halt::failure()),
+            outcome = work => outcome,
+        }
+    })
 }
 
 /// Whether a source is one to download.

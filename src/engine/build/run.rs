@@ -1,13 +1,15 @@
 //! Steps that run a command.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 
 use serde_json::{Value, json};
 
+use super::cache_mount::Held;
 use super::source::Place;
 use super::step::invalid;
 use super::{Made, Site};
-use crate::build::graph::{Mount as Wanted, Run, Step};
+use crate::build::graph::{Cache, Mount as Wanted, Run, Step};
 use crate::build::key;
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::containers::bench::{Bench, Ground, Secret};
@@ -37,9 +39,16 @@ impl Site<'_> {
         let mounts = self.expanded(made, run)?;
         let mut digests = Vec::new();
         for mount in &mounts {
-            if let Wanted::Bind { from, source, .. } = mount {
-                self.bring(index, from.as_deref(), events)?;
-                digests.push(self.digest((index, from.as_deref()), source)?);
+            match mount {
+                Wanted::Bind { from, source, .. } => {
+                    self.bring(index, from.as_deref(), events)?;
+                    digests.push(self.digest((index, from.as_deref()), source)?);
+                }
+                Wanted::Cache(Cache { from: Some(from), .. }) => {
+                    self.bring(index, Some(from), events)?;
+                    digests.extend(self.made((index, Some(from)))?.map(Made::parent));
+                }
+                _ => {}
             }
         }
         let words = made.state.words(&run.command);
@@ -56,7 +65,8 @@ impl Site<'_> {
             if let Some(seconds) = site.build.epoch {
                 environment.push(("SOURCE_DATE_EPOCH".to_owned(), seconds.to_string()));
             }
-            let mut places = Places::default();
+            let caches = site.caches((index, &bench), &mounts)?;
+            let mut places = Places { caches, ..Places::default() };
             for mount in &mounts {
                 site.prepare((index, &mut bench), mount, &mut places)?;
             }
@@ -121,19 +131,26 @@ impl Site<'_> {
         let place = |path: &str| Ok::<_, Failure>(made.state.absolute(&text(path)?));
         let expand = |mount: &Wanted| {
             Ok(match mount {
-                Wanted::Cache { id, target, read_only } => {
-                    Wanted::Cache { id: text(id)?, target: place(target)?, read_only: *read_only }
-                }
-                Wanted::Secret { id, target, variable, required, mode } => Wanted::Secret {
+                Wanted::Cache(cache) => Wanted::Cache(Cache {
+                    id: text(&cache.id)?,
+                    target: place(&cache.target)?,
+                    source: text(&cache.source)?,
+                    ..cache.clone()
+                }),
+                Wanted::Secret { id, target, variable, required, mode, owner } => Wanted::Secret {
                     id: text(id)?,
                     target: target.as_deref().map(place).transpose()?,
                     variable: variable.clone(),
                     required: *required,
                     mode: *mode,
+                    owner: *owner,
                 },
-                Wanted::Bind { from, source, target } => {
-                    Wanted::Bind { from: from.clone(), source: text(source)?, target: place(target)? }
-                }
+                Wanted::Bind { from, source, target, writable } => Wanted::Bind {
+                    from: from.clone(),
+                    source: text(source)?,
+                    target: place(target)?,
+                    writable: *writable,
+                },
                 Wanted::Tmpfs { target, size } => Wanted::Tmpfs { target: place(target)?, size: *size },
             })
         };
@@ -148,11 +165,16 @@ impl Site<'_> {
         places: &mut Places<'b>,
     ) -> Result<(), Failure> {
         match mount {
-            Wanted::Cache { id, target, read_only } => {
-                places.bind(&self.store.build_mount(id)?, target, *read_only);
+            Wanted::Cache(cache) => {
+                let name = self.cache_name(index, cache)?;
+                let Some(path) = places.caches.get(&name).map(|held| held.path.clone()) else {
+                    return Err(Failure::say(FailureKind::Internal, "the cache is not there"));
+                };
+                places.bind(&path, &cache.target, cache.read_only);
+                places.read.extend(self.made((index, cache.from.as_deref()))?.map(Made::parent));
             }
             Wanted::Tmpfs { target, size } => places.tmpfs(target, *size),
-            Wanted::Secret { id, target, variable, required, mode } => {
+            Wanted::Secret { id, target, variable, required, mode, owner } => {
                 let Some(secret) = self.build.secrets.iter().find(|secret| secret.id == *id) else {
                     if !*required {
                         return Ok(());
@@ -167,10 +189,13 @@ impl Site<'_> {
                 }
                 if let Some(target) = target {
                     places.points.push(MountPoint { path: target.into(), directory: false });
-                    places.secret(PrivatePlace::File { target: target.clone(), mode: *mode }, &secret.value);
+                    places.secret(
+                        PrivatePlace::File { target: target.clone(), mode: *mode, owner: *owner },
+                        &secret.value,
+                    );
                 }
             }
-            Wanted::Bind { from, source, target } => {
+            Wanted::Bind { from, source, target, writable } => {
                 let source = self.source((index, from.as_deref()), source)?;
                 let dress = Dress { owner: source.is_of_context().then_some((0, 0)), mode: None, ..Dress::default() };
                 let inner = if source.directory { "" } else { source.name.as_str() };
@@ -182,7 +207,7 @@ impl Site<'_> {
                     Place::Context(_) => None,
                 };
                 places.read.extend(read.or_else(|| unchanging(&source.place)));
-                places.bind(&made.join(inner), target, false);
+                places.bind(&made.join(inner), target, !*writable);
             }
         }
         Ok(())
@@ -214,6 +239,8 @@ struct Places<'s> {
     variables: Vec<(String, String)>,
     /// The digests of what was read, in the order of the mounts.
     read: Vec<Digest>,
+    /// The caches, for as long as the step lasts.
+    caches: BTreeMap<String, Held>,
 }
 
 impl<'s> Places<'s> {

@@ -93,7 +93,11 @@ impl Site<'_> {
             Origin::Stage(number) => self.stages.get(&number),
             Origin::Image(name) => self.images.get(&name),
         };
-        made.map(Some).ok_or_else(|| Failure::say(FailureKind::Internal, format!("{from:?} was not made")))
+        made.map(Some).ok_or_else(|| {
+            // Of the file's own steps all is made before; what a base brings along nobody knew of.
+            let failure = Failure::say(FailureKind::Invalid, format!("the stage {from:?} is not made before this one"));
+            failure.hint(format!("let a step of this stage copy from {from:?}, too"))
+        })
     }
 
     /// What is asked for there; a pattern may mean several things.

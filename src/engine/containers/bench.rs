@@ -253,13 +253,30 @@ impl Bench<'_> {
         std::fs::create_dir(&path).map_err(failed)?;
         let mode = rustix::fs::chmod(&path, Mode::from_raw_mode(0o755));
         mode.map_err(|error| failed(error.into()))?;
+        self.fill(&path, pack)?;
+        Ok(path)
+    }
+
+    /// Unpacks what `pack` writes in a new directory of the host's.
+    ///
+    /// # Errors
+    /// What either side says.
+    pub(in crate::engine) fn fill(
+        &self,
+        path: &Path,
+        pack: impl FnOnce(OwnedFd) -> Result<(), SnapshotError>,
+    ) -> Result<(), Failure> {
         let worker = self.engine.worker_for(&self.facts);
-        let (directory, (reader, writer)) = (open_upper(&path)?, pipe()?);
+        let (directory, (reader, writer)) = (open_upper(path)?, pipe()?);
         let task = Task::Extract { path: "/".into(), owners: Owners::Archive, root: true };
         let worker = worker.view(Stage::Directory, task, &[directory.as_fd(), reader.as_fd()])?;
         drop(reader);
-        finish(pack(writer), worker)?;
-        Ok(path)
+        finish(pack(writer), worker)
+    }
+
+    /// What nobody else is called.
+    pub(in crate::engine) fn id(&self) -> &ContainerId {
+        &self.id
     }
 
     /// A new file of the bundle, to be mounted.

@@ -88,6 +88,10 @@ impl Walk<'_> {
             let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))?;
             rest = rest.get(written..).ok_or(Errno::IO)?;
         }
+        let (user, group) = content.owner;
+        if !(user.is_root() && group.is_root()) {
+            rustix::fs::fchown(&file, Some(user), Some(group))?;
+        }
         let tree = mount::copy_tree(file.as_fd(), c"", Reach::One)?;
         mount::set_attributes(tree.as_fd(), Reach::One, QUIET, Some(Propagation::Private))?;
         let place = place::file(root, &content.target)?;

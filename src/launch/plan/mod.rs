@@ -72,6 +72,8 @@ pub struct MemoryFile {
     pub target: String,
     /// Its permission bits.
     pub mode: u32,
+    /// Whose it is: user and group.
+    pub owner: (u32, u32),
     /// What is in it.
     pub bytes: Vec<u8>,
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use rustix::fs::{Mode, makedev};
+use rustix::fs::{Gid, Mode, Uid, makedev};
 use rustix::mount::MountAttrFlags;
 
 use super::{MemoryFile, PlanError, c_string, target};
@@ -43,7 +43,8 @@ pub(super) fn steps(spec: &Document, linux: &Linux) -> Result<Vec<Step>, PlanErr
 pub(super) fn in_memory(files: Vec<MemoryFile>) -> Result<Vec<Step>, PlanError> {
     let step = |file: MemoryFile| {
         let target = target(&file.target, "the target of a file in memory")?;
-        Ok(Step::MountMemory(Content { target, mode: Mode::from_raw_mode(file.mode), bytes: file.bytes }))
+        let owner = (Uid::from_raw(file.owner.0), Gid::from_raw(file.owner.1));
+        Ok(Step::MountMemory(Content { target, mode: Mode::from_raw_mode(file.mode), owner, bytes: file.bytes }))
     };
     files.into_iter().map(step).collect()
 }

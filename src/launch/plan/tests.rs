@@ -75,7 +75,7 @@ fn the_walk_in_its_order() {
 
 #[test]
 fn files_of_memory_come_after_all_mounts_and_are_in_no_document() {
-    let file = |target: &str| MemoryFile { target: target.into(), mode: 0o400, bytes: b"x".to_vec() };
+    let file = |target: &str| MemoryFile { target: target.into(), mode: 0o400, owner: (0, 0), bytes: b"x".to_vec() };
     let with = |target| Plan::compile(&document(|_| {}), Extras { files: vec![file(target)], ..extras() });
     let walk: Vec<String> = with("/run/secrets/s").expect("a plan").steps.iter().map(ToString::to_string).collect();
     let at = |what: &str| walk.iter().position(|step| step == what).expect(what);

@@ -7,7 +7,7 @@
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::{clean, failed, make_directories, real};
@@ -72,8 +72,20 @@ fn remove(root: &RootFd, path: &Path) {
         FileType::RegularFile if stat.st_size == 0 => AtFlags::empty(),
         _ => return,
     };
+    let Ok(above) = rustix::fs::fstat(&parent) else { return };
     // A directory with something in it stays, as it has to.
-    let _ = rustix::fs::unlinkat(&parent, name, flags);
+    if rustix::fs::unlinkat(&parent, name, flags).is_ok() {
+        // That something of ours is gone is no change of the directory above: the same step makes the same layer.
+        let time = |seconds: i64, nanoseconds: u64| Timespec {
+            tv_sec: seconds,
+            tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),
+        };
+        let times = Timestamps {
+            last_access: time(above.st_atime, above.st_atime_nsec),
+            last_modification: time(above.st_mtime, above.st_mtime_nsec),
+        };
+        let _ = rustix::fs::utimensat(&parent, ".", &times, AtFlags::empty());
+    }
 }
 
 fn stat(root: &RootFd, path: &Path) -> Result<Stat, Errno> {
