@@ -1,15 +1,18 @@
 # What a person types. Every recipe is one line: what happens stands in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench build clean
+.PHONY: help run test test-vm lint format bench build clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## install what is missing, build, end with a container run by an unprivileged user
 	@scripts/run.sh
 
 test: ## install what the tests need, then run all of them
 	@scripts/test.sh
+
+test-vm: ## of these, the ones on a real systemd: a virtual machine, and namespaces
+	@scripts/test-vm.sh
 
 lint: ## formatting, clippy, documentation links, shell scripts
 	@scripts/lint.sh

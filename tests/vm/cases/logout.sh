@@ -1,0 +1,40 @@
+# What becomes of containers when their user logs out: with lingering nothing, without it they end, and pybox says so.
+. /mnt/in/lib.sh
+
+login <<'USER'
+pybox import /mnt/in/busybox.tar busybox:latest >/dev/null
+step "a container each: one that may end, one that shall run at each login"
+systemctl --user enable pybox-restart.service 2>/dev/null
+pybox run -d --name once --network none busybox:latest sh -c 'trap "exit 3" TERM; while :; do sleep 0.2; done' >/dev/null
+pybox run -d --name always --restart always --network none busybox:latest sh -c 'trap "exit 0" TERM; while :; do sleep 0.2; done' >/dev/null
+is "both run" "always once" "$(echo $(pybox ps --format '{{.Names}}' | sort))"
+USER
+
+step "with lingering, a logout is no end"
+loginctl enable-linger tester
+systemctl stop pybox-vm-session
+awaits 30 eval '! loginctl list-sessions --no-legend | grep -w user | grep -qw active'
+login <<'USER'
+for name in once always; do
+  is "$name" running "$(pybox inspect --format '{{.State.Status}}' $name)"
+  pybox exec $name true
+done
+USER
+
+step "without it, all ends with the user's last session"
+loginctl disable-linger tester
+loginctl terminate-user tester
+awaits 30 eval '! systemctl is-active --quiet user@1000.service'
+awaits 10 eval '! pgrep -u tester'
+is "its runtime directory" gone "$([ -e /run/user/1000 ] && echo there || echo gone)"
+
+step "at the next login, it is as was asked"
+login <<'USER'
+awaits 60 systemctl --user is-active pybox-restart.service
+is "the one without a policy" exited "$(pybox inspect --format '{{.State.Status}}' once)"
+is "the one that is always to run" running "$(pybox inspect --format '{{.State.Status}}' always)"
+test -d /proc/$(pybox inspect --format '{{.State.Pid}}' always)
+pybox exec always true
+pybox rm -f once always >/dev/null
+is "processes left" "" "$(pgrep -u tester -l pybox || true)"
+USER
