@@ -324,7 +324,8 @@ fn lease(
             Failure::say(FailureKind::Conflict, sentence).hint(format!("pybox network inspect {}", network.name))
         };
         let addresses = addresses.map_err(refuse)?;
-        let mac = wanted.mac.unwrap_or_else(|| Mac::of(id, &network.id));
+        let mac = wanted.mac.or_else(|| addresses.first().map(|address| Mac::of(*address, &network.id)));
+        let mac = mac.ok_or_else(|| refuse(format!("network {} has no address to give", network.name)))?;
         let lease = Lease { container: id.clone(), addresses, mac, interface };
         leases.push(lease.clone());
         Ok::<_, Failure>(lease)

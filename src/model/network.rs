@@ -106,9 +106,12 @@ pub struct Lease {
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
-    /// One that follows from who it belongs to and where: locally administered, of one station.
-    pub fn of(container: &ContainerId, network: &ContainerId) -> Self {
-        let digest = super::digest::Digest::of(format!("{container}{network}").as_bytes());
+    /// The one of whoever has that address on that network: locally administered, of one station.
+    ///
+    /// It does not follow from the container: others keep for half a minute which machine an address is, and send what is
+    /// meant for the next one that has it (the same service, started again) to the one that has gone.
+    pub fn of(address: IpAddr, network: &ContainerId) -> Self {
+        let digest = super::digest::Digest::of(format!("{address} {network}").as_bytes());
         let byte = |at: usize| digest.hex().get(at * 2..at * 2 + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
         let [a, b, c, d, e] = std::array::from_fn(|at| byte(at).unwrap_or_default());
         Self([0x02, a, b, c, d, e])
@@ -426,10 +429,12 @@ mod tests {
     }
 
     #[test]
-    fn hardware_addresses_follow_from_their_owner() {
+    fn hardware_addresses_follow_from_the_address_and_its_network() {
         let (one, other) = (ContainerId::from_random(&[1; 32]), ContainerId::from_random(&[2; 32]));
-        assert_eq!(Mac::of(&one, &other), Mac::of(&one, &other));
-        assert_ne!(Mac::of(&one, &other), Mac::of(&other, &one));
+        let (two, three) = (address("10.87.0.2"), address("10.87.0.3"));
+        assert_eq!(Mac::of(two, &one), Mac::of(two, &one));
+        assert_ne!(Mac::of(two, &one), Mac::of(three, &one));
+        assert_ne!(Mac::of(two, &one), Mac::of(two, &other));
         assert_eq!("02:42:ac:11:00:02".parse::<Mac>().expect("an address").to_string(), "02:42:ac:11:00:02");
         for text in
             ["", "02:42:ac:11:00", "01:00:00:00:00:00", "00:00:00:00:00:00", "02:42:ac:11:00:2", "02:42:ac:11:00:zz"]
