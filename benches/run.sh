@@ -27,12 +27,14 @@ single=''
 living=''
 networks=''
 building=''
+machine=''
 for benchmark in "$@"; do
   case $benchmark in
     startup | memory | lists | pull) single="$single $benchmark" ;;
     exec | life | scale | logs | storm) living="$living $benchmark" ;;
     netstart | netflow | nethost | netroot | netidle) networks="$networks $benchmark" ;;
     build | commit | push) building="$building $benchmark" ;;
+    vm) machine=yes ;;
     *) echo "run.sh: no benchmark is called '$benchmark'" >&2; exit 2 ;;
   esac
 done
@@ -45,3 +47,4 @@ export PYTHONDONTWRITEBYTECODE=1
 [ -z "$networks" ] || python3 "$here/networks.py" "$place" $networks
 # shellcheck disable=SC2086
 [ -z "$building" ] || python3 "$here/builds.py" "$place" $building
+[ -z "$machine" ] || "$here/vm.sh" "$place"
