@@ -11,7 +11,7 @@ run: ## install what is missing, build, end with a container run by an unprivile
 test: ## install what the tests need, then run all of them
 	@scripts/test.sh
 
-test-vm: ## of these, the ones on a real systemd: a virtual machine, and namespaces
+test-vm: ## the tests on a real systemd: a virtual machine, and namespaces
 	@scripts/test-vm.sh
 
 lint: ## formatting, clippy, documentation links, shell scripts

@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 scripts/install-packages.sh build lint
 cargo fmt --all --check
 cargo clippy --workspace --all-targets -- -D warnings
+cargo clippy --test vm -- -D warnings
 cargo clippy -p pybox-fuse-overlay --all-targets --features fuser,fuse3 -- -D warnings
 cargo clippy --workspace --lib --bins --test faults --features failpoints -- -D warnings
 RUSTDOCFLAGS="-D rustdoc::broken_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet

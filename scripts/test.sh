@@ -13,8 +13,6 @@ fi
 # The shipped program has no failpoints: tests/faults needs one that has.
 PYBOX_FAULTY_BINARY=${PYBOX_FAULTY_BINARY:-$(scripts/build-faulty.sh | tail -n 1)}
 export PYBOX_FAULTY_BINARY
-PYBOX_VM_BINARY=$(scripts/prepare-vm.sh | tail -n 1)
-export PYBOX_VM_BINARY
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --workspace --no-fail-fast "$@"
 else

@@ -148,7 +148,7 @@ macro_rules! cases {
 }
 
 cases!(namespaces, super::Tier::Namespaces, [units, network, journal, logout, root]);
-cases!(machine, super::Tier::Machine("trixie"), [units, logout, reboot]);
+cases!(machine, super::Tier::Machine("trixie"), [units, limits, logout, reboot]);
 cases!(bookworm, super::Tier::Machine("bookworm"), [smoke]);
 
 #[test]

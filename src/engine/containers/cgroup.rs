@@ -24,7 +24,7 @@ use crate::store::Store;
 
 /// How long a bus may take to let us in.
 const CONNECT: Duration = Duration::from_secs(2);
-/// How long systemd may take to make a scope that nothing depends on.
+/// How long systemd, and a bus on the way to it, may take to make a scope that nothing depends on.
 const SOON: Duration = Duration::from_secs(3);
 /// And one that has to hold limits.
 const LATEST: Duration = Duration::from_secs(15);
@@ -103,7 +103,8 @@ impl Engine {
                     process: monitor,
                     weights: weights(&request.limits),
                 };
-                let bus = Bus::connect(&self.bus_addresses(), CONNECT);
+                // The first to connect after a login waits until systemd has started the bus.
+                let bus = Bus::connect(&self.bus_addresses(), patience(&request.limits));
                 Pending::Scope(Box::new(bus.and_then(|bus| bus.start_scope(scope))))
             }
         }
@@ -144,8 +145,7 @@ impl Pending {
             }
             Self::Scope(job) => {
                 let asked = Instant::now();
-                let patience = if limits.is_empty() { SOON } else { LATEST };
-                let made = job.and_then(|job| job.wait(patience)).map_err(|error| failure(&error));
+                let made = job.and_then(|job| job.wait(patience(limits))).map_err(|error| failure(&error));
                 tracing::debug!("waited {} µs for systemd's scope", asked.elapsed().as_micros());
                 match made.and_then(|()| scope_of(id, monitor)) {
                     Ok(scope) => Ok(Some(Placement::in_scope(&scope, limits))),
@@ -169,6 +169,11 @@ fn uid() -> u32 {
 
 fn slice(request: &ContainerRequest) -> &str {
     request.cgroup.parent.as_deref().unwrap_or_else(|| placement::slice(uid()))
+}
+
+/// How long its start waits for a scope.
+fn patience(limits: &Limits) -> Duration {
+    if limits.is_empty() { SOON } else { LATEST }
 }
 
 fn weights(limits: &Limits) -> Weights {

@@ -30,7 +30,7 @@ step "the one that happened to begin it stops, and with it all of its cgroup"
 systemctl --user start third
 awaits 30 tells third second
 keeper=$(pgrep -u tester -f '__networks$')
-unit=$(sed -n 's|^0::.*/\([a-z]*\).service$|\1|p' /proc/$keeper/cgroup)
+unit=$(sed -n 's|^0::.*/\([a-z]*\)\.service.*$|\1|p' /proc/$keeper/cgroup)
 has "the unit that the keeper is part of" " $unit " " first second third "
 systemctl --user stop $unit
 set -- $(printf '%s\n' first second third | grep -vx $unit)
