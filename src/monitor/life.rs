@@ -76,6 +76,8 @@ pub struct Life {
     pub(super) start_at: Option<Instant>,
     /// Whether the user wants it to be over.
     pub(super) by_user: bool,
+    /// Whether it ends with whatever we are part of: not a user's wish, though it is not started again now either.
+    pub(super) host_goes: bool,
     /// Whether the user wants it to begin anew then, whatever becomes of who asked.
     pub(super) again: bool,
     /// Why it ended, if that was our doing.
@@ -163,6 +165,7 @@ impl Life {
             kill_at: None,
             start_at: None,
             by_user: false,
+            host_goes: false,
             again: false,
             reason: None,
             backoff: Backoff::new(),
@@ -226,8 +229,7 @@ impl Life {
             if signal.ssi_signo == Signal::SIGCHLD as u32 {
                 self.reap();
             } else {
-                // A logout, or somebody's `kill`: the container ends as by `pybox stop`.
-                self.stop(super::protocol::StopWish::default());
+                self.go();
             }
         }
     }
@@ -347,7 +349,7 @@ impl Life {
             at: record::now(),
             since: self.run.since,
             reason: self.reason.take(),
-            by_user: self.by_user,
+            by_user: self.by_user && !self.host_goes,
             oom_killed: std::mem::take(&mut self.out_of_memory),
         };
         self.remains = self.now.take().and_then(|now| now.network).map(Network::end);
@@ -383,7 +385,7 @@ impl Life {
     pub(super) fn start_again(&mut self, by_wish: bool) {
         self.start_at = None;
         self.remains = None;
-        self.by_user = false;
+        (self.by_user, self.host_goes) = (false, false);
         // A detached container now, whoever was attached to the last one.
         self.start.attached = false;
         super::incarnation::make_mountable(&self.bundle);
@@ -452,7 +454,7 @@ impl Life {
             by_user: true,
             oom_killed: false,
         });
-        exit.by_user = true;
+        exit.by_user = !self.host_goes;
         self.over = Some(exit);
     }
 }

@@ -127,8 +127,21 @@ impl Life {
         self.tell_happening("kill", &[("signal", number.to_string())]);
     }
 
-    /// Asks it to stop, and sees to it that it does.
+    /// Asks it to stop, because a user wants that.
     pub(super) fn stop(&mut self, wish: StopWish) {
+        self.host_goes = false;
+        self.end(wish);
+    }
+
+    /// Ends it, because we were told to end: by a logout, by a reboot, or by somebody's `kill`. It ends as by `pybox stop`,
+    /// and is due again when the user is back, if it was not the user who had stopped it.
+    pub(super) fn go(&mut self) {
+        self.host_goes |= !self.by_user;
+        self.end(StopWish::default());
+    }
+
+    /// Asks it to stop, and sees to it that it does.
+    fn end(&mut self, wish: StopWish) {
         let Some(now) = &self.now else {
             self.start_at = None;
             return self.over_between();
