@@ -16,7 +16,8 @@ use super::error::MonitorError;
 use super::exec::{Execs, Told};
 use super::health::Watch;
 use super::incarnation::Incarnation;
-use super::network::{Network, Remains};
+use super::names::Names;
+use super::network::Network;
 use super::notify::Notifier;
 use super::protocol::{Cargo, Control, Event, SOCKET, Start};
 use super::record::{self, Exit, Run};
@@ -57,8 +58,8 @@ pub struct Life {
     pub(super) health: Option<Watch>,
     /// None between an end and the next start.
     pub(super) now: Option<Incarnation>,
-    /// What is still to be closed of the last one's network.
-    remains: Option<Remains>,
+    /// What looked for the last one's name servers: it is closed when all know of the end, since that takes a while.
+    watched: Option<Names>,
     pub(super) run: Run,
     /// Its cgroup, if it has one of its own.
     pub(super) group: Option<Group>,
@@ -155,7 +156,7 @@ impl Life {
             callers: Vec::new(),
             execs: Execs::new(),
             now: None,
-            remains: None,
+            watched: None,
             run,
             group,
             out_of_memory: false,
@@ -318,6 +319,7 @@ impl Life {
             now.output.retry();
         }
         self.check_health();
+        self.watch_names();
         self.connections.by_the_clock();
     }
 
@@ -352,7 +354,10 @@ impl Life {
             by_user: self.by_user && !self.host_goes,
             oom_killed: std::mem::take(&mut self.out_of_memory),
         };
-        self.remains = self.now.take().and_then(|now| now.network).map(Network::end);
+        if let Some(now) = self.now.take() {
+            self.watched = now.names;
+            now.network.into_iter().for_each(Network::end);
+        }
         self.end_checks();
         (self.exit_code, self.drained_by, self.kill_at, self.timeout_at) = (None, None, None, None);
         self.tell_happening("die", &[("exitCode", exit_code.to_string())]);
@@ -384,7 +389,7 @@ impl Life {
     /// Starts it again; by a user's wish, or because the policy says so.
     pub(super) fn start_again(&mut self, by_wish: bool) {
         self.start_at = None;
-        self.remains = None;
+        self.watched = None;
         (self.by_user, self.host_goes) = (false, false);
         // A detached container now, whoever was attached to the last one.
         self.start.attached = false;

@@ -7,11 +7,13 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::timers;
 use crate::network::pasta;
 
 const HOST: &str = "/etc/resolv.conf";
@@ -21,30 +23,50 @@ const OURS: &str = "resolv.conf";
 const DIRECTORY: &str = "/etc";
 /// More than such a file has.
 const LONGEST: u64 = 64 << 10;
+/// From this age on, in milliseconds, a container is told of changes. To give up a watch takes the kernel 10 ms and more,
+/// for which one that is soon over would wait.
+const AGE: u64 = 250;
 
 /// A file that follows the host's.
 #[derive(Debug)]
 pub struct Names {
-    changes: OwnedFd,
+    /// None in the first moments.
+    changes: Option<OwnedFd>,
+    due: Option<Instant>,
     written: String,
 }
 
 impl Names {
-    /// Writes the name servers that the host has now into the bundle, and looks out for changes.
+    /// Writes the name servers that the host has now into the bundle; [`Names::clock`] says when to look for changes.
     ///
     /// # Errors
-    /// If the file cannot be written, or the directory not be watched.
+    /// If the file cannot be written.
     pub fn follow(bundle: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        inotify::add_watch(&changes, DIRECTORY, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::CREATE)?;
         let written = pasta::name_servers(&read(rustix::fs::open(HOST, READ, Mode::empty())?)?);
         write(bundle, &written)?;
-        Ok(Self { changes, written })
+        Ok(Self { changes: None, due: timers::after(AGE), written })
     }
 
-    /// Readable when something in the directory has changed.
-    pub fn changes(&self) -> BorrowedFd<'_> {
-        self.changes.as_fd()
+    /// When [`Names::watch`] is due.
+    pub fn clock(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Looks out for changes from now on, and makes good what was missed.
+    ///
+    /// # Errors
+    /// If the directory cannot be watched; and as [`Names::turn`].
+    pub fn watch(&mut self, bundle: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.due = None;
+        let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&changes, DIRECTORY, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::CREATE)?;
+        self.changes = Some(changes);
+        self.adopt(bundle)
+    }
+
+    /// Readable when something in the directory has changed; none as long as nobody looks.
+    pub fn changes(&self) -> Option<BorrowedFd<'_>> {
+        self.changes.as_ref().map(|changes| changes.as_fd())
     }
 
     /// Something has changed; perhaps that file.
@@ -52,8 +74,9 @@ impl Names {
     /// # Errors
     /// If the host's file cannot be read, or ours not be written; then ours is as it was.
     pub fn turn(&mut self, bundle: BorrowedFd<'_>) -> Result<(), Errno> {
+        let Some(changes) = &self.changes else { return Ok(()) };
         let mut buffer = [const { MaybeUninit::uninit() }; 4096];
-        let mut events = Reader::new(&self.changes, &mut buffer);
+        let mut events = Reader::new(changes, &mut buffer);
         let mut ours = false;
         loop {
             match events.next() {
@@ -65,9 +88,11 @@ impl Names {
                 Err(error) => return Err(error),
             }
         }
-        if !ours {
-            return Ok(());
-        }
+        if ours { self.adopt(bundle) } else { Ok(()) }
+    }
+
+    /// Writes what the host's file says, unless ours is no longer as we wrote it.
+    fn adopt(&mut self, bundle: BorrowedFd<'_>) -> Result<(), Errno> {
         let new = pasta::name_servers(&read(rustix::fs::open(HOST, READ, Mode::empty())?)?);
         let present = read(rustix::fs::openat(bundle, OURS, READ | OFlags::NOFOLLOW, Mode::empty())?)?;
         // A file that is being written is empty for a moment.

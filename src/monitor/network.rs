@@ -13,6 +13,7 @@ use super::error::MonitorError;
 use super::protocol::NetworkProgram;
 use crate::launch::Interface;
 use crate::network::program::{self, Started};
+use crate::sys::tap;
 use crate::sys::wait::readable_within;
 
 /// How long it may take to say that it is ready.
@@ -37,8 +38,8 @@ pub fn interface(wish: Option<&NetworkProgram>) -> Option<Interface> {
 #[derive(Debug)]
 pub struct Network {
     wish: NetworkProgram,
-    /// The namespaces it needs; none when it has ended.
-    network: Option<OwnedFd>,
+    /// The namespaces it needs.
+    network: OwnedFd,
     user: Option<OwnedFd>,
     /// Whether its process is given an interface.
     given: bool,
@@ -53,14 +54,6 @@ pub struct Network {
 struct Program {
     started: Started,
     began: Instant,
-}
-
-/// What is left of a connection that has ended. Closing it takes the kernel some 40 ms, since it takes an interface down
-/// then: whoever can, does so when everybody has been told of the end.
-#[derive(Debug)]
-pub struct Remains {
-    _interface: Option<OwnedFd>,
-    _network: Option<OwnedFd>,
 }
 
 /// What has become of a connection.
@@ -82,7 +75,6 @@ impl Network {
     /// If it cannot be started.
     pub fn new(wish: &NetworkProgram, network: OwnedFd, user: Option<OwnedFd>) -> Result<Self, MonitorError> {
         let (wish, given) = (wish.clone(), wish.interface.is_some());
-        let network = Some(network);
         let mut new = Self { wish, network, user, given, interface: None, program: None, short_lives: 0 };
         if new.is_awaited() {
             new.begin().map_err(|error| MonitorError::System("start what connects the network", error))?;
@@ -157,7 +149,7 @@ impl Network {
             Ok(()) => Turn::Begun,
             Err(_) => {
                 // Nobody will ever read it.
-                self.interface = None;
+                self.take_down();
                 Turn::Lost
             }
         }
@@ -179,19 +171,20 @@ impl Network {
         self.short_lives = if brief { self.short_lives + 1 } else { 0 };
         if brief {
             // Perhaps this version of it cannot work with an interface that it is given.
-            (self.given, self.interface) = (false, None);
+            self.given = false;
+            self.take_down();
         }
         self.short_lives < MOST_LIVES && self.begin().is_ok()
     }
 
-    /// The container has ended.
-    pub fn end(mut self) -> Remains {
-        self.hand_on();
-        Remains { _interface: self.interface.take(), _network: self.network.take() }
+    /// Takes the interface down while the container runs.
+    fn take_down(&mut self) {
+        // If it stays, the program says what it cannot make.
+        let _ = self.interface.take().map(tap::remove);
     }
 
-    /// Lets the process take what the container has sent last: a program may say one thing and end.
-    fn hand_on(&mut self) {
+    /// The container has ended. Lets the process take what it has sent last: a program may say one thing and end.
+    pub fn end(mut self) {
         let deadline = Instant::now() + LAST;
         let waits = |interface: &OwnedFd| readable_within(interface, Duration::ZERO);
         while self.interface.as_ref().is_some_and(waits) && Instant::now() < deadline {
@@ -213,8 +206,7 @@ impl Network {
             arguments.extend_from_slice(&interface.without);
         }
         let user = self.user.as_ref().map(AsFd::as_fd);
-        let network = self.network.as_ref().ok_or(Errno::NOTCONN)?.as_fd();
-        let started = program::start(&self.wish.program, &arguments, network, user, self.given)?;
+        let started = program::start(&self.wish.program, &arguments, self.network.as_fd(), user, self.given)?;
         self.program = Some(Program { started, began: Instant::now() });
         Ok(())
     }

@@ -15,6 +15,8 @@ pub const DEVICE: &CStr = c"/dev/net/tun";
 
 /// `TUNSETIFF`: makes an interface of a descriptor, or finds one that lasts.
 pub const ATTACH: u32 = 0x4004_54ca;
+/// `TUNSETPERSIST`: whether an interface lasts when nobody holds its other end.
+const LAST: u32 = 0x4004_54cb;
 /// `TUNSETIFINDEX`: which index the next one gets.
 const NUMBER: u32 = 0x4004_54da;
 /// `TUNATTACHFILTER`: what of the kernel's packets comes to the descriptor.
@@ -23,8 +25,9 @@ const FILTER: u32 = 0x4010_54d5;
 /// `NLMSG_ERROR` of linux/netlink.h, which an acknowledgement is too.
 const ERROR: u16 = 2;
 
-/// Makes an interface of this name and index in our network namespace, down and without addresses. It is gone when the
-/// last copy of the descriptor is closed. What the kernel says by itself to see whether there are others (multicast
+/// Makes an interface of this name and index in our network namespace, down and without addresses. It goes with the
+/// namespace, in a thread of the kernel: whoever closed the last copy of the descriptor would wait some 40 ms for it
+/// otherwise. What the kernel says by itself to see whether there are others (multicast
 /// listeners, routers, a second owner of an address) does not come: what is to be read is from a program.
 ///
 /// # Errors
@@ -44,7 +47,25 @@ pub fn make(name: &CStr, index: u32) -> Result<OwnedFd, Errno> {
     control(&tap, NUMBER, &raw const index)?;
     control(&tap, ATTACH, &raw const request)?;
     control(&tap, FILTER, &raw const filter)?;
+    set(&tap, LAST, 1)?;
     Ok(tap)
+}
+
+/// Takes an interface down while its namespace lasts, so that another one can have its name.
+///
+/// # Errors
+/// Those of ioctl(2).
+pub fn remove(tap: OwnedFd) -> Result<(), Errno> {
+    let removed = set(&tap, LAST, 0);
+    drop(tap);
+    removed
+}
+
+/// A request whose argument is a number.
+fn set(tap: &OwnedFd, request: u32, number: libc::c_ulong) -> Result<(), Errno> {
+    // SAFETY: the kernel reads no memory for such a request.
+    let result = unsafe { libc::ioctl(tap.as_raw_fd(), libc::c_ulong::from(request) as _, number) };
+    if result >= 0 { Ok(()) } else { Err(last_error()) }
 }
 
 /// `argument` is what `request` takes.

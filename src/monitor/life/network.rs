@@ -1,12 +1,15 @@
 //! What a container's network asks of its monitor: to be there, and to have the host's name servers.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
+
+use rustix::io::Errno;
 
 use super::{Life, identity_of};
 use crate::monitor::error::MonitorError;
 use crate::monitor::membership;
 use crate::monitor::names::Names;
 use crate::monitor::network::{Network, Turn};
+use crate::monitor::timers;
 use crate::network::segment::{Membership, Plug};
 
 impl Life {
@@ -69,14 +72,20 @@ impl Life {
 
     /// Looks whether the host's name servers have changed, if one of `ready` says that they may have.
     pub(super) fn follow_names(&mut self, ready: &[RawFd]) {
-        let names = self.now.as_mut().and_then(|now| now.names.as_mut());
-        let names = names.filter(|names| ready.contains(&names.changes().as_raw_fd()));
-        if let Some(names) = names
-            && names.turn(self.bundle.as_fd()).is_err()
-            && let Some(now) = &mut self.now
-        {
+        let changed = |names: &Names| names.changes().is_some_and(|changes| ready.contains(&changes.as_raw_fd()));
+        self.names_are(changed, Names::turn);
+    }
+
+    /// Begins to look for changes of them, when it is time to.
+    pub(super) fn watch_names(&mut self) {
+        self.names_are(|names| timers::is_due(names.clock()), Names::watch);
+    }
+
+    fn names_are(&mut self, so: impl Fn(&Names) -> bool, act: fn(&mut Names, BorrowedFd<'_>) -> Result<(), Errno>) {
+        let Some(now) = &mut self.now else { return };
+        if now.names.as_mut().filter(|names| so(names)).is_some_and(|names| act(names, self.bundle.as_fd()).is_err()) {
             // What cannot be followed stays as it is.
-            now.names = None::<Names>;
+            now.names = None;
         }
     }
 }
