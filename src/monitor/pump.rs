@@ -2,7 +2,7 @@
 //!
 //! Nothing is read before what was read is in the log and has reached every caller, so a
 //! full disk or a slow reader slows the program down and loses nothing. A caller who has
-//! gone is forgotten at once.
+//! gone is forgotten at once, also while the program says nothing.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -93,8 +93,7 @@ impl Pump {
     /// What to poll for.
     pub fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let sources = self.sources.iter().filter(|source| self.may_read(source.channel));
-        let full = self.callers.iter().flat_map(|caller| &caller.outlets).filter(|outlet| !outlet.pending.is_empty());
-        let sinks = full.filter_map(|outlet| outlet.sink.as_ref()).map(Sink::interest);
+        let sinks = self.callers.iter().flat_map(|caller| &caller.outlets).filter_map(Outlet::interest);
         sources.map(|source| (source.from.as_fd(), PollFlags::IN)).chain(sinks)
     }
 
@@ -117,8 +116,8 @@ impl Pump {
     /// Moves what can be moved without waiting. Callers who do not read any more are returned.
     pub fn turn(&mut self, ready: impl Fn(BorrowedFd<'_>) -> bool) -> Vec<Id> {
         for outlet in self.callers.iter_mut().flat_map(|caller| &mut caller.outlets) {
-            if outlet.sink.as_ref().is_some_and(|sink| !outlet.pending.is_empty() && ready(sink.interest().0)) {
-                outlet.flush();
+            if outlet.interest().is_some_and(|(fd, _)| ready(fd)) {
+                outlet.turn();
             }
         }
         self.retry();
@@ -252,9 +251,21 @@ impl Outlet {
         self.pending.extend_from_slice(rest);
     }
 
-    /// Writes once what has waited.
-    fn flush(&mut self) {
+    /// What to poll for.
+    fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        let sink = self.sink.as_ref()?;
+        if self.pending.is_empty() { sink.end() } else { Some(sink.interest()) }
+    }
+
+    /// Writes once what has waited; with nothing to write, looks whether anybody would read it.
+    fn turn(&mut self) {
         let Some(sink) = &self.sink else { return };
+        if self.pending.is_empty() {
+            if sink.is_abandoned() {
+                self.close(Errno::PIPE);
+            }
+            return;
+        }
         // Small writes from a large buffer: the rest stays where it is.
         match sink.write(self.pending.get(self.written..).unwrap_or_default()) {
             Ok(count) if self.written + count >= self.pending.len() => (self.pending, self.written) = (Vec::new(), 0),
@@ -295,6 +306,7 @@ mod tests {
     use super::*;
     use crate::logs::reader::Reader;
     use crate::model::supervision::LogRequest;
+    use rustix::event::PollFd;
     use rustix::pipe::{PipeFlags, pipe_with};
 
     fn pipe() -> (OwnedFd, OwnedFd) {
@@ -371,6 +383,24 @@ mod tests {
         drop(program);
         turns(&mut pump);
         assert!(pump.is_drained());
+    }
+
+    #[test]
+    fn who_goes_in_silence_is_noticed() {
+        let (source, _program) = pipe();
+        let mut pump = Pump::new(source, None, None, false);
+        let ((reader, output, error), (_other, here, too)) = (sinks(), sinks());
+        pump.attach(5, output, error);
+        pump.attach(6, here, too);
+        drop(reader);
+        let wakes = |pump: &Pump| {
+            let mut fds: Vec<_> = pump.interests().map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)).collect();
+            rustix::event::poll(&mut fds, Some(&rustix::event::Timespec::default())).expect("poll")
+        };
+        assert!(wakes(&pump) > 0);
+        assert_eq!(turns(&mut pump), [5]);
+        // The second one's standard error is read by nobody either; that is no end.
+        assert_eq!(wakes(&pump), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::SpliceFlags;
@@ -176,6 +176,19 @@ impl Sink {
     /// What to poll for when it is full.
     pub fn interest(&self) -> (BorrowedFd<'_>, PollFlags) {
         (self.fd.as_fd(), PollFlags::OUT)
+    }
+
+    /// What to poll for when it is not: that nobody reads any more. A terminal's user is told of that by a signal.
+    pub fn end(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        let ends = matches!(kind(self.fd.as_fd()), Some(FileType::Fifo | FileType::Socket));
+        ends.then(|| (self.fd.as_fd(), PollFlags::empty()))
+    }
+
+    /// Whether nobody reads any more.
+    pub fn is_abandoned(&self) -> bool {
+        let Some((fd, flags)) = self.end() else { return false };
+        let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
+        matches!(rustix::event::poll(&mut fds, Some(&Timespec::default())), Ok(1..))
     }
 
     /// A descriptor that others use too, so its flags must stay as they are: opened

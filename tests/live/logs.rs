@@ -117,7 +117,8 @@ fn much_output_is_whole_for_everybody() {
     let mut gone = live.command(live.program());
     gone.args(["attach", "--no-stdin", "guest"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut gone = gone.spawn().expect("run");
-    awaits(|| descriptors() >= unattached + 3);
+    // Each with its socket, its output and its error.
+    awaits(|| descriptors() >= unattached + 9);
     live.pybox(["exec", "guest", "touch", "/tmp/go"]).ok();
     let mut first = [0; 100];
     gone.stdout.take().expect("a pipe").read_exact(&mut first).expect("read");
