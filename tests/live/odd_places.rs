@@ -101,6 +101,8 @@ fn lives_on(live: &Live) -> String {
     live.pybox(["run", "-d", "--name", "guest", "second", "sleep", "100"]).ok();
     let read = "cat /home/link; test ! -e /etc/group; stat -c '%u %g %a' /home/second";
     assert_eq!(live.pybox(["exec", "guest", "sh", "-c", read]).ok(), "new\n5 6 4755");
+    // Another user than root, whose rights are looked at.
+    assert_eq!(live.pybox(["exec", "--user", "5:6", "guest", "cat", "/home/second"]).ok(), "new");
     let copy = live.dir.join("tmp/copy");
     live.pybox(["cp", "guest:/home/second", copy.to_str().expect("a path")]).ok();
     assert_eq!(fs::read_to_string(&copy).expect("a copy"), "new\n");

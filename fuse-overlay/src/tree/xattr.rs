@@ -31,7 +31,12 @@ impl Tree {
         }
         let place = self.place(ino)?;
         if place.upper {
-            return get(&*self.handle_for_xattr(ino, place.kind)?, name);
+            return match get(&*self.handle_for_xattr(ino, place.kind)?, name) {
+                // NFS 4 has no such lists. To the kernel, which looks for one before it lets anybody but root in, that
+                // they cannot be had is a failure.
+                Err(Errno::OPNOTSUPP) if name == ACCESS_LIST || name == DEFAULT_LIST => Err(Errno::NODATA),
+                other => other,
+            };
         }
         let entry = self.index.entry(place.lower.ok_or(Errno::STALE)?)?;
         let found = self.index.xattrs(&entry).find(|(known, _)| *known == name);
