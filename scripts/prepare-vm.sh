@@ -4,7 +4,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 scripts/install-packages.sh build vm >&2
-for suite in trixie bookworm; do tests/vm/machine.sh warm "$suite" >&2; done
+if [ "$(uname -m)" = x86_64 ]; then
+  for suite in trixie bookworm; do tests/vm/machine.sh warm "$suite" >&2; done
+fi
 # The tier in namespaces is root's, whose files in the cache have other owners.
-if [ "$(id -u)" -ne 0 ] && sudo -n true 2>/dev/null; then sudo -n tests/vm/image.sh >&2; fi
+if [ "$(id -u)" -eq 0 ]; then tests/vm/image.sh >&2; elif sudo -n true 2>/dev/null; then sudo -n tests/vm/image.sh >&2; fi
 realpath "${PYBOX_TEST_BINARY:-$(scripts/build-static.sh | tail -n 1)}"

@@ -7,6 +7,5 @@ export PYBOX_VM_BINARY
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --test vm --no-fail-fast "$@"
 else
-  # One machine after the other: each has as many processors as this one may have.
-  cargo test --test vm --no-fail-fast "$@" -- --test-threads 1
+  cargo test --test vm --no-fail-fast "$@"
 fi

@@ -4,6 +4,11 @@ set -eu
 cd "$(dirname "$0")/.."
 scripts/install-packages.sh build test
 scripts/test-user.sh
+# A run of chosen tests makes no machines for them, and skips those that are in one: `make test-vm` is for these.
+if [ $# -eq 0 ] && [ "${PYBOX_TEST_VM:-yes}" != no ]; then
+  PYBOX_VM_BINARY=$(scripts/prepare-vm.sh | tail -n 1)
+  export PYBOX_VM_BINARY
+fi
 # Some tests run the program, or themselves, as another user: what is built has to be
 # where that user can reach it, wherever this checkout is.
 if [ "$(id -u)" -eq 0 ] &&

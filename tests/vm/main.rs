@@ -5,9 +5,14 @@
 //! What runs inside is a static program: `PYBOX_VM_BINARY`, built by scripts/prepare-vm.sh.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "all of this is test code")]
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+/// One machine after the other, where a runner has them in threads: each wants two processors.
+static MACHINES: Mutex<()> = Mutex::new(());
 
 /// Where a case runs.
 #[derive(Clone, Copy, Debug)]
@@ -18,21 +23,40 @@ enum Tier {
     Namespaces,
 }
 
-impl Tier {
-    /// Why this machine cannot have it.
-    fn lacks(self) -> Option<String> {
+/// Why a case cannot be run.
+enum Lack {
+    /// Something is not there that somebody could have put there.
+    Preparation(String),
+    /// This machine, or its kernel, is another one.
+    Machine(String),
+}
+
+impl Lack {
+    /// Says that a test is skipped, and why. With `CI=true` only the machine itself is a reason.
+    fn skip(self) {
         match self {
+            Self::Machine(why) => eprintln!("SKIPPED: {why}"),
+            Self::Preparation(why) => {
+                assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "not to be skipped in CI: {why}");
+                eprintln!("SKIPPED: {why}");
+            }
+        }
+    }
+}
+
+impl Tier {
+    /// What is missing for it here.
+    fn lacks(self) -> Option<Lack> {
+        match self {
+            Self::Machine(_) if !cfg!(target_arch = "x86_64") => {
+                Some(Lack::Machine("the virtual machine is made for x86-64 alone".to_owned()))
+            }
             Self::Machine(_) => {
                 let there = Command::new("qemu-system-x86_64").arg("--version").stdout(Stdio::null()).status();
-                let native = cfg!(target_arch = "x86_64");
-                match there {
-                    _ if !native => Some("the virtual machine is made for x86-64 alone".to_owned()),
-                    Err(error) => Some(format!("qemu-system-x86_64: {error} (`make test-vm` installs it)")),
-                    Ok(_) => None,
-                }
+                let error = there.err()?;
+                Some(Lack::Preparation(format!("qemu-system-x86_64: {error} (`make test-vm` installs it)")))
             }
-            Self::Namespaces if nix::unistd::getuid().is_root() => None,
-            Self::Namespaces => sudo().err(),
+            Self::Namespaces => as_root().err().map(Lack::Preparation).or_else(|| hierarchy().err().map(Lack::Machine)),
         }
     }
 
@@ -49,32 +73,40 @@ impl Tier {
                 command.arg(share);
                 command
             }
-            Self::Namespaces if nix::unistd::getuid().is_root() => {
-                let mut command = Command::new(place.join("namespaces.sh"));
-                command.arg(share);
-                command
-            }
             Self::Namespaces => {
-                let mut command = Command::new("sudo");
-                command.arg("-n").arg(place.join("namespaces.sh")).arg(share);
+                let mut words: Vec<OsString> = as_root().unwrap_or_default().iter().map(OsString::from).collect();
+                words.extend([place.join("namespaces.sh").into_os_string(), share.into()]);
+                let mut command = Command::new(&words[0]);
+                command.args(&words[1..]);
                 command
             }
         }
     }
 }
 
-fn sudo() -> Result<(), String> {
+/// What makes a command root's.
+fn as_root() -> Result<&'static [&'static str], String> {
+    const SUDO: &[&str] = &["sudo", "-n"];
+    if nix::unistd::getuid().is_root() {
+        return Ok(&[]);
+    }
     let asked = Command::new("sudo").args(["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     match asked {
-        Ok(status) if status.success() => Ok(()),
+        Ok(status) if status.success() => Ok(SUDO),
         _ => Err("namespaces with systemd as the first process need root, or sudo without a password".to_owned()),
     }
 }
 
-/// Says that a test is skipped and why; with `CI=true` nothing may be skipped.
-fn skip(why: &str) {
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "nothing may be skipped in CI: {why}");
-    eprintln!("SKIPPED: {why}");
+/// Whether this kernel lets us have the namespaces, and a cgroup2 in them, without which no systemd comes up.
+fn hierarchy() -> Result<(), String> {
+    let mut words = as_root()?.to_vec();
+    words.extend(["unshare", "--mount", "--pid", "--fork", "--cgroup", "--uts", "--ipc", "--net"]);
+    words.extend(["mount", "-t", "cgroup2", "cgroup2", "/mnt"]);
+    let tried = Command::new(words[0]).args(&words[1..]).output().map_err(|error| format!("unshare: {error}"))?;
+    if tried.status.success() {
+        return Ok(());
+    }
+    Err(format!("no systemd can be had in namespaces here: {}", String::from_utf8_lossy(&tried.stderr).trim()))
 }
 
 /// The program, and its generator beside it.
@@ -116,13 +148,14 @@ fn share(case: &str, programs: &[PathBuf; 2]) -> tempfile::TempDir {
 
 /// Runs a case; what it says is this test's output.
 fn passes(tier: Tier, case: &str) {
-    if let Some(why) = tier.lacks() {
-        return skip(&why);
+    if let Some(lack) = tier.lacks() {
+        return lack.skip();
     }
     let programs = match programs() {
         Ok(programs) => programs,
-        Err(why) => return skip(&why),
+        Err(why) => return Lack::Preparation(why).skip(),
     };
+    let _alone = matches!(tier, Tier::Machine(_)).then(|| MACHINES.lock().unwrap_or_else(PoisonError::into_inner));
     let share = share(case, &programs);
     let output = tier.command(share.path()).stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("run {case} in {tier:?}: {error}"));

@@ -57,10 +57,10 @@ shift $((OPTIND - 1))
 image=$("$here/image.sh" "$suite" | tail -n 1)
 place=$(mktemp -d "$cache/run.XXXXXX")
 group=
-# A cgroup of its own, where this machine has a cgroup2 that is mounted.
+# A cgroup of its own, where this machine has a cgroup2 that is mounted and can be written.
 if mounted=$(findmnt -n -t cgroup2 -o TARGET | head -n 1) && [ -n "$mounted" ]; then
   group=$mounted/pybox-vm-$$
-  mkdir "$group"
+  mkdir "$group" 2>/dev/null || group=
 fi
 # shellcheck disable=SC2317  # by the trap
 finish() {
