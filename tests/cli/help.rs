@@ -147,7 +147,13 @@ fn every_verb_explains_itself_in_a_page() {
         let widest = shown.lines().map(|line| line.chars().count()).max();
         assert!(widest <= Some(100), "{verb}: {shown}");
         let lines = shown.lines().count();
-        assert!(lines < if matches!(verb, "run" | "create") { 120 } else { 45 }, "{verb}: {lines} lines");
+        // What holds limits has a section for them.
+        let most = match verb {
+            "run" | "create" => 120,
+            "build" => 55,
+            _ => 45,
+        };
+        assert!(lines < most, "{verb}: {lines} lines");
         // Each flag says what it is for.
         for flag in shown.lines().filter(|line| line.trim_start().starts_with("--")) {
             let words = flag.split("  ").filter(|part| !part.trim().is_empty()).count();

@@ -41,6 +41,18 @@ fn mistakes_on_the_command_line() {
             1,
             "--secret \"x\": \"x\" is not KEY=VALUE",
         ),
+        (
+            "build --cpu-shares 1",
+            "pybox build --help",
+            1,
+            "invalid value \"1\" for --cpu-shares: expected 2 to 262144; others have 1024",
+        ),
+        (
+            "--cgroup-driver none build -m 64m --cpus 1",
+            "choose another --cgroup-driver",
+            1,
+            "cannot hold --memory, --cpus: --cgroup-driver none makes none",
+        ),
         ("build --build-arg =x", "--build-arg NAME=VALUE", 1, "--build-arg \"=x\" has no name"),
         (
             "build -t A",

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::limit_flags::LimitFlags;
 use super::{DONE, absolute, platform, reference};
 use crate::cli::error::Problem;
 use crate::cli::render::progress::Manner;
@@ -9,7 +10,7 @@ use crate::cli::session::{Session, progress_manner, with_environment};
 use crate::engine::api::{self, BuildSecret};
 use crate::model::compression::Compression;
 use crate::model::container::NetworkMode;
-use crate::model::flags::{label, network};
+use crate::model::flags::{InvalidFlag, label, limits, network};
 
 const HELP: &str = "pybox build --help";
 /// More than a key or a token has.
@@ -24,6 +25,7 @@ const AUTHORITIES: [&str; 3] =
     after_help = "The file is boxfile.toml, Containerfile or Dockerfile of the context. What steps have made is \
     kept for the next build, until `pybox builder prune`. With SOURCE_DATE_EPOCH set, no time in the image is later, \
     and the same steps make the same image. Prints the image's id.\n\n\
+    Each step by itself is held to the limits, of which there are all that run has.\n\n\
     Examples:\n  \
     pybox build -f deploy/Dockerfile --target test --build-arg VERSION=2 -t app:test .\n  \
     pybox build --secret id=token,src=$HOME/.token -t app:1 ."
@@ -88,6 +90,14 @@ pub(crate) struct Args {
     /// Print the id alone
     #[arg(short, long)]
     quiet: bool,
+
+    /// Make cgroups of steps below this slice, or directory
+    #[arg(long, hide = true, value_name = "SLICE|PATH")]
+    cgroup_parent: Option<String>,
+
+    /// Of each step by itself.
+    #[command(flatten)]
+    limits: LimitFlags,
 }
 
 impl Args {
@@ -117,6 +127,8 @@ impl Args {
             platform: platform(self.platform.as_deref(), HELP)?,
             network,
             network_named: named.is_some(),
+            limits: self.limits.read().map_err(flag)?,
+            cgroup_parent: self.cgroup_parent.as_deref().map(limits::cgroup_parent).transpose().map_err(flag)?,
             labels,
             id_file: self.iidfile.as_deref().map(absolute).transpose()?,
             quiet: self.quiet,
@@ -125,6 +137,10 @@ impl Args {
             authorities: if self.host_ca { Some(authorities()?) } else { None },
         })
     }
+}
+
+fn flag(error: InvalidFlag) -> Problem {
+    Problem::from(error).hint(HELP)
 }
 
 /// Steps are on no network of names: whoever builds an image talks to nobody's containers.

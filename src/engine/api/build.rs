@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::compression::Compression;
 use crate::model::container::NetworkMode;
 use crate::model::digest::Digest;
+use crate::model::limits::{CgroupRequest, Limits};
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 
@@ -38,6 +39,10 @@ pub struct Build {
     pub network: NetworkMode,
     /// Whether it was named by the user.
     pub network_named: bool,
+    /// What each command may use.
+    pub limits: Limits,
+    /// The slice, or directory, that cgroups of commands are below.
+    pub cgroup_parent: Option<String>,
     /// Labels of the image.
     pub labels: Vec<(String, String)>,
     /// Where the id is written to.
@@ -50,6 +55,13 @@ pub struct Build {
     pub compression: Compression,
     /// Certificates that commands are to trust, and the image need not.
     pub authorities: Option<PathBuf>,
+}
+
+impl Build {
+    /// Where the cgroup of a command is to be.
+    pub(in crate::engine) fn cgroup(&self) -> CgroupRequest {
+        CgroupRequest { parent: self.cgroup_parent.clone(), ..CgroupRequest::default() }
+    }
 }
 
 /// Something that the image must not have.

@@ -140,6 +140,7 @@ impl Engine {
         build: &Build,
         events: &mut dyn FnMut(Event),
     ) -> Result<Built, Failure> {
+        self.make_room_for_commands(&build.limits, build.cgroup())?;
         let file = file::find(build)?;
         let mut graph = file.parse()?;
         let given: BTreeMap<String, String> = build.arguments.iter().cloned().collect();

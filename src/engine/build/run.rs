@@ -83,11 +83,13 @@ impl Site<'_> {
                 network,
                 network_named: site.build.network_named && network != NetworkMode::None,
                 pull: PullPolicy::Never,
+                limits: site.build.limits.clone(),
+                cgroup: site.build.cgroup(),
                 ..ContainerRequest::default()
             };
             let code = bench.run((request, &places.secrets), (site.output.as_fd(), site.ledger.halt()), events)?;
             if code != 0 {
-                return Err(failed(code, site.build.quiet));
+                return Err(failed(code, site.build.quiet, bench.was_short_of_memory()));
             }
             let changed = bench.pack(site.build.epoch, stubs, press)?;
             // By what was mounted, which may have changed since the key was made.
@@ -265,7 +267,11 @@ impl<'s> Places<'s> {
     }
 }
 
-fn failed(code: i32, quiet: bool) -> Failure {
+fn failed(code: i32, quiet: bool, short_of_memory: bool) -> Failure {
+    if short_of_memory {
+        let sentence = format!("the command ended with exit code {code}, and the kernel killed for want of memory");
+        return Failure::say(FailureKind::Invalid, sentence).hint("give it more: pybox build --memory SIZE".to_owned());
+    }
     let failure = Failure::say(FailureKind::Invalid, format!("the command ended with exit code {code}"));
     failure.hint(if quiet {
         "to see what it says, leave --quiet out".to_owned()

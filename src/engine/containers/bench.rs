@@ -17,7 +17,8 @@ use rustix::fs::Mode;
 use super::changes::open_upper;
 use super::copy::{finish, pipe};
 use super::volumes::Volumes;
-use super::{commit, create, start};
+use super::{cgroup, commit, create, limits, start};
+use crate::cgroup::driver::Choice;
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::images::pressing::Press;
 use crate::engine::{Engine, host};
@@ -25,11 +26,13 @@ use crate::model::container::ContainerRequest;
 use crate::model::digest::Digest;
 use crate::model::host::HostFacts;
 use crate::model::id::ContainerId;
+use crate::model::limits::{CgroupRequest, Limits};
 use crate::model::platform::Platform;
 use crate::model::storage::StorageDriver;
 use crate::model::supervision::LogDriver;
 use crate::monitor::client::{Idle, Session};
 use crate::monitor::protocol::{Control, Event as Told, StopWish, WireError};
+use crate::monitor::record::{self, Exit};
 use crate::snapshot::failure::SnapshotError;
 use crate::snapshot::layers::Layers;
 use crate::snapshot::worker::view::{Dress, Looked, MountPoint, Owners, Stage, Stub, Task};
@@ -98,6 +101,28 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Refuses limits of a build's commands that nobody would keep, before any of them is begun. Where we are in the cgroup
+    /// that theirs are made in, we leave it now: later, monitors of stages that are made side by side would be in it, too.
+    ///
+    /// # Errors
+    /// As those of `run`.
+    pub(in crate::engine) fn make_room_for_commands(
+        &self,
+        limits: &Limits,
+        cgroup: CgroupRequest,
+    ) -> Result<(), Failure> {
+        let mut request = ContainerRequest { limits: limits.clone(), cgroup, ..ContainerRequest::default() };
+        limits::find_devices(&mut request.limits)?;
+        let choice = self.choose_cgroup(&request)?;
+        cgroup::check(&request, &choice)?;
+        if let Choice::Below(below) = choice {
+            below.vacate(std::process::id(), !limits.is_empty());
+        }
+        Ok(())
+    }
+}
+
 impl Bench<'_> {
     /// Runs a command to its end, and returns its exit code; what it says goes to `output`. It is given `secrets`, which
     /// are written to no disk.
@@ -113,20 +138,24 @@ impl Bench<'_> {
         let config = create::without_volumes(create::parse_config(&self.config, &self.image)?);
         request.remove = true;
         request.log.driver = LogDriver::None;
+        limits::find_devices(&mut request.limits)?;
+        let choice = self.engine.choose_cgroup(&request)?;
+        let cgroups_path = cgroup::oci_path(&choice, (&self.id, &request));
         Engine::settle_network(&mut request, &config, events)?;
         let mut facts = host::facts(&request)?;
         let network = Engine::connection(self.store, &request, &[], &mut facts)?;
         let layers = self.layers(&request, &facts)?;
         let made = (&self.bundle, &Volumes::default(), layers);
-        // Steps of a build have no limits, and no cgroup of their own.
-        let subject = (&self.id, &request, None);
+        let monitor = Idle::spawn_with(Some(output))?;
+        let pending = self.engine.begin_cgroup(choice, (&self.id, &request), monitor.pid());
+        let subject = (&self.id, &request, cgroups_path.as_deref());
         let filter = create::fill(self.store, made, (subject, &self.image), (&config, &facts), events)?;
         let container = create::row(&self.id, request, &self.image);
         let described = (&config, self.config.as_slice());
         let mut told = self.engine.start_of(self.store, (&container, network), &facts, described)?;
         (told.health, told.attached, told.bound) = (None, true, true);
         told.finish.clear();
-        let monitor = Idle::spawn_with(Some(output))?;
+        told.cgroup = pending.finish((&self.id, &container.request), monitor.pid())?;
         let private = secret::memory(secrets, &mut told.private)?;
         let filter = filter.as_ref().map(OwnedFd::as_fd);
         let fds: Vec<_> =
@@ -139,6 +168,12 @@ impl Bench<'_> {
         let code = ended?;
         finished.map_err(|error| Failure::say(FailureKind::Internal, format!("wait for the monitor: {error}")))?;
         Ok(code)
+    }
+
+    /// Whether the kernel has killed a process of the last command for want of memory.
+    pub(in crate::engine) fn was_short_of_memory(&self) -> bool {
+        let exit = record::read::<Exit>(self.bundle.as_fd(), record::EXIT).ok().flatten();
+        exit.is_some_and(|exit| exit.oom_killed)
     }
 
     fn layers(&self, request: &ContainerRequest, facts: &HostFacts) -> Result<(StorageDriver, Layers), Failure> {

@@ -71,6 +71,17 @@ is "processor time meanwhile" $before $(field $idle_group/cpu.stat usage_usec)
 pybox unpause idle >/dev/null
 is "frozen" 0 "$(field $idle_group/cgroup.events frozen)"
 
+step "steps of a build are held, too"
+mkdir -p ~/context
+printf 'FROM busybox:latest\nRUN cd /sys/fs/cgroup && cat memory.max cpu.max pids.max cpuset.cpus && cat /proc/self/cgroup\n' >~/context/Dockerfile
+said=$(pybox build -t held --memory 48m --cpus 0.5 --pids-limit 30 --cpuset-cpus 1 ~/context 2>&1)
+for part in 50331648 "50000 100000" $'\n30\n' $'\n1\n' 0::/; do has "what a step sees" "$part" "$said"; done
+printf 'FROM busybox:latest\nRUN awk "BEGIN { s = \\"0123456789\\"; while (1) s = s s }"\n' >~/context/Dockerfile
+code=0
+said=$(pybox build --memory 32m ~/context 2>&1) || code=$?
+[ $code != 0 ]
+has "how it ends" "exit code 137, and the kernel killed for want of memory" "$said"
+
 step "nothing of it stays"
 pybox stop idle >/dev/null
 awaits 10 test ! -e $idle_group
