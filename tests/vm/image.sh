@@ -18,11 +18,13 @@ as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else unshare --map-root-user --map-auto --mount -- "$@"; fi
 }
 
-# The first archive of Debian among those that apt uses here.
+# The first archive of Debian among those that apt uses here; mmdebstrap's own where apt has no lists of any.
 mirror() {
   if [ -n "${PYBOX_VM_MIRROR:-}" ]; then echo "$PYBOX_VM_MIRROR"; return; fi
+  local first
   # shellcheck disable=SC2016  # apt's variables
-  apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1
+  first=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
+  echo "${first:-http://deb.debian.org/debian}"
 }
 
 # Stage 1: Debian's packages and a kernel, as one archive. The kernel is unpacked only: nothing here boots by its hooks.
