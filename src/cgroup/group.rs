@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Mode, OFlags};
 
 use super::error::CgroupError;
 use super::hierarchy::{number, words};
+use super::leftovers;
 use super::placement::Placement;
 use super::settings::Setting;
 
@@ -46,10 +46,7 @@ impl Group {
         }
         // One of that name is what a monitor that was killed has left.
         remove(&path);
-        make_directory(&path)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(&path, flags, Mode::empty());
-        let directory = opened.map_err(|error| CgroupError::tree("open", &path)(error.into()))?;
+        let directory = leftovers::hold(&path)?;
         let memory = File::open(path.join("memory.events")).ok();
         let mut group = Self { path, directory, memory, killed: 0 };
         group.apply(&placement.settings)?;

@@ -19,6 +19,7 @@ pub mod driver;
 mod error;
 mod group;
 pub mod hierarchy;
+pub mod leftovers;
 pub mod placement;
 pub mod settings;
 pub mod usage;

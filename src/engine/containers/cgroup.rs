@@ -13,7 +13,7 @@ use pybox_systemd::{Bus, Error, Job, Scope, Weights};
 use super::limits;
 use crate::cgroup::driver::{self, Below, Choice, Wishes};
 use crate::cgroup::placement::{self, Choosable, Placement, Seat};
-use crate::cgroup::{hierarchy, settings};
+use crate::cgroup::{hierarchy, leftovers, settings};
 use crate::engine::Engine;
 use crate::engine::api::{Failure, FailureKind};
 use crate::model::container::ContainerRequest;
@@ -62,6 +62,15 @@ impl Engine {
             }
             (Choice::Below(below), Some(parent)) => Ok(Choice::Below(below.with_parent(parent))),
             (choice, _) => Ok(choice),
+        }
+    }
+
+    /// Removes cgroups that nobody has any more.
+    pub(in crate::engine) fn sweep_cgroups(&self) {
+        if let Ok(Choice::Below(below)) = self.choose_cgroup(&ContainerRequest::default()) {
+            for path in leftovers::sweep(&below) {
+                tracing::debug!("removed the empty cgroup {}", path.display());
+            }
         }
     }
 

@@ -46,6 +46,9 @@ impl Engine {
             pruned.reclaimed = pruned.reclaimed.saturating_add(collected.bytes);
             self.remove_foreign(&collected.leftovers)?;
         }
+        if prune.leftovers {
+            self.sweep_cgroups();
+        }
         Ok(pruned)
     }
 

@@ -29,3 +29,20 @@ systemctl --user daemon-reload
 systemctl --user start given
 has "the journal" given "$(journalctl --user -u given -o cat)"
 USER
+
+step "what a monitor that was killed has left, the next command removes; what is nobody's, a prune"
+export PYBOX_CGROUP_ROOT=/boxes
+id=$(pybox run -d --name lost --network none busybox:latest sleep 1000)
+group=/sys/fs/cgroup/boxes/$id
+has "its cgroup" "/boxes/$id" "$(cat "/proc/$(pybox inspect --format '{{.State.Pid}}' lost)/cgroup")"
+kill -9 "$(awk '/^PPid/ { print $2 }' "/proc/$(pybox inspect --format '{{.State.Pid}}' lost)/status")"
+is "what became of it" "exited 137" "$(pybox inspect --format '{{.State.Status}} {{.State.ExitCode}}' lost)"
+test ! -e "$group"
+pybox start lost >/dev/null
+left=/sys/fs/cgroup/boxes/$(printf '%064d' 7)
+mkdir "$left"
+pybox system prune --force >/dev/null
+test ! -e "$left"
+is "one that runs" "running 1" "$(pybox inspect --format '{{.State.Status}}' lost) $(wc -l <"$group/cgroup.procs")"
+pybox rm --force lost >/dev/null
+test ! -e "$group"
