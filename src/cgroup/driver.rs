@@ -22,6 +22,8 @@ pub struct Facts {
     pub owns_tree: bool,
     /// Our own cgroup, if it was given to us to divide.
     pub given: Option<PathBuf>,
+    /// The service that we are part of, if it keeps its cgroup to itself.
+    pub service: Option<String>,
     /// Whether there is a bus that systemd may be on.
     pub bus: bool,
 }
@@ -33,6 +35,8 @@ pub struct Wishes<'a> {
     pub driver: Option<CgroupDriver>,
     /// The directory below which cgroups are made.
     pub root: Option<&'a Path>,
+    /// Whether the container speaks to systemd for the service that we are part of.
+    pub speaks: bool,
 }
 
 /// Who makes it, and where.
@@ -72,8 +76,10 @@ pub fn look(uid: u32, bus: impl FnOnce() -> bool, is_delegated: impl FnOnce(&str
     }
     // Only the root of all cgroups has no type (Documentation/admin-guide/cgroup-v2.rst).
     let owns_tree = uid == 0 && !mount.join("cgroup.type").exists() && may_divide(mount);
-    let given = hierarchy::of_process(mount, "self").filter(|own| is_given(own, mount, is_delegated));
-    Facts { uid, unified: true, owns_tree, given, bus: bus() }
+    let own = hierarchy::of_process(mount, "self");
+    let given = own.clone().filter(|own| is_given(own, mount, is_delegated));
+    let service = own.filter(|_| given.is_none()).as_deref().and_then(service_of).map(str::to_owned);
+    Facts { uid, unified: true, owns_tree, given, service, bus: bus() }
 }
 
 /// Whether a cgroup is there for us to divide: systemd has marked it as delegated, or it is the root of all that we see,
@@ -86,8 +92,12 @@ fn is_given(own: &Path, mount: &Path, is_delegated: impl FnOnce(&str) -> bool) -
         matches!(rustix::fs::getxattr(own, c"user.delegate", &mut value), Ok(1)) && value.first() == Some(&b'1')
     };
     let root_of_namespace = own == mount && mount.join("cgroup.type").exists();
-    let service = own.file_name().and_then(std::ffi::OsStr::to_str).filter(|name| name.ends_with(".service"));
-    may_divide(own) && (root_of_namespace || marked() || service.is_some_and(is_delegated))
+    may_divide(own) && (root_of_namespace || marked() || service_of(own).is_some_and(is_delegated))
+}
+
+/// The service whose cgroup this is.
+fn service_of(cgroup: &Path) -> Option<&str> {
+    cgroup.file_name().and_then(std::ffi::OsStr::to_str).filter(|name| name.ends_with(".service"))
 }
 
 fn may_divide(directory: &Path) -> bool {
@@ -96,7 +106,8 @@ fn may_divide(directory: &Path) -> bool {
 }
 
 /// Chooses: what the user has settled, else a cgroup that was given to us, as a unit or a container that pybox runs in
-/// wants to keep us in it; else the tree itself for root, and systemd for everybody else.
+/// wants to keep us in it; else the tree itself for root, and systemd for everybody else. Who speaks to systemd for a
+/// service stays in its cgroup: what comes from elsewhere systemd takes for another unit's (sd_notify(3)).
 ///
 /// # Errors
 /// With why the driver that is wanted cannot be had, and what to do.
@@ -118,6 +129,12 @@ pub fn choose(facts: &Facts, wishes: Wishes<'_>) -> Result<Choice, (String, Stri
             "no cgroup was delegated to us",
             "systemd-run --user --scope -p Delegate=yes pybox run …, or set PYBOX_CGROUP_ROOT",
         ),
+        (None, None) if wishes.speaks && facts.service.is_some() => {
+            let service = facts.service.as_deref().unwrap_or_default();
+            let why =
+                format!("{service} keeps its cgroup to itself, and systemd would not hear of a container elsewhere");
+            Choice::None { why, hint: format!("Delegate=yes in [Service] of {service}") }
+        }
         (None | Some(CgroupDriver::Direct), None) if facts.owns_tree => Choice::Below(rooted(Path::new("pybox"))),
         (Some(CgroupDriver::Direct), None) => {
             none("only root can make cgroups at the root of the tree", "sudo pybox run …")
@@ -199,7 +216,7 @@ mod tests {
     use super::*;
 
     fn name(facts: &Facts, driver: Option<CgroupDriver>, root: Option<&str>) -> String {
-        match choose(facts, Wishes { driver, root: root.map(Path::new) }) {
+        match choose(facts, Wishes { driver, root: root.map(Path::new), speaks: false }) {
             Ok(Choice::Scope) => "scope".to_owned(),
             Ok(Choice::Below(below)) => format!("{} {}", below.driver, below.parent.display()),
             Ok(Choice::None { .. }) => "none".to_owned(),
@@ -236,6 +253,24 @@ mod tests {
         for (facts, driver, root, expected) in cases {
             assert_eq!(name(facts, driver, root), expected, "{facts:?} {driver:?} {root:?}");
         }
+    }
+
+    #[test]
+    fn who_speaks_for_a_service_stays_in_it() {
+        let service = Some("web.service".to_owned());
+        let user = Facts { uid: 1000, unified: true, bus: true, service, ..Facts::default() };
+        let root = Facts { uid: 0, owns_tree: true, ..user.clone() };
+        let given = Facts { given: Some("/sys/fs/cgroup/web.service".into()), service: None, ..user.clone() };
+        let wishes = Wishes { speaks: true, ..Wishes::default() };
+        for facts in [&user, &root] {
+            let Ok(Choice::None { why, hint }) = choose(facts, wishes) else { panic!("{facts:?}") };
+            assert!(why.starts_with("web.service keeps its cgroup to itself"), "{why}");
+            assert_eq!(hint, "Delegate=yes in [Service] of web.service");
+        }
+        assert!(matches!(choose(&given, wishes), Ok(Choice::Below(_))));
+        assert_eq!(choose(&user, Wishes::default()), Ok(Choice::Scope));
+        let asked = Wishes { driver: Some(CgroupDriver::Scope), ..wishes };
+        assert_eq!(choose(&user, asked), Ok(Choice::Scope));
     }
 
     #[test]

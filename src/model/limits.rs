@@ -176,6 +176,9 @@ pub struct CgroupRequest {
     pub namespace: CgroupNamespace,
     /// `--cgroups=disabled`: it stays where whoever starts it is.
     pub disabled: bool,
+    /// Whether it speaks to systemd for the service that we are part of. Of one start, not of the container.
+    #[serde(skip)]
+    pub speaks: bool,
 }
 
 /// `--cgroupns`: how much of the tree of cgroups a container sees.

@@ -146,6 +146,8 @@ pub enum ReadyWhen {
     Started,
     /// When its health check was good.
     Healthy,
+    /// When it says so itself.
+    Told,
 }
 
 /// `--log-driver` and `--log-opt`.

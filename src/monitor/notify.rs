@@ -31,6 +31,7 @@ impl Notifier {
         let ready = match self.to.when {
             ReadyWhen::Started => true,
             ReadyWhen::Healthy => health == Some(Health::Healthy),
+            ReadyWhen::Told => false,
         };
         if ready && !self.told {
             self.told = true;
@@ -99,6 +100,7 @@ mod tests {
         assert_eq!(told(ReadyWhen::Started, &[starting, healthy]), ["READY=1"]);
         assert_eq!(told(ReadyWhen::Healthy, &[starting, Some(Health::Unhealthy), healthy, healthy]), ["READY=1"]);
         assert_eq!(told(ReadyWhen::Healthy, &[None, starting]), Vec::<String>::new());
+        assert_eq!(told(ReadyWhen::Told, &[None, healthy]), Vec::<String>::new());
     }
 
     #[test]

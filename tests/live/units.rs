@@ -125,6 +125,13 @@ fn a_service_hears_when_its_container_is_up_and_when_it_stops() {
     assert_eq!((comm.trim(), all.len()), ("pybox-monitor", 2));
     live.pybox(["stop", "web"]).ok();
     assert_eq!(told(&socket, "STOPPING=1"), ["STOPPING=1"]);
+    // The program says when it is up; the rest is the monitor's to say.
+    run(&["-d", "--sdnotify=container"]).ok();
+    let mut buffer = [0; 64];
+    let count = socket.recv(&mut buffer).expect("a datagram");
+    assert!(buffer[..count].starts_with(b"MAINPID="), "{}", String::from_utf8_lossy(&buffer[..count]));
+    live.pybox(["stop", "web"]).ok();
+    assert_eq!(told(&socket, "STOPPING=1"), ["STOPPING=1"]);
     // It is up when its check says so.
     let running = run(&["--sdnotify=healthy", "--health-cmd", "test -e /tmp/up", "--health-interval", "100ms"]).start();
     awaits(|| live.pybox(["exec", "web", "true"]).run().code == Some(0));

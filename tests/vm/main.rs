@@ -180,7 +180,7 @@ macro_rules! cases {
     };
 }
 
-cases!(namespaces, super::Tier::Namespaces, [units, network, journal, logout, root]);
+cases!(namespaces, super::Tier::Namespaces, [units, service, network, journal, logout, root]);
 cases!(machine, super::Tier::Machine("trixie"), [units, limits, logout, reboot]);
 cases!(bookworm, super::Tier::Machine("bookworm"), [smoke]);
 

@@ -50,7 +50,11 @@ impl Mode {
 
     /// What the monitor has to do, where systemd wants to know.
     pub(in crate::cli::commands) fn notify(self) -> Option<Notify> {
-        let Self::Monitor(when) = self else { return None };
+        let when = match self {
+            Self::Ignore => return None,
+            Self::Monitor(when) => when,
+            Self::Container => ReadyWhen::Told,
+        };
         Some(Notify { socket: socket()?, when })
     }
 
@@ -68,6 +72,18 @@ impl Mode {
         let source = MountSource::Bind { path, create: false };
         let mount = Mount { source, target: INSIDE.to_owned(), read_only: false, options: Vec::new() };
         Ok(Some(Shared { mount, variable: ("NOTIFY_SOCKET".to_owned(), INSIDE.to_owned()) }))
+    }
+}
+
+/// Warns where systemd waits for a word of this very process and nobody was asked to say it: the service would be given up
+/// after a while, or as soon as we are gone.
+pub(in crate::cli::commands) fn warn_of_silence() {
+    // Others inherit the socket as well; this is about the one that the unit has for its main process (systemd.exec(5)).
+    let named = with_environment(|environment| environment.variable("SYSTEMD_EXEC_PID"));
+    if named.is_some_and(|pid| pid == std::process::id().to_string()) && socket().is_some() {
+        tracing::warn!(
+            "systemd waits to be told that the service is up, and nobody will tell it: --sdnotify monitor does"
+        );
     }
 }
 

@@ -18,6 +18,7 @@ use crate::model::supervision::RestartPolicy;
 pub(super) use options::Wanted;
 pub(super) use resolve::{environment, request, workdir};
 
+use super::notify::warn_of_silence;
 use super::{DONE, absolute};
 
 /// Run a command in a new container
@@ -70,6 +71,9 @@ impl Args {
         let detach_keys = detach_keys.as_deref().map(detach_keys::parse).transpose()?.unwrap_or_default();
         let manner = wanted.manner();
         let notify = wanted.notify()?.notify();
+        if wanted.supervision.sdnotify.is_none() {
+            warn_of_silence();
+        }
         let descriptors = super::descriptors::descriptors(preserve_fds);
         let request = resolve::request(wanted)?;
         let runs_on = detach || request.restart != RestartPolicy::No;

@@ -50,7 +50,11 @@ impl Engine {
             return Ok(Choice::None { why, hint: "leave out --cgroups=disabled".to_owned() });
         }
         let facts = driver::look(uid(), || self.has_bus(), |service| self.is_delegated(service));
-        let wishes = Wishes { driver: self.settings.cgroup_driver, root: self.settings.cgroup_root.as_deref() };
+        let wishes = Wishes {
+            driver: self.settings.cgroup_driver,
+            root: self.settings.cgroup_root.as_deref(),
+            speaks: request.cgroup.speaks,
+        };
         let choice = driver::choose(&facts, wishes).map_err(|(why, hint)| {
             let driver = self.settings.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default();
             Failure::say(FailureKind::Host, format!("--cgroup-driver {driver}: {why}")).hint(hint)

@@ -17,15 +17,16 @@ use crate::sys::{failpoint, startup};
 impl Engine {
     pub(in crate::engine) fn run(&self, run: &Run, events: &mut dyn FnMut(Event)) -> Result<Ran, Failure> {
         let inherited = start::inherited(&run.descriptors)?;
-        let request = &run.request;
+        let mut request = run.request.clone();
+        request.cgroup.speaks = run.notify.is_some();
         if request.tty && !run.detach {
             attach::require_terminal()?;
         }
         let id_file = run.id_file.as_deref().map(IdFile::new).transpose()?;
-        let choice = self.choose_cgroup(request)?;
-        cgroup::check(request, &choice)?;
+        let choice = self.choose_cgroup(&request)?;
+        cgroup::check(&request, &choice)?;
         let store = self.store(Access::Write)?;
-        let image = self.image_for(&store, request, events)?;
+        let image = self.image_for(&store, &request, events)?;
         failpoint::reach!("run.image_found");
         // From here on signals are for the container; before, they end us as they always do.
         let signals = if run.detach { None } else { Some(Signals::block()?) };
@@ -34,8 +35,9 @@ impl Engine {
         let monitor = start::spawn_monitor(!run.detach)?;
         failpoint::reach!("run.monitor_spawned");
         let id = create::new_id()?;
-        let cgroup = self.begin_cgroup(choice, (&id, request), monitor.pid());
-        let mut ready = self.create(&store, request.clone(), &image, (!request.remove, id), events)?;
+        let cgroup = self.begin_cgroup(choice, (&id, &request), monitor.pid());
+        let again = !request.remove;
+        let mut ready = self.create(&store, request, &image, (again, id), events)?;
         if let Some(id_file) = id_file {
             id_file.write(&ready.container.id.to_string())?;
         }

@@ -103,6 +103,7 @@ impl Engine {
             ready.start.interactive &= options.input;
         }
         let id = ready.container.id.clone();
+        ready.container.request.cgroup.speaks = start.notify.is_some();
         let choice = self.choose_cgroup(&ready.container.request)?;
         cgroup::check(&ready.container.request, &choice)?;
         let monitor = spawn_monitor(attached.is_some())?;
