@@ -1,5 +1,6 @@
 //! `clone3(2)`: one call that makes a process and its namespaces.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
@@ -61,10 +62,10 @@ impl Fresh {
     pub fn fork(&self) -> Result<Side, Errno> {
         // Not clone3, which a container's filter may refuse: it cannot look into the arguments.
         let flags = (libc::SIGCHLD | libc::CLONE_PIDFD) as libc::c_ulong;
-        let mut pidfd: RawFd = -1;
+        let pidfd = Cell::new(-1);
         // SAFETY: a copy of this single-threaded process (the token shows it is one), as fork(2) makes it;
         // the kernel stores the pidfd in the parent's copy of `pidfd`, which outlives the call.
-        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
+        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, pidfd.as_ptr(), 0, 0) };
         side(pid, &pidfd)
     }
 
@@ -75,25 +76,29 @@ impl Fresh {
     /// # Errors
     /// ENOMEM if that pid namespace has lost its first process, else those of clone3(2).
     pub fn rebirth(&self) -> Result<Side, Errno> {
-        let mut pidfd: RawFd = -1;
-        let mut args = CloneArgs {
-            flags: (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64,
-            pidfd: &raw mut pidfd as u64,
-            ..CloneArgs::default()
-        };
-        // SAFETY: as in `fork`; `args` outlives the call.
-        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
-        side(pid, &pidfd)
+        call(CloneArgs { flags: libc::CLONE_PARENT as u64, ..CloneArgs::default() })
     }
 }
 
-/// What a clone that made a pidfd returned.
-fn side(pid: libc::c_long, pidfd: &RawFd) -> Result<Side, Errno> {
+/// Calls clone3(2) with these arguments, for a process on a copy of our memory that is held by a pidfd.
+fn call(mut args: CloneArgs) -> Result<Side, Errno> {
+    let pidfd = Cell::new(-1);
+    args.flags |= libc::CLONE_PIDFD as u64;
+    args.pidfd = pidfd.as_ptr() as u64;
+    // SAFETY: without CLONE_VM the child runs on a copy of this stack and heap, as after fork(2); the
+    // callers see to it that nothing in the copy is used that was in change. `args` and `pidfd` outlive the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+    side(pid, &pidfd)
+}
+
+/// What a clone that made a pidfd returned. The kernel has written that into a cell: of a plain number to which there is a
+/// reference, as one that a closure holds, the compiler believes that it has not changed.
+fn side(pid: libc::c_long, pidfd: &Cell<RawFd>) -> Result<Side, Errno> {
     match pid {
         0 => Ok(Side::Child),
         pid if pid > 0 => {
             // SAFETY: the kernel has stored a new pidfd there, which nobody else owns.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(*pidfd) };
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd.get()) };
             Ok(Side::Parent(Child { pid: pid as u32, pidfd }))
         }
         _ => Err(last_error()),
@@ -196,7 +201,9 @@ pub fn clone3_below(
         let _ = rustix::io::write(told, sentence.err().unwrap_or_default().as_bytes());
         0
     })?;
-    let Some((pid, sentence)) = said.split_first_chunk() else { return Err("make a process: it ended".to_owned()) };
+    let Some((pid, sentence)) = said.split_first_chunk() else {
+        return Err(format!("make a process: the one between ended with {ended}"));
+    };
     let pid = u32::from_ne_bytes(*pid);
     let born = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let mut sentence = String::from_utf8_lossy(sentence).into_owned();
@@ -255,14 +262,11 @@ fn birth_below(
 ) -> Result<Side, String> {
     let entered = user.map_or(Ok(()), enter_user).and_then(|()| network.map_or(Ok(()), enter_network));
     let entered = entered.map_err(|error| format!("enter the namespaces of the network: {error}"));
-    let mut pidfd: RawFd = -1;
-    let mut args = CloneArgs { pidfd: &raw mut pidfd as u64, ..CloneArgs::born(namespaces, cgroup) };
-    args.flags |= (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64;
-    let born = entered.and_then(|()| {
-        // SAFETY: as in `copy_of_us`; this process has one thread.
-        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
-        side(pid, &pidfd).map_err(|error| format!("make the namespaces of the container: {error}"))
-    });
+    let mut args = CloneArgs::born(namespaces, cgroup);
+    args.flags |= libc::CLONE_PARENT as u64;
+    // This process has one thread.
+    let born =
+        entered.and_then(|()| call(args).map_err(|error| format!("make the namespaces of the container: {error}")));
     let pid = match &born {
         Ok(Side::Child) => return Ok(Side::Child),
         Ok(Side::Parent(child)) => child.pid,
@@ -303,16 +307,10 @@ pub fn beside_threads(code: u8, child: impl FnOnce()) -> Result<Child, Errno> {
     }
 }
 
-/// A child by `clone3(2)` with these arguments, on a copy of our memory, held by a pidfd.
+/// A child of ours by `clone3(2)` with these arguments, on a copy of our memory, held by a pidfd.
 fn copy_of_us(mut args: CloneArgs) -> Result<Side, Errno> {
-    let mut pidfd: RawFd = -1;
-    args.flags |= libc::CLONE_PIDFD as u64;
-    args.pidfd = &raw mut pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
-    // SAFETY: without CLONE_VM the child runs on a copy of this stack and heap, as after fork(2); the
-    // callers see to it that nothing in the copy is used that was in change. `args` outlives the call.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
-    side(pid, &pidfd)
+    call(args)
 }
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;

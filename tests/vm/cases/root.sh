@@ -36,7 +36,9 @@ id=$(pybox run -d --name lost --network none busybox:latest sleep 1000)
 group=/sys/fs/cgroup/boxes/$id
 has "its cgroup" "/boxes/$id" "$(cat "/proc/$(pybox inspect --format '{{.State.Pid}}' lost)/cgroup")"
 kill -9 "$(awk '/^PPid/ { print $2 }' "/proc/$(pybox inspect --format '{{.State.Pid}}' lost)/status")"
-is "what became of it" "exited 137" "$(pybox inspect --format '{{.State.Status}} {{.State.ExitCode}}' lost)"
+# Who is killed is gone a moment later.
+awaits 10 eval '[ "$(pybox inspect --format "{{.State.Status}}" lost)" = exited ]'
+is "what became of it" 137 "$(pybox inspect --format '{{.State.ExitCode}}' lost)"
 test ! -e "$group"
 pybox start lost >/dev/null
 left=/sys/fs/cgroup/boxes/$(printf '%064d' 7)

@@ -126,7 +126,12 @@ pybox run -d --name given --network none busybox:latest sleep 1000 >/dev/null
 group=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/$(pybox inspect --format '{{.State.Pid}}' given)/cgroup)
 [[ $group == */run-*.service/pybox-* ]]
 kill -9 $(cat ${group%/*}/supervisor/cgroup.procs | grep -vx $$ | head -n 1)
-[ "$(pybox inspect --format '{{.State.Status}}' given)" = exited ]
+for _ in $(seq 50); do
+  state=$(pybox inspect --format '{{.State.Status}}' given)
+  if [ $state = exited ]; then break; fi
+  sleep 0.1
+done
+[ $state = exited ]
 [ ! -e $group ]
 pybox rm given >/dev/null
 INNER
