@@ -35,6 +35,10 @@ measure() {
 }
 measure "run --rm"
 measure "run --rm --memory 64m" --memory 64m
+# What is left to be waited for of the scope when all else of a start is done.
+for _ in $(seq $(cat /mnt/in/turns)); do
+  pybox --log-level debug run --rm --network none --memory 64m busybox:latest true 2>&1 | sed -n 's/.*waited \([0-9]*\) µs for systemd.*/\1/p'
+done | sort -n | awk '{ all[NR] = $1 } END { printf "waited for the scope: median %.1f ms (n=%d)\n", all[int((NR + 1) / 2)] / 1000, NR }'
 USER
 RUN
 PYBOX_VM_PACKAGES="podman crun netavark aardvark-dns fuse-overlayfs ca-certificates" "$here/../tests/vm/machine.sh" run -t 3000 "$share"
