@@ -181,7 +181,7 @@ macro_rules! cases {
 }
 
 cases!(namespaces, super::Tier::Namespaces, [units, service, network, journal, logout, root]);
-cases!(machine, super::Tier::Machine("trixie"), [units, limits, logout, reboot]);
+cases!(machine, super::Tier::Machine("trixie"), [units, limits, logout, nfs, reboot]);
 cases!(bookworm, super::Tier::Machine("bookworm"), [smoke]);
 
 #[test]
