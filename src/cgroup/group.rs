@@ -39,7 +39,7 @@ impl Group {
     /// If that cannot be, or something that was asked for cannot be kept.
     pub fn make(placement: &Placement) -> Result<Self, CgroupError> {
         let (monitor, path) = (&placement.seat.monitor, placement.seat.container.clone());
-        make_directory(monitor)?;
+        leftovers::make(monitor)?;
         std::fs::write(monitor.join("cgroup.procs"), "0").map_err(CgroupError::tree("move the monitor to", monitor))?;
         if let Some(parent) = path.parent() {
             enable(parent, &placement.settings)?;
@@ -121,13 +121,6 @@ impl Drop for Group {
     fn drop(&mut self) {
         kill(&self.path);
         remove(&self.path);
-    }
-}
-
-fn make_directory(path: &Path) -> Result<(), CgroupError> {
-    match std::fs::create_dir(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(CgroupError::tree("make", path)(error)),
-        _ => Ok(()),
     }
 }
 

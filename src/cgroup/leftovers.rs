@@ -6,6 +6,7 @@
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -14,8 +15,10 @@ use super::driver::Below;
 use super::error::CgroupError;
 use crate::model::id::ContainerId;
 
-/// How often a directory is made that somebody removes at that very moment.
+/// How often it is tried to hold a directory that somebody looks at, or removes, at that very moment.
 const TRIES: usize = 16;
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Makes the directory, if it is not there, and holds it: nobody takes it for a leftover until the descriptor is closed.
 ///
@@ -23,24 +26,29 @@ const TRIES: usize = 16;
 /// If it cannot be made.
 pub(super) fn hold(path: &Path) -> Result<OwnedFd, CgroupError> {
     for _ in 0..TRIES {
-        match std::fs::create_dir(path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(CgroupError::tree("make", path)(error));
-            }
-            _ => {}
-        }
+        make(path)?;
         let directory = match open(path) {
             Err(Errno::NOENT) => continue,
             opened => opened.map_err(|error| CgroupError::tree("open", path)(error.into()))?,
         };
         // Shared: only who looks for leftovers asks for it alone, for a moment.
-        rustix::fs::flock(&directory, FlockOperation::LockShared)
-            .map_err(|error| CgroupError::tree("lock", path)(error.into()))?;
-        if is_at(&directory, path) {
+        if rustix::fs::flock(&directory, FlockOperation::NonBlockingLockShared).is_err() {
+            std::thread::sleep(PAUSE);
+        } else if is_at(&directory, path) {
             return Ok(directory);
         }
     }
-    Err(CgroupError::tree("make", path)(ErrorKind::NotFound.into()))
+    // Anybody may open the directory, so a lock that stays is no reason to wait.
+    make(path)?;
+    open(path).map_err(|error| CgroupError::tree("open", path)(error.into()))
+}
+
+/// Makes the directory, if it is not there.
+pub(super) fn make(path: &Path) -> Result<(), CgroupError> {
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(CgroupError::tree("make", path)(error)),
+        _ => Ok(()),
+    }
 }
 
 fn open(path: &Path) -> Result<OwnedFd, Errno> {
@@ -107,5 +115,15 @@ mod tests {
         assert!(!is_at(&old, &path));
         let new = hold(&path).expect("made again");
         assert!(is_at(&new, &path) && !is_at(&old, &path));
+    }
+
+    #[test]
+    fn nobody_keeps_a_container_from_its_start() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("group");
+        drop(hold(&path).expect("made"));
+        let stranger = open(&path).expect("open");
+        rustix::fs::flock(&stranger, FlockOperation::LockExclusive).expect("locked");
+        assert!(is_at(&hold(&path).expect("without a lock"), &path));
     }
 }
