@@ -27,6 +27,15 @@ has() {
   return 1
 }
 
+# journal_has UNIT PART : in what the journal has of a user's unit, which is a moment behind those who write to it.
+journal_has() {
+  local until=$((SECONDS + 20)) text
+  until text=$(journalctl -q --user -u "$1" -o cat) && [[ $text == *"$2"* ]]; do
+    [ $SECONDS -lt $until ] || has "the journal of $1" "$2" "$text"
+    sleep 0.2
+  done
+}
+
 # awaits SECONDS COMMAND... : until the command succeeds.
 awaits() {
   local until=$((SECONDS + $1))

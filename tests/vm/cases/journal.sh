@@ -8,8 +8,8 @@ id=$(pybox run -d --name loud --network none --log-driver journald busybox:lates
   sh -c 'echo to out; echo to err >&2; head -c 70000 /dev/zero | tr "\0" x; echo; trap "exit 0" TERM; while :; do sleep 0.2; done')
 of() { journalctl --user -o cat CONTAINER_NAME=loud "$@"; }
 awaits 20 eval '[ $(journalctl --user -o cat CONTAINER_NAME=loud | wc -c) -gt 70000 ]'
-is "standard output" "to out" "$(of PRIORITY=6 | head -n 1)"
-is "standard error" "to err" "$(of PRIORITY=3)"
+is "standard output" "to out" "$(of PRIORITY=6 | sed -n 1p)"
+awaits 20 eval '[ "$(of PRIORITY=3)" = "to err" ]'
 fields=$(journalctl --user -o export CONTAINER_ID_FULL="$id" PRIORITY=3)
 for field in "CONTAINER_NAME=loud" "CONTAINER_ID=${id:0:12}" "CONTAINER_TAG=" "SYSLOG_IDENTIFIER="; do has "fields" "$field" "$fields"; done
 has "parts of a long line" "CONTAINER_PARTIAL_MESSAGE=true" "$(journalctl --user -o export CONTAINER_NAME=loud | grep -a ^CONTAINER_PARTIAL | sort -u)"

@@ -27,7 +27,7 @@ login <<'USER'
 pybox import /mnt/in/busybox.tar busybox:latest >/dev/null
 systemctl --user daemon-reload
 systemctl --user start given
-has "the journal" given "$(journalctl --user -u given -o cat)"
+journal_has given given
 USER
 
 step "what a monitor that was killed has left, the next command removes; what is nobody's, a prune"

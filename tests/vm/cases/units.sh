@@ -53,7 +53,7 @@ systemctl --user stop web
 is "the unit's end" "success inactive" "$(systemctl --user show -P Result web) $(systemctl --user is-active web || true)"
 is "containers left" "" "$(pybox ps -a -q)"
 is "processes left" "" "$(pgrep -u tester -l pybox || true)"
-has "its last words" $'\nbye\n' "$(journalctl --user -u web -o cat)"
+journal_has web $'\nbye\n'
 
 step "the volume's unit made the volume, and it stays"
 is "volumes" systemd-data "$(pybox volume ls -q)"
@@ -63,13 +63,13 @@ printf '[Container]\nImage=localhost/absent:latest\nPull=never\n' >~/.config/pyb
 systemctl --user daemon-reload
 systemctl --user start broken || true
 awaits 10 systemctl --user is-failed broken
-has "the journal" "localhost/absent:latest" "$(journalctl --user -u broken -o cat)"
+journal_has broken "localhost/absent:latest"
 
 step "templates, and units of existing containers"
 printf '[Container]\nImage=busybox:latest\nNetwork=none\nExec=echo I am %%i\n[Service]\nType=oneshot\n' >~/.config/pybox/units/say@.container
 systemctl --user daemon-reload
 systemctl --user start say@one
-has "the journal" "I am one" "$(journalctl --user -u say@one -o cat)"
+journal_has say@one "I am one"
 pybox create --name old --stop-timeout 1 --network none busybox:latest sh -c 'echo once more; sleep 1000' >/dev/null
 mkdir -p ~/.config/systemd/user
 pybox generate systemd old >~/.config/systemd/user/old.service
