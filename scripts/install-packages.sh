@@ -7,7 +7,7 @@ packages() {
   case $1 in
     build) echo "gcc libc6-dev make libseccomp-dev" ;;
     run) echo "uidmap passt busybox-static tar" ;;
-    test) echo "uidmap passt slirp4netns iproute2 busybox-static skopeo umoci crun mmdebstrap zstd tar curl attr libcap2-bin bubblewrap util-linux procps perl-base stress-ng fio bindfs fuse3 e2fsprogs" ;;
+    test) echo "openssh-client podman uidmap passt slirp4netns iproute2 busybox-static skopeo umoci crun mmdebstrap zstd tar curl attr libcap2-bin bubblewrap util-linux procps perl-base stress-ng fio bindfs fuse3 e2fsprogs" ;;
     vm) echo "qemu-system-x86 mmdebstrap uidmap cpio e2fsprogs xz-utils iproute2 busybox-static util-linux" ;;
     lint) echo "shellcheck" ;;
     bench) echo "iperf3 iproute2 passt uidmap busybox-static skopeo mmdebstrap curl tar zstd python3 gcc libc6-dev bubblewrap crun" ;;

@@ -139,6 +139,8 @@ pub enum Mount {
         /// Whose it is: user and group.
         owner: (u32, u32),
     },
+    /// The caller's agent of ssh.
+    Ssh(Ssh),
     /// Files of the context, another stage or an image.
     Bind {
         /// A stage or an image; none for the context.
@@ -157,6 +159,33 @@ pub enum Mount {
         /// How much, in bytes.
         size: Option<u64>,
     },
+}
+
+/// A socket behind which the caller's agent of ssh answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ssh {
+    /// Which one.
+    pub id: String,
+    /// Where it is seen, if not where programs that know of builds look for it.
+    pub target: Option<String>,
+    /// Whether it is a mistake not to give it.
+    pub required: bool,
+    /// Permission bits of the socket.
+    pub mode: u32,
+    /// Whose the socket is: user and group.
+    pub owner: (u32, u32),
+}
+
+impl Ssh {
+    /// What an agent is called that nobody has given a name.
+    pub const USUAL: &str = "default";
+    /// Permission bits of a socket that nobody has given others.
+    pub const MODE: u32 = 0o600;
+
+    /// Where the agent is seen that is the `number`th of its step, counted from zero.
+    pub fn place(&self, number: usize) -> String {
+        self.target.clone().unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{number}"))
+    }
 }
 
 /// A directory that stays from build to build.

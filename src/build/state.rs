@@ -253,11 +253,15 @@ impl State {
 
     /// The arguments that a command sees as variables: those that the image has no variable of that name for.
     pub fn environment(&self) -> Vec<(String, String)> {
-        let variables = self.config.get("Env").and_then(Value::as_array);
-        let names = variables.into_iter().flatten().filter_map(|entry| Some(entry.as_str()?.split_once('=')?.0));
-        let known: Vec<&str> = names.collect();
-        let own = self.arguments.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+        let own = self.arguments.iter().filter(|(name, _)| !self.has_variable(name));
         own.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// Whether the image has a variable of that name.
+    pub fn has_variable(&self, name: &str) -> bool {
+        let variables = self.config.get("Env").and_then(Value::as_array);
+        let mut entries = variables.into_iter().flatten().filter_map(Value::as_str);
+        entries.any(|entry| entry.split_once('=').is_some_and(|(known, _)| known == name))
     }
 
     /// Proxies that the command line gives: for commands, and nothing else.

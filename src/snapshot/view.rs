@@ -66,6 +66,9 @@ pub(crate) fn perform(root: &OwnedFd, task: &Task, truth: &Truth, streams: Vec<O
             archive(&tree, (Path::new("/"), false), (style, &Ignore::default()), (truth, next()?))
         }
         Task::Prepare { places } => mountpoint::prepare(&tree, places).map(Outcome::Prepared),
+        Task::Give { path, owner, mode } => {
+            give(&tree, path, (*owner, *mode)).map_err(failed("give away", path)).map(|()| Outcome::Done(1))
+        }
         Task::Changes => changes(root.as_fd(), next()?),
         Task::Present => {
             let asked = next()?;
@@ -96,6 +99,17 @@ fn make_directories(root: &RootFd, path: &Path, (uid, gid): (u32, u32)) -> Resul
         }
     }
     Ok(())
+}
+
+fn give(root: &RootFd, path: &Path, ((uid, gid), mode): ((u32, u32), u32)) -> Result<(), Errno> {
+    let (parent, name) = root.parent(path)?;
+    if FileType::from_raw_mode(lstat_at(parent.as_fd(), name)?.st_mode) == FileType::Symlink {
+        return Err(Errno::LOOP);
+    }
+    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    rustix::fs::chownat(&parent, name, Some(uid), Some(gid), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+    // A new owner takes some bits away.
+    rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(mode), rustix::fs::AtFlags::empty())
 }
 
 pub(super) fn failed(what: &'static str, path: &Path) -> impl Fn(Errno) -> Failure {

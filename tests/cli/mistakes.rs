@@ -53,6 +53,19 @@ fn mistakes_on_the_command_line() {
             1,
             "cannot hold --memory, --cpus: --cgroup-driver none makes none",
         ),
+        (
+            "build --ssh default",
+            "eval \"$(ssh-agent)\" && ssh-add",
+            1,
+            "--ssh \"default\": SSH_AUTH_SOCK is not set, so no agent is known",
+        ),
+        (
+            "build --ssh hub=/etc/passwd",
+            "eval \"$(ssh-agent)\" && ssh-add /etc/passwd, then --ssh hub",
+            1,
+            "--ssh \"hub=/etc/passwd\": /etc/passwd is a file; keys are given to an agent, not to a build",
+        ),
+        ("build --ssh =x", "--ssh default, or --ssh NAME=SOCKET", 1, "--ssh \"=x\": it has no name"),
         ("build --build-arg =x", "--build-arg NAME=VALUE", 1, "--build-arg \"=x\" has no name"),
         (
             "build -t A",

@@ -2,16 +2,17 @@
 
 use super::reader::{Item, Placed, Section};
 use super::{command, lower_python, shown, values};
-use crate::build::graph::{Action, Cache, Command, Copy, Mount, Run, Sharing, Step};
+use crate::build::graph::{Action, Cache, Command, Copy, Mount, Run, Sharing, Ssh, Step};
 use crate::build::{Mistake, nearest};
 use crate::model::flags::size;
 
 const KINDS: [&str; 6] = ["run", "copy", "workdir", "env", "user", "shell"];
-const STEP: [&str; 11] =
-    ["name", "run", "copy", "workdir", "env", "user", "shell", "cache", "secret", "mount", "network"];
+const STEP: [&str; 12] =
+    ["name", "run", "copy", "workdir", "env", "user", "shell", "cache", "secret", "ssh", "mount", "network"];
 const COPY: [&str; 9] = ["src", "dst", "from", "chown", "chmod", "unpack", "parents", "exclude", "checksum"];
 const CACHE: [&str; 9] = ["id", "target", "read_only", "sharing", "from", "src", "uid", "gid", "mode"];
 const SECRET: [&str; 7] = ["id", "target", "env", "required", "mode", "uid", "gid"];
+const SSH: [&str; 6] = ["id", "target", "required", "mode", "uid", "gid"];
 const MOUNT: [&str; 6] = ["type", "from", "src", "target", "size", "rw"];
 
 /// Reads the steps of the document or of a stage; Python's come first.
@@ -37,7 +38,7 @@ fn step(section: &Section<'_>) -> Result<Step, Mistake> {
             return Err(mistake.hint("make a step of each, in the order that is meant".to_owned()));
         }
     };
-    for key in ["cache", "secret", "mount", "network"] {
+    for key in ["cache", "secret", "ssh", "mount", "network"] {
         if kind != "run" && section.has(key) {
             let mistake = section.mistake(format!("{key} is for steps that run a command, and this one is {kind}"));
             return Err(mistake.hint("leave it out, or give the step a run"));
@@ -83,6 +84,9 @@ fn run(section: &Section<'_>) -> Result<(Action, String), Mistake> {
     }
     for item in section.items("secret", "secret", &SECRET)? {
         mounts.push(secret(item)?);
+    }
+    for item in section.items("ssh", "ssh", &SSH)? {
+        mounts.push(Mount::Ssh(ssh(item)?));
     }
     for item in section.items("mount", "mount", &MOUNT)? {
         mounts.push(mount(item)?);
@@ -173,6 +177,28 @@ fn secret(item: Item<'_>) -> Result<Mount, Mistake> {
     Ok(Mount::Secret { id: id.value, target, variable, required, mode, owner })
 }
 
+/// `"default"`, or a table: where the agent is seen.
+fn ssh(item: Item<'_>) -> Result<Ssh, Mistake> {
+    let (id, section) = match item {
+        Item::Text(id) => (Some(id), None),
+        Item::Section(section) => (section.text("id")?, Some(section)),
+    };
+    if let Some(id) = id.as_ref().filter(|id| id.value.is_empty()) {
+        return Err(Mistake::new(id.position, "the agent has no name").hint("as in ssh = \"default\""));
+    }
+    let id = id.map_or_else(|| Ssh::USUAL.to_owned(), |id| id.value);
+    let Some(section) = section else {
+        return Ok(Ssh { id, target: None, required: true, mode: Ssh::MODE, owner: (0, 0) });
+    };
+    Ok(Ssh {
+        id,
+        target: section.text("target")?.map(|target| absolute(&target, "agent")).transpose()?,
+        required: section.boolean("required")?.unwrap_or(true),
+        mode: section.scalar("mode")?.map(|text| mode(&text)).transpose()?.unwrap_or(Ssh::MODE),
+        owner: owner(&section)?,
+    })
+}
+
 /// It becomes the name of a file.
 fn secret_name(id: &Placed<String>) -> Result<&str, Mistake> {
     let plain = !id.value.is_empty() && !id.value.contains('/') && !matches!(id.value.as_str(), "." | "..");
@@ -207,7 +233,7 @@ fn mount(item: Item<'_>) -> Result<Mount, Mistake> {
             let meant = nearest::nearest(other, &["bind", "tmpfs"]);
             let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
             let mistake = section.mistake(format!("there is no mount of type {other:?}{meant}"));
-            Err(mistake.hint("mounts are of type bind or tmpfs; caches and secrets have keys of their own"))
+            Err(mistake.hint("mounts are of type bind or tmpfs; caches, secrets and ssh have keys of their own"))
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::build::graph::{Cache, Copy, Mount, Run, Sharing};
+use crate::build::graph::{Cache, Copy, Mount, Run, Sharing, Ssh};
 
 /// The example of the first README of this project, to the letter.
 const SEED: &str = r#"
@@ -128,6 +128,7 @@ fn steps_with_all_they_take() {
          cache = [\"/root/.cache\", {{ id = \"pip\", target = \"/c\", read_only = true, sharing = \"private\", \
          from = \"build\", src = \"/wheels\", uid = 1000, mode = \"0700\" }}]\n\
          secret = [\"token\", {{ id = \"key\", env = \"KEY\", required = false }}]\n\
+         ssh = [\"default\", {{ id = \"hub\", target = \"/run/a\", required = false, mode = \"0660\", uid = 1000, gid = 7 }}]\n\
          mount = [{{ src = \"x\", target = \"/x\", from = \"build\", rw = true }}, {{ type = \"tmpfs\", target = \"/t\", size = \"1m\" }}]\n\
          [[steps]]\ncopy = {{ src = [\"a\", \"b\"], dst = \"/d/\", from = \"other\", chown = \"1:2\", chmod = \"755\" }}\n\
          [[steps]]\nuser = 1000\n[[steps]]\nshell = [\"/bin/sh\"]\n"
@@ -170,6 +171,14 @@ fn steps_with_all_they_take() {
                 mode: 0o400,
                 owner: (0, 0),
             },
+            Mount::Ssh(Ssh { id: "default".into(), target: None, required: true, mode: 0o600, owner: (0, 0) }),
+            Mount::Ssh(Ssh {
+                id: "hub".into(),
+                target: Some("/run/a".into()),
+                required: false,
+                mode: 0o660,
+                owner: (1000, 7),
+            }),
             Mount::Bind { from: Some("build".into()), source: "x".into(), target: "/x".into(), writable: true },
             Mount::Tmpfs { target: "/t".into(), size: Some(1 << 20) },
         ],
@@ -248,6 +257,9 @@ fn mistakes_have_a_place_and_name_what_was_meant() {
         ),
         ("[box]\nbase = \"a\"\n[[steps]]\nrun = \"x\"\ncache = \"c\"\n", "5:9", "no absolute place", "from the root"),
         ("[box]\nbase = \"a\"\n[[steps]]\nrun = \"x\"\nsecret = \"../k\"\n", "5:10", "no name of a secret", ""),
+        ("[box]\nbase = \"a\"\n[[steps]]\nrun = \"x\"\nssh = \"\"\n", "5:7", "the agent has no name", "default"),
+        ("[box]\nbase = \"a\"\n[[steps]]\nrun = \"x\"\nssh = { target = \"a\" }\n", "5:18", "no absolute place", ""),
+        ("[box]\nbase = \"a\"\n[[steps]]\nworkdir = \"/x\"\nssh = \"a\"\n", "4:1", "ssh is for steps that run", ""),
         ("[box]\nbase = \"a\"\n[[steps]]\nrun = \"x\"\nnetwork = \"lan\"\n", "5:11", "no network", "none, host"),
         ("[box]\nbase = \"a\"\n[run]\nexpose = [80, 0]\n", "4:15", "is no port", ""),
         ("[box]\nbase = \"a\"\n[run]\nvolumes = \"data\"\n", "4:11", "no absolute path", "/data"),

@@ -1,11 +1,11 @@
 //! `RUN --mount=type=cache,target=/root/.cache`.
 
-use crate::build::graph::{Cache, Mount, Sharing};
+use crate::build::graph::{Cache, Mount, Sharing, Ssh};
 use crate::build::nearest::nearest;
 use crate::build::{Mistake, Position};
 use crate::model::flags::size;
 
-const TYPES: [&str; 4] = ["bind", "cache", "secret", "tmpfs"];
+const TYPES: [&str; 5] = ["bind", "cache", "secret", "ssh", "tmpfs"];
 
 /// What a mount says, key by key.
 #[derive(Default)]
@@ -76,6 +76,7 @@ pub(super) fn parse(text: &str, position: Position) -> Result<Mount, Mistake> {
             "readonly",
         ],
         "secret" => &["type", "id", "target", "dst", "destination", "required", "env", "mode", "uid", "gid"],
+        "ssh" => &["type", "id", "target", "dst", "destination", "required", "mode", "uid", "gid"],
         "tmpfs" => &["type", "target", "dst", "destination", "size"],
         other => {
             let meant = nearest(other, &TYPES).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
@@ -147,6 +148,13 @@ pub(super) fn parse(text: &str, position: Position) -> Result<Mount, Mistake> {
                 owner,
             })
         }
+        "ssh" => Ok(Mount::Ssh(Ssh {
+            id: said.get(&["id"]).filter(|id| !id.is_empty()).unwrap_or(Ssh::USUAL).to_owned(),
+            target,
+            required: said.switch(&["required"]).map_err(wrong)?.unwrap_or(false),
+            mode: mode.unwrap_or(Ssh::MODE),
+            owner,
+        })),
         "tmpfs" => {
             let size =
                 said.get(&["size"]).map(|text| size::parse("--mount", text).map_err(|error| wrong(error.reason)));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::build::graph::{Cache, Mount, Sharing};
+use crate::build::graph::{Cache, Mount, Sharing, Ssh};
 
 fn actions(text: &str) -> Vec<Action> {
     let graph = parse(&format!("FROM scratch\n{text}")).unwrap_or_else(|mistake| panic!("{text}: {mistake}"));
@@ -164,7 +164,8 @@ fn mounts() {
     assert_eq!((&run.command, run.network.as_deref()), (&text("make"), Some("none")));
     let steps = actions(
         "RUN --mount=type=cache,target=/c,from=b,source=/s,uid=1,gid=2,mode=0700,ro --mount=src=a,dst=/b,readonly=true \
-         --mount=type=secret,id=s,uid=1000,gid=7,mode=0440 x",
+         --mount=type=secret,id=s,uid=1000,gid=7,mode=0440 --mount=type=ssh \
+         --mount=type=ssh,id=hub,target=/run/a,required,mode=0660,uid=1000,gid=7 x",
     );
     let [Action::Run(run)] = steps.as_slice() else { panic!("{steps:?}") };
     let expected = [
@@ -187,6 +188,14 @@ fn mounts() {
             mode: 0o440,
             owner: (1000, 7),
         },
+        Mount::Ssh(Ssh { id: "default".into(), target: None, required: false, mode: 0o600, owner: (0, 0) }),
+        Mount::Ssh(Ssh {
+            id: "hub".into(),
+            target: Some("/run/a".into()),
+            required: true,
+            mode: 0o660,
+            owner: (1000, 7),
+        }),
     ];
     assert_eq!(run.mounts, expected);
 }

@@ -1,5 +1,6 @@
 //! `pybox build`.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use super::limit_flags::LimitFlags;
@@ -7,7 +8,7 @@ use super::{DONE, absolute, platform, reference};
 use crate::cli::error::Problem;
 use crate::cli::render::progress::Manner;
 use crate::cli::session::{Session, progress_manner, with_environment};
-use crate::engine::api::{self, BuildSecret};
+use crate::engine::api::{self, BuildAgent, BuildSecret};
 use crate::model::compression::Compression;
 use crate::model::container::NetworkMode;
 use crate::model::flags::{InvalidFlag, label, limits, network};
@@ -62,6 +63,10 @@ pub(crate) struct Args {
     /// Give steps a secret: id=NAME,src=FILE or id=NAME,env=VARIABLE
     #[arg(long = "secret", value_name = "SECRET")]
     secrets: Vec<String>,
+
+    /// Let steps ask an agent of ssh: default, NAME, or NAME=SOCKET [env: SSH_AUTH_SOCK]
+    #[arg(long = "ssh", value_name = "NAME[=SOCKET]")]
+    agents: Vec<String>,
 
     /// Take bases for this platform, as in linux/arm64
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
@@ -124,6 +129,7 @@ impl Args {
             proxies: proxies(),
             target: self.target,
             secrets: self.secrets.iter().map(|text| secret(text)).collect::<Result<_, _>>()?,
+            agents: self.agents.iter().map(|text| agent(text)).collect::<Result<_, _>>()?,
             platform: platform(self.platform.as_deref(), HELP)?,
             network,
             network_named: named.is_some(),
@@ -197,6 +203,37 @@ fn secret(text: &str) -> Result<BuildSecret, Problem> {
         }
     };
     Ok(BuildSecret { id: id.to_owned(), value })
+}
+
+/// `default`, or another name, of the agent that the environment tells of; or one and where it listens.
+fn agent(text: &str) -> Result<BuildAgent, Problem> {
+    let wrong = |why: String| Problem::user(format!("--ssh {text:?}: {why}"));
+    let (id, path) = text.split_once('=').map_or((text, None), |(id, path)| (id, Some(path)));
+    if id.is_empty() {
+        return Err(wrong("it has no name".to_owned()).hint("--ssh default, or --ssh NAME=SOCKET"));
+    }
+    let named = path.map(ToOwned::to_owned).or_else(|| variable("SSH_AUTH_SOCK")).filter(|path| !path.is_empty());
+    let Some(named) = named else {
+        let problem = wrong("SSH_AUTH_SOCK is not set, so no agent is known".to_owned());
+        return Err(problem.hint("eval \"$(ssh-agent)\" && ssh-add"));
+    };
+    let socket = absolute(Path::new(&named))?;
+    match std::fs::metadata(&socket) {
+        Ok(facts) if facts.file_type().is_socket() => Ok(BuildAgent { id: id.to_owned(), socket }),
+        // One key, or a list of them, as others take it.
+        Ok(facts) if facts.is_file() => {
+            let problem = wrong(format!("{named} is a file; keys are given to an agent, not to a build"));
+            Err(problem.hint(format!("eval \"$(ssh-agent)\" && ssh-add {named}, then --ssh {id}")))
+        }
+        Ok(_) => Err(wrong(format!("{named} is no socket")).hint("--ssh NAME=SOCKET")),
+        Err(_) if named.contains(',') => {
+            let problem = wrong("keys are given to an agent, not to a build".to_owned());
+            Err(problem.hint(format!("eval \"$(ssh-agent)\" && ssh-add {}, then --ssh {id}", named.replace(',', " "))))
+        }
+        Err(error) => {
+            Err(wrong(format!("look at {named}: {error}")).hint("does the agent run? eval \"$(ssh-agent)\" && ssh-add"))
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

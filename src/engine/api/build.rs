@@ -33,6 +33,8 @@ pub struct Build {
     pub target: Option<String>,
     /// What steps may ask for by id.
     pub secrets: Vec<BuildSecret>,
+    /// Agents of ssh that steps may ask for by id.
+    pub agents: Vec<BuildAgent>,
     /// For which platform; the host's if none.
     pub platform: Option<Platform>,
     /// The network of commands.
@@ -77,6 +79,15 @@ impl std::fmt::Debug for BuildSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BuildSecret").field("id", &self.id).finish_non_exhaustive()
     }
+}
+
+/// An agent of ssh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildAgent {
+    /// What steps call it.
+    pub id: String,
+    /// Where it listens.
+    pub socket: PathBuf,
 }
 
 /// An image was made.

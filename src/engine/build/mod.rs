@@ -8,6 +8,7 @@
 //! Images are brought first. Then stages that do not need each other are made side by side ([`crew`]); what they
 //! have to know of each other stands in one [`ledger`].
 
+mod agent;
 mod base;
 mod cache;
 mod cache_mount;

@@ -5,11 +5,12 @@ use std::os::fd::AsFd as _;
 
 use serde_json::{Value, json};
 
+use super::agent::{self, Agents};
 use super::cache_mount::Held;
 use super::source::Place;
 use super::step::invalid;
 use super::{Made, Site};
-use crate::build::graph::{Cache, Mount as Wanted, Run, Step};
+use crate::build::graph::{Cache, Mount as Wanted, Run, Ssh, Step};
 use crate::build::key;
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::containers::bench::{Bench, Ground, Secret};
@@ -57,6 +58,9 @@ impl Site<'_> {
         let key = key::of(&parent, &recipe, &digests);
         let (config, layers) = (made.config(), made.layers.clone());
         let given = made.state.proxies();
+        // Whoever names one himself means that.
+        let own_agent =
+            made.state.has_variable(agent::VARIABLE) || environment.iter().any(|(name, _)| name == agent::VARIABLE);
         let work = |site: &Self, press: &mut Press, events: &mut dyn FnMut(Event)| {
             let mut bench = site.engine.bench(site.store, Ground { layers: &layers, config: &config })?;
             environment.extend(site.build.proxies.iter().cloned());
@@ -72,6 +76,9 @@ impl Site<'_> {
             }
             site.trust(&mut places);
             let stubs = bench.prepare(places.points)?;
+            if !own_agent {
+                environment.extend(places.agents.variable());
+            }
             environment.append(&mut places.variables);
             let request = ContainerRequest {
                 image: "a step of a build".to_owned(),
@@ -147,6 +154,11 @@ impl Site<'_> {
                     mode: *mode,
                     owner: *owner,
                 },
+                Wanted::Ssh(ssh) => Wanted::Ssh(Ssh {
+                    id: text(&ssh.id)?,
+                    target: ssh.target.as_deref().map(place).transpose()?,
+                    ..ssh.clone()
+                }),
                 Wanted::Bind { from, source, target, writable } => Wanted::Bind {
                     from: from.clone(),
                     source: text(source)?,
@@ -197,6 +209,7 @@ impl Site<'_> {
                     );
                 }
             }
+            Wanted::Ssh(ssh) => self.show_agent(bench, ssh, places)?,
             Wanted::Bind { from, source, target, writable } => {
                 let source = self.source((index, from.as_deref()), source)?;
                 let dress = Dress { owner: source.is_of_context().then_some((0, 0)), mode: None, ..Dress::default() };
@@ -212,6 +225,22 @@ impl Site<'_> {
                 places.bind(&made.join(inner), target, !*writable);
             }
         }
+        Ok(())
+    }
+
+    /// Shows the command a socket behind which the caller's agent answers.
+    fn show_agent(&self, bench: &mut Bench<'_>, ssh: &Ssh, places: &mut Places<'_>) -> Result<(), Failure> {
+        let Some(agent) = self.build.agents.iter().find(|agent| agent.id == ssh.id) else {
+            if !ssh.required {
+                return Ok(());
+            }
+            let failure = Failure::say(FailureKind::Invalid, format!("the step needs the agent of ssh {:?}", ssh.id));
+            return Err(failure.hint(format!("pybox build --ssh {}", ssh.id)));
+        };
+        let target = ssh.place(places.agents.len());
+        let (listener, path) = bench.socket(ssh.owner, ssh.mode)?;
+        places.agents.add(&target, listener, &agent.socket)?;
+        places.bind(&path, &target, false);
         Ok(())
     }
 
@@ -236,6 +265,8 @@ struct Places<'s> {
     mounts: Vec<Mount>,
     /// What is seen like mounts, and is not to be on any disk.
     secrets: Vec<Secret<'s>>,
+    /// Who answers for agents of ssh, for as long as the step lasts.
+    agents: Agents,
     /// What they are mounted on.
     points: Vec<MountPoint>,
     variables: Vec<(String, String)>,

@@ -8,7 +8,8 @@ mod halt;
 mod secret;
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags};
@@ -290,6 +291,35 @@ impl Bench<'_> {
         mode.map_err(|error| failed(error.into()))?;
         self.fill(&path, pack)?;
         Ok(path)
+    }
+
+    /// A new socket to be mounted, and where it is: `owner`'s, as the container counts.
+    ///
+    /// # Errors
+    /// What the file system says, or a worker that gives it to its owner.
+    pub(in crate::engine) fn socket(
+        &mut self,
+        owner: (u32, u32),
+        mode: u32,
+    ) -> Result<(UnixListener, PathBuf), Failure> {
+        const NAME: &str = "socket";
+        self.made += 1;
+        let path = self.bundle.path().join(format!("input-{}", self.made));
+        let failed =
+            |error: std::io::Error| Failure::say(FailureKind::Store, format!("make {}: {error}", path.display()));
+        std::fs::create_dir(&path).map_err(failed)?;
+        let directory = open_upper(&path)?;
+        // By its descriptor: paths of sockets are short (unix(7): 108 bytes).
+        let listener = UnixListener::bind(format!("/proc/self/fd/{}/{NAME}", directory.as_raw_fd())).map_err(failed)?;
+        let flags = rustix::fs::AtFlags::empty();
+        let mode = Mode::from_raw_mode(mode);
+        rustix::fs::chmodat(&directory, NAME, mode, flags).map_err(|error| failed(error.into()))?;
+        // Where there is one id, all processes have it.
+        if owner != (0, 0) && !self.facts.pretends() {
+            let task = Task::Give { path: NAME.into(), owner, mode: mode.as_raw_mode() };
+            self.engine.worker_for(&self.facts).view(Stage::Directory, task, &[directory.as_fd()])?.done()?;
+        }
+        Ok((listener, path.join(NAME)))
     }
 
     /// Unpacks what `pack` writes in a new directory of the host's.

@@ -121,6 +121,15 @@ pub enum Task {
         /// The places.
         places: Vec<MountPoint>,
     },
+    /// Give what stands at `path`, which is no link, to another owner.
+    Give {
+        /// Below the root.
+        path: PathBuf,
+        /// User and group.
+        owner: (u32, u32),
+        /// Its permission bits then.
+        mode: u32,
+    },
     /// Tell what the root, an upper directory, changes: see [`Change`].
     Changes,
     /// Tell of each of the paths that are read, each ended by a zero byte, whether it is there: `1` or `0`.
