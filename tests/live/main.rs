@@ -17,6 +17,7 @@ mod build_copy;
 mod build_layers;
 mod build_mounts;
 mod build_python;
+mod build_races;
 mod build_ssh;
 mod build_stages;
 mod check;
