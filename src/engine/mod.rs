@@ -10,6 +10,7 @@ mod company;
 mod containers;
 mod failures;
 mod foreign;
+mod halt;
 mod happenings;
 mod images;
 mod info;

@@ -18,6 +18,7 @@ mod build_layers;
 mod build_mounts;
 mod build_python;
 mod build_races;
+mod build_signals;
 mod build_ssh;
 mod build_stages;
 mod check;

@@ -1,32 +1,24 @@
 //! What a stage begins with.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value, json};
 
 use super::context::{Asked, Looks};
-use super::ledger::Turn;
 use super::step::invalid;
 use super::{Made, Site};
 use crate::build::expand::{self, Quotes};
-use crate::build::key;
 use crate::build::plan::Base;
 use crate::build::state::State;
 use crate::engine::api::{Event, Failure, FailureKind};
-use crate::engine::host;
 use crate::engine::images::{layer_of, receive_archive};
 use crate::model::container::{ContainerRequest, PullPolicy};
-use crate::model::digest::Digest;
 use crate::model::flags::words;
 use crate::model::platform::Platform;
-use crate::monitor::record;
 use crate::snapshot::pack::Times;
 use crate::snapshot::worker::view::Dress;
 use crate::store::Spool;
-use crate::store::build_cache::CachedStep;
 use crate::store::image::{CONFIG_LIMIT, ImageLayer};
 
 impl Site<'_> {
@@ -136,12 +128,14 @@ impl Site<'_> {
             }
             packed.map_err(|error| self.context.failed(&error))?;
         } else {
-            receive_archive(self.context.read(&item)?, Path::new(path), &mut spool)?;
+            let halt = self.ledger.halt();
+            halt.or(receive_archive(halt.heed(self.context.read(&item)?)?, Path::new(path), &mut spool))?;
         }
         self.imported(spool, events)
     }
 
-    fn imported(&mut self, spool: Spool, events: &mut dyn FnMut(Event)) -> Result<ImageLayer, Failure> {
+    /// A layer of what has come.
+    pub(super) fn imported(&mut self, spool: Spool, events: &mut dyn FnMut(Event)) -> Result<ImageLayer, Failure> {
         let (digest, size) = (spool.digest(), spool.length());
         self.store.extend_lease(self.lease, [&digest])?;
         self.ledger.bring(digest);
@@ -153,71 +147,6 @@ impl Site<'_> {
         self.ledger.unpacked();
         Ok(layer)
     }
-
-    /// Debian's packages of a suite, by mmdebstrap, which makes a user namespace of its own.
-    fn debootstrap(&mut self, suite: &str, events: &mut dyn FnMut(Event)) -> Result<ImageLayer, Failure> {
-        let recipe = json!({ "debootstrap": suite, "epoch": self.build.epoch, "platform": Platform::host() });
-        let key = key::of(&Digest::of(b""), &recipe, []);
-        if !self.build.pull
-            && let Some(layer) = self.known(&key)?.and_then(|cached| cached.layer)
-        {
-            return Ok(layer);
-        }
-        let claim = match self.ledger.turn(&key)? {
-            Turn::Done(CachedStep { layer: Some(layer), .. }) => return Ok(layer),
-            Turn::Done(_) => return Err(Failure::say(FailureKind::Internal, "the suite has no layer")),
-            Turn::Mine(claim) => claim,
-        };
-        let directories = self.engine.settings.helper_dirs.iter();
-        let program = directories.map(|directory| directory.join("mmdebstrap")).find(|path| path.is_file());
-        let program = program.ok_or_else(|| {
-            let sentence = "the base is made by mmdebstrap, which is not installed";
-            Failure::say(FailureKind::Host, sentence).hint(host::install("mmdebstrap"))
-        })?;
-        let failed = |error: io::Error| Failure::say(FailureKind::Host, format!("run {}: {error}", program.display()));
-        let mode = if rustix::process::geteuid().is_root() { "root" } else { "unshare" };
-        let mut command = Command::new(&program);
-        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        command.envs(self.build.proxies.iter().map(|(name, value)| (name, value)));
-        if let Some(seconds) = self.build.epoch {
-            command.env("SOURCE_DATE_EPOCH", seconds.to_string());
-        }
-        command
-            .args(["--variant=minbase", "--format=tar", "--skip=output/dev", "--quiet"])
-            .arg(format!("--mode={mode}"));
-        command.args([suite, "-"]).args(sources_of(suite));
-        let said = self.output.try_clone().map_err(failed)?;
-        command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(said);
-        let mut child = command.spawn().map_err(failed)?;
-        let mut spool = self.store.spool()?;
-        let received = match child.stdout.take() {
-            Some(output) => receive_archive(File::from(std::os::fd::OwnedFd::from(output)), &program, &mut spool),
-            None => Ok(()),
-        };
-        let status = child.wait().map_err(failed)?;
-        if !status.success() {
-            let failure = Failure::say(FailureKind::Host, format!("mmdebstrap could not make {suite}: {status}"));
-            return Err(failure.hint(format!("see what it says: mmdebstrap --variant=minbase {suite} /dev/null")));
-        }
-        received?;
-        let layer = self.imported(spool, events)?;
-        let (created, step) = (record::now(), format!("debootstrap:{suite}"));
-        let cached = CachedStep { layer: Some(layer.clone()), created, used: created, step };
-        self.store.cache_step(&key, &cached)?;
-        claim.done(cached);
-        Ok(layer)
-    }
-}
-
-/// Where packages of a suite come from: where this machine has its own from, if that is the suite.
-fn sources_of(suite: &str) -> Option<String> {
-    let files = ["/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources"];
-    files.into_iter().find_map(|path| {
-        let text = std::fs::read_to_string(path).ok()?;
-        let words = |line: &str| line.split_whitespace().any(|word| word == suite);
-        let named = text.lines().filter(|line| !line.trim_start().starts_with('#')).any(words);
-        named.then(|| path.to_owned())
-    })
 }
 
 /// The spool as something to write to; keeps what went wrong.

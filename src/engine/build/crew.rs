@@ -18,11 +18,11 @@ use rustix::time::Timespec;
 use super::{Common, Made, Site};
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::containers::attach::Signals;
-use crate::engine::containers::bench::Halt;
+use crate::engine::halt::Halt;
 use crate::store::{Access, Store};
 
 /// How long work may go on that nobody can end but by ending the process. Commands end at once.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Of a line that never ends so much is shown at a time.
 const LONGEST_LINE: usize = 16 << 10;
 /// A command that writes faster than its lines can be shown waits.

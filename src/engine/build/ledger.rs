@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::api::Failure;
-use crate::engine::containers::bench::Halt;
+use crate::engine::halt::Halt;
 use crate::model::digest::Digest;
 use crate::store::build_cache::CachedStep;
 

@@ -15,6 +15,7 @@ mod cache_mount;
 mod context;
 mod copy;
 mod crew;
+mod debootstrap;
 mod file;
 mod image;
 mod ledger;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use super::Site;
 use super::step::invalid;
 use crate::engine::api::{Failure, FailureKind};
-use crate::engine::containers::bench::Halt;
+use crate::engine::halt::Halt;
 use crate::engine::images::interruption::Readable;
 use crate::model::container::NetworkMode;
 use crate::model::digest::{Digest, Hasher};

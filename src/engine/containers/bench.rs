@@ -4,7 +4,6 @@
 //! the layers by a worker in that root. What comes of either is in the upper directory, which becomes
 //! a layer as that of a container does in `commit`.
 
-mod halt;
 mod secret;
 
 use std::io::{Read as _, Write as _};
@@ -21,6 +20,7 @@ use super::volumes::Volumes;
 use super::{cgroup, commit, create, limits, start};
 use crate::cgroup::driver::Choice;
 use crate::engine::api::{Event, Failure, FailureKind};
+use crate::engine::halt::Halt;
 use crate::engine::images::pressing::Press;
 use crate::engine::{Engine, host};
 use crate::model::container::ContainerRequest;
@@ -44,7 +44,6 @@ use crate::store::bundle::Bundle;
 use crate::store::image::{Image, ImageLayer};
 use crate::sys::failpoint;
 
-pub(in crate::engine) use halt::Halt;
 pub(in crate::engine) use secret::Secret;
 
 /// Bytes of all paths that fit a pattern.

@@ -165,7 +165,7 @@ impl Write for Spooling<'_> {
 ///
 /// # Errors
 /// If it cannot be read, or is compressed as no layer may be.
-pub(in crate::engine) fn receive_archive(mut input: File, path: &Path, spool: &mut Spool) -> Result<(), Failure> {
+pub(in crate::engine) fn receive_archive(mut input: impl Read, path: &Path, spool: &mut Spool) -> Result<(), Failure> {
     let mut buffer = vec![0; CHUNK];
     loop {
         let count = match input.read(&mut buffer) {
