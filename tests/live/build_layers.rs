@@ -15,7 +15,7 @@ use crate::images::{LISTING, tree_of};
 const FORMATS: [(&str, &str); 3] = [("none", "tar"), ("gzip", "tar+gzip"), ("zstd", "tar+zstd")];
 
 /// Owners, modes, links, times, deleted files, a replaced directory, a name that needs an extended header.
-fn telling(live: &Live) -> PathBuf {
+pub(crate) fn telling(live: &Live) -> PathBuf {
     let dockerfile = format!(
         "FROM {}\nRUN mkdir -p /d/sub /gone && head -c 3000000 /dev/zero > /d/zeros && ln /d/zeros /d/hard && \
          ln -s ../d/sub /d/soft && chown app:staff /d/sub && chmod 2751 /d/sub && touch /gone/x && rm /bin/arping && \

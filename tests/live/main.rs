@@ -32,6 +32,7 @@ mod hostile_images;
 mod identity;
 mod images;
 mod isolation;
+mod judges;
 mod lifecycle;
 mod login;
 mod logs;
