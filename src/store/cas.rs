@@ -147,12 +147,15 @@ impl Store {
         Ok(Some(ingest))
     }
 
-    /// Begins to receive a blob that will be named by its SHA-256 digest.
+    /// Begins to receive a blob that will be named by its SHA-256 digest. What killed processes have left of such ones
+    /// is removed: nobody can go on with it.
     ///
     /// # Errors
     /// What the file system says.
     pub fn spool(&self) -> Result<Spool, StoreError> {
-        let (file, path) = create_locked(&self.layout.ingests().join("spool"))?;
+        let place = self.layout.ingests().join("spool");
+        siblings(&place).filter(|path| lock::remove_abandoned(path)).for_each(drop);
+        let (file, path) = create_locked(&place)?;
         let blobs = self.layout.blobs(Algorithm::Sha256);
         Ok(Spool { file, path, blobs, length: 0, hasher: Hasher::new(Algorithm::Sha256) })
     }
@@ -318,12 +321,15 @@ pub(super) fn write_marker(path: &Path, bytes: &[u8], durability: Durability) ->
 
 /// Removes what a killed process left beside `path`, whose lock is held.
 fn remove_siblings(path: &Path) {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return;
-    };
-    let prefix = format!("{name}.partial-");
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix))) {
-        let _ = std::fs::remove_file(entry.path());
+    for sibling in siblings(path) {
+        let _ = std::fs::remove_file(sibling);
     }
+}
+
+/// What is on its way to become `path`, or was.
+fn siblings(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = format!("{name}.partial-");
+    let entries = path.parent().and_then(|directory| std::fs::read_dir(directory).ok()).into_iter().flatten().flatten();
+    entries.filter(move |entry| entry.file_name().to_string_lossy().starts_with(&prefix)).map(|entry| entry.path())
 }

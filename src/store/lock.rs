@@ -123,6 +123,13 @@ pub(super) fn is_abandoned(path: &Path) -> bool {
     is_free() == Some(true)
 }
 
+/// Removes the file `path` if it belongs to nobody, as [`is_abandoned`] means it. It is locked meanwhile: who is about to
+/// lock it finds then that it is gone, see [`claim`].
+pub(super) fn remove_abandoned(path: &Path) -> bool {
+    let Ok(file) = File::options().read(true).custom_flags(OFlagsBits::NOFOLLOW).open(path) else { return false };
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && std::fs::remove_file(path).is_ok()
+}
+
 /// Locks a file that was made just now; false if somebody took it for abandoned meanwhile.
 pub(super) fn claim(file: &File) -> bool {
     let locked = rustix::io::retry_on_intr(|| rustix::fs::flock(file, FlockOperation::LockExclusive));
@@ -186,6 +193,12 @@ mod tests {
         drop(file);
         assert!(is_abandoned(&path));
         assert_eq!(std::fs::read(&path).expect("read"), b"bytes");
+        let held = File::open(&path).expect("open");
+        assert!(claim(&held) && !remove_abandoned(&path) && path.exists());
+        drop(held);
+        let file = File::open(&path).expect("open");
+        assert!(remove_abandoned(&path) && !claim(&file) && !remove_abandoned(&path));
+        std::fs::write(&path, b"bytes").expect("write");
         let file = File::open(&path).expect("open");
         std::fs::remove_file(&path).expect("remove");
         assert!(!claim(&file) && !is_abandoned(&path));

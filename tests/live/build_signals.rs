@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::build::{build, context, says};
-use crate::harness::{Live, Outcome, Running};
+use crate::harness::{Live, Running};
 
 /// Waits for what has to come about first.
 fn awaits(what: &str, mut there: impl FnMut() -> bool) {
@@ -22,7 +22,7 @@ fn awaits(what: &str, mut there: impl FnMut() -> bool) {
 
 /// Sends the signal; it has to end soon, and leave nothing.
 #[track_caller]
-fn ends(live: &Live, running: Running, signal: Signal) -> Outcome {
+fn ends(live: &Live, running: Running, signal: Signal) {
     let asked = Instant::now();
     running.signal(signal);
     let end = running.wait().exits(130).says("interrupted");
@@ -32,7 +32,6 @@ fn ends(live: &Live, running: Running, signal: Signal) -> Outcome {
     let ingest = fs::read_dir(live.root().join("images/ingest")).into_iter().flatten().flatten();
     let halves: Vec<_> = ingest.map(|entry| entry.file_name()).filter(|name| !is_lock(name)).collect();
     assert!(halves.iter().all(|name| !name.to_string_lossy().contains(".partial-")), "{halves:?}");
-    end
 }
 
 fn is_lock(name: &std::ffi::OsStr) -> bool {
@@ -52,13 +51,13 @@ fn a_command_ends_and_finished_steps_stay() {
     );
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let running = build(&live, &context, &["-t", "x"]).start();
-        awaits("the command", || {
+        awaits("the third step", || {
+            let steps = fs::read_dir(live.root().join("cache/layers")).into_iter().flatten().count();
             let bundles = fs::read_dir(live.root().join("containers")).into_iter().flatten().flatten();
-            bundles.filter(|entry| entry.path().join("run.json").exists()).count() == 1
+            steps == 2 && bundles.filter(|entry| entry.path().join("run.json").exists()).count() == 1
         });
         std::thread::sleep(Duration::from_millis(100));
-        let end = ends(&live, running, signal);
-        assert!(!end.stderr.contains("[3/3] RUN trap '' INT TERM HUP; (cached)"), "{end}");
+        ends(&live, running, signal);
         live.pybox(["inspect", "x"]).run().exits(1);
     }
     live.file(

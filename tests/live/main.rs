@@ -31,6 +31,7 @@ mod files;
 mod hostile_images;
 mod identity;
 mod images;
+mod interrupted;
 mod isolation;
 mod judges;
 mod lifecycle;

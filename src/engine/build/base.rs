@@ -140,7 +140,7 @@ impl Site<'_> {
         self.store.extend_lease(self.lease, [&digest])?;
         self.ledger.bring(digest);
         let blob = spool.commit()?;
-        let layer = layer_of(self.store, blob, size)?;
+        let layer = layer_of(self.store, (blob, size), self.ledger.halt())?;
         self.store.extend_lease(self.lease, [&layer.diff_id])?;
         self.ledger.bring(layer.diff_id.clone());
         self.unpack(&layer, events)?;

@@ -9,27 +9,21 @@ use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::time::Timespec;
 
 use super::{Common, Made, Site};
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::containers::attach::Signals;
-use crate::engine::halt::Halt;
+use crate::engine::halt::{self, ENDING, Halt, PATIENCE};
 use crate::store::{Access, Store};
 
-/// How long work may go on that nobody can end but by ending the process. Commands end at once.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Of a line that never ends so much is shown at a time.
 const LONGEST_LINE: usize = 16 << 10;
 /// A command that writes faster than its lines can be shown waits.
 const MOST_WAITING: usize = 256;
-/// SIGHUP, SIGINT, SIGQUIT, SIGTERM.
-const ENDING: [i32; 4] = [1, 2, 3, 15];
-
 /// A stage to be made.
 struct Job {
     index: usize,
@@ -148,7 +142,7 @@ impl Foreman<'_, '_> {
             if let Some(number) = signal.or(ends_by.map(|(_, number)| number)).filter(|_| late || signal.is_some()) {
                 if ends_by.is_some() {
                     // Asked twice, or in vain: as if nobody had listened.
-                    return self.give_in(number);
+                    return halt::give_in(number);
                 }
                 ends_by = Some((Instant::now() + PATIENCE, number));
                 self.fail(Halt::failure());
@@ -199,9 +193,7 @@ impl Foreman<'_, '_> {
     fn wait(&self, ends_by: Option<(Instant, i32)>) -> Result<(), Failure> {
         let (rings, signals) = (self.bell.rings.as_fd(), self.signals.as_fd());
         let mut fds = [PollFd::new(&rings, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
-        let left = ends_by.map(|(by, _)| by.saturating_duration_since(Instant::now()));
-        let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
-        match rustix::event::poll(&mut fds, left.as_ref()) {
+        match rustix::event::poll(&mut fds, halt::left(ends_by).as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Failure::say(FailureKind::Internal, format!("poll: {error}"))),
         }
@@ -232,14 +224,6 @@ impl Foreman<'_, '_> {
     fn fail(&mut self, failure: Failure) {
         self.common.ledger.stop();
         self.failure.get_or_insert(failure);
-    }
-
-    /// Lets the signal do what it does to anybody.
-    fn give_in(&self, number: i32) -> Result<(), Failure> {
-        let failed = |error: nix::Error| Failure::say(FailureKind::Internal, format!("raise a signal: {error}"));
-        let signal = nix::sys::signal::Signal::try_from(number).map_err(failed)?;
-        nix::sys::signal::SigSet::from(signal).thread_unblock().map_err(failed)?;
-        nix::sys::signal::kill(nix::unistd::Pid::this(), signal).map_err(failed)
     }
 }
 

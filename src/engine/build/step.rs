@@ -134,7 +134,7 @@ impl Site<'_> {
 
     /// Unpacks a layer; of that, warnings alone are told.
     pub(super) fn unpack(&self, layer: &ImageLayer, events: &mut dyn FnMut(Event)) -> Result<(), Failure> {
-        self.engine.unpack_layers(self.store, std::slice::from_ref(layer), &mut |event| {
+        self.engine.unpack_unless((self.store, Some(self.ledger.halt())), std::slice::from_ref(layer), &mut |event| {
             if let Event::Warning(_) = event {
                 events(event);
             }

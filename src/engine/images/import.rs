@@ -17,6 +17,7 @@ use super::changes;
 use super::unpack::by_magic;
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, FailureKind, Import, Imported, Source};
+use crate::engine::halt::{self, Halt};
 use crate::engine::host;
 use crate::model::container::UserNamespace;
 use crate::model::digest::Digest;
@@ -42,10 +43,20 @@ impl Engine {
     ) -> Result<Imported, Failure> {
         // What makes no sense is said before anything is read.
         let config = changes::config(&import.changes)?;
+        halt::listening(|halt| self.import_until(import, &config, halt, events))
+    }
+
+    fn import_until(
+        &self,
+        import: &Import,
+        config: &serde_json::Value,
+        halt: &Halt,
+        events: &mut dyn FnMut(Event),
+    ) -> Result<Imported, Failure> {
         let store = self.store(Access::Write)?;
         let lease = store.lease([])?;
         let mut brought = Vec::new();
-        let imported = self.import_with(import, &config, (&store, &lease, &mut brought), events);
+        let imported = self.import_with((import, halt), config, (&store, &lease, &mut brought), events);
         store.release(lease)?;
         if imported.is_err() {
             let swept = store.discard_unused(brought)?;
@@ -60,7 +71,7 @@ impl Engine {
 
     fn import_with(
         &self,
-        import: &Import,
+        (import, halt): (&Import, &Halt),
         config: &serde_json::Value,
         (store, lease, brought): (&Store, &Lease, &mut Vec<Digest>),
         events: &mut dyn FnMut(Event),
@@ -70,15 +81,15 @@ impl Engine {
             brought.push(digest.clone());
             Ok(())
         };
-        let spool = receive(&import.source, store, events)?;
+        let spool = receive((&import.source, halt), store, events)?;
         keep(&spool.digest())?;
         let size = spool.length();
         let blob = spool.commit()?;
-        let (compression, diff_id) = diff_id(store, &blob)?;
+        let (compression, diff_id) = diff_id(store, &blob, halt)?;
         keep(&diff_id)?;
         let layer =
             ImageLayer { diff_id, blob, size, media_type: format!("{}{}", media::OCI_LAYER, compression.suffix()) };
-        self.unpack_layers(store, std::slice::from_ref(&layer), events)?;
+        self.unpack_unless((store, Some(halt)), std::slice::from_ref(&layer), events)?;
         events(Event::Committing);
         let (config, manifest) = documents(import, config, &layer)?;
         let (id, name) = (Digest::of(&config), Digest::of(&manifest));
@@ -98,29 +109,33 @@ impl Engine {
 }
 
 /// Brings the layer's bytes into the store.
-fn receive(source: &Source, store: &Store, events: &mut dyn FnMut(Event)) -> Result<Spool, Failure> {
+fn receive((source, halt): (&Source, &Halt), store: &Store, events: &mut dyn FnMut(Event)) -> Result<Spool, Failure> {
     let mut spool = store.spool()?;
     match source {
-        Source::Path(path) if path.is_dir() => receive_directory(path, &mut spool, events)?,
+        Source::Path(path) if path.is_dir() => receive_directory((path, halt), &mut spool, events)?,
         Source::Path(path) => {
             let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-            receive_archive(file, path, &mut spool)?;
+            receive_archive(halt.heed(file)?, path, &mut spool)?;
         }
         Source::Standard => {
             let path = Path::new("standard input");
             let input = io::stdin().as_fd().try_clone_to_owned().map_err(|error| unreadable(path, &error))?;
-            receive_archive(File::from(input), path, &mut spool)?;
+            receive_archive(halt.heed(File::from(input))?, path, &mut spool)?;
         }
     }
     Ok(spool)
 }
 
-fn receive_directory(path: &Path, spool: &mut Spool, events: &mut dyn FnMut(Event)) -> Result<(), Failure> {
+fn receive_directory(
+    (path, halt): (&Path, &Halt),
+    spool: &mut Spool,
+    events: &mut dyn FnMut(Event),
+) -> Result<(), Failure> {
     let map = host::id_map(&UserNamespace::Default)?;
-    let mut output = Spooling { spool, failure: None };
+    let mut output = Spooling { spool, halt, failure: None };
     let packed = pack::pack(path, map.as_ref(), io::BufWriter::with_capacity(CHUNK, &mut output));
     if let Some(failure) = output.failure {
-        return Err(failure.into());
+        return Err(failure);
     }
     let packed = packed.map_err(|error| {
         // The files are the user's: this is no fault of the store.
@@ -142,12 +157,13 @@ fn unreadable_hint(error: &crate::snapshot::failure::SnapshotError) -> Option<St
 /// The spool as something to write to; keeps what went wrong.
 struct Spooling<'s> {
     spool: &'s mut Spool,
-    failure: Option<StoreError>,
+    halt: &'s Halt,
+    failure: Option<Failure>,
 }
 
 impl Write for Spooling<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.spool.append(bytes) {
+        match self.halt.check().and_then(|()| Ok(self.spool.append(bytes)?)) {
             Ok(()) => Ok(bytes.len()),
             Err(failure) => {
                 self.failure.get_or_insert(failure);
@@ -202,13 +218,17 @@ fn check_kind(head: &[u8], path: &Path) -> Result<(), Failure> {
 ///
 /// # Errors
 /// If it cannot be read.
-pub(in crate::engine) fn layer_of(store: &Store, blob: Digest, size: u64) -> Result<ImageLayer, Failure> {
-    let (compression, diff_id) = diff_id(store, &blob)?;
+pub(in crate::engine) fn layer_of(
+    store: &Store,
+    (blob, size): (Digest, u64),
+    halt: &Halt,
+) -> Result<ImageLayer, Failure> {
+    let (compression, diff_id) = diff_id(store, &blob, halt)?;
     Ok(ImageLayer { diff_id, blob, size, media_type: format!("{}{}", media::OCI_LAYER, compression.suffix()) })
 }
 
 /// How the blob is compressed, and the digest of what is in it.
-fn diff_id(store: &Store, blob: &Digest) -> Result<(Compression, Digest), Failure> {
+fn diff_id(store: &Store, blob: &Digest, halt: &Halt) -> Result<(Compression, Digest), Failure> {
     let mut head = Vec::new();
     let read_failed = |error| StoreError::io("read", &store.layout().blob(blob))(error);
     store.open_blob(blob)?.take(4).read_to_end(&mut head).map_err(read_failed)?;
@@ -222,6 +242,7 @@ fn diff_id(store: &Store, blob: &Digest) -> Result<(Compression, Digest), Failur
     let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0; CHUNK];
     loop {
+        halt.check()?;
         match input.fill(&mut buffer).map_err(damaged)? {
             0 => return Ok((compression, Digest::sha256(&hasher.finalize().into()))),
             count => hasher.update(buffer.get(..count).unwrap_or_default()),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, FailureKind, Imported, Load, Source};
+use crate::engine::halt::{self, Halt};
 use crate::engine::images::archive::{Candidate, Directory, Members, candidates};
 use crate::model::digest::Digest;
 use crate::model::reference::Reference;
@@ -23,10 +24,14 @@ impl Engine {
         load: &Load,
         events: &mut dyn FnMut(Event),
     ) -> Result<Vec<Imported>, Failure> {
+        halt::listening(|halt| self.load_until(load, halt, events))
+    }
+
+    fn load_until(&self, load: &Load, halt: &Halt, events: &mut dyn FnMut(Event)) -> Result<Vec<Imported>, Failure> {
         let store = self.store(Access::Write)?;
         let lease = store.lease([])?;
         let mut brought = Vec::new();
-        let loaded = self.load_from(load, (&store, &lease), &mut brought, events);
+        let loaded = self.load_from((load, halt), (&store, &lease), &mut brought, events);
         store.release(lease)?;
         // What came and no image needs: files of older formats, or all of it after an error.
         let swept = store.discard_unused(brought)?;
@@ -43,20 +48,20 @@ impl Engine {
 
     fn load_from(
         &self,
-        load: &Load,
+        (load, halt): (&Load, &Halt),
         (store, lease): (&Store, &Lease),
         brought: &mut Vec<Digest>,
         events: &mut dyn FnMut(Event),
     ) -> Result<Vec<Imported>, Failure> {
         let found = match &load.source {
             Source::Path(path) if path.is_dir() => {
-                let mut directory = Directory::open(store, lease, path)?;
+                let mut directory = Directory::open((store, lease, halt), path)?;
                 let found = candidates(store, &mut directory);
                 brought.extend_from_slice(directory.brought());
                 found
             }
             source => {
-                let mut members = Members::new(store, lease);
+                let mut members = Members::new((store, lease, halt));
                 let read = open(source).and_then(|input| members.read(input));
                 let found = read.and_then(|()| candidates(store, &mut members));
                 brought.extend_from_slice(members.brought());
@@ -69,16 +74,16 @@ impl Engine {
                 check_names(store, candidate)?;
             }
         }
-        found.into_iter().map(|candidate| self.put(store, candidate, events)).collect()
+        found.into_iter().map(|candidate| self.put((store, halt), candidate, events)).collect()
     }
 
     fn put(
         &self,
-        store: &Store,
+        (store, halt): (&Store, &Halt),
         Candidate { image, names }: Candidate,
         events: &mut dyn FnMut(Event),
     ) -> Result<Imported, Failure> {
-        self.unpack_layers(store, &image.layers, events)?;
+        self.unpack_unless((store, Some(halt)), &image.layers, events)?;
         let (digests, tags): (Vec<_>, Vec<_>) = names.iter().cloned().partition(|name| name.tag().is_none());
         let tags = tags.into_iter().map(|reference| TagName { reference, target: None }).collect();
         for (reference, before) in store.put_image(&image, &ImageNames { tags, digests })? {

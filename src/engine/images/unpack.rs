@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::engine::api::{Event, Failure, LayerProgress, LayerSize};
+use crate::engine::halt::Halt;
 use crate::model::digest::Digest;
 use crate::snapshot::worker::{Compression, Limits, Unpack, Unpacked, Warning, WarningKind, Worker, WorkerProgram};
 use crate::store::image::{Image, ImageLayer};
@@ -25,6 +26,8 @@ struct Unpacking<'e> {
     engine: &'e Engine,
     store: &'e Store,
     program: WorkerProgram,
+    /// What ends the work, if anything does.
+    halt: Option<&'e Halt>,
     under_way: VecDeque<(ImageLayer, LayerIngest, Worker)>,
 }
 
@@ -61,6 +64,19 @@ impl Engine {
         layers: &[ImageLayer],
         events: &mut dyn FnMut(Event),
     ) -> Result<(), Failure> {
+        self.unpack_unless((store, None), layers, events)
+    }
+
+    /// The same, until work is to end.
+    ///
+    /// # Errors
+    /// With the layer that cannot be unpacked, or that work is to end.
+    pub(in crate::engine) fn unpack_unless(
+        &self,
+        (store, halt): (&Store, Option<&Halt>),
+        layers: &[ImageLayer],
+        events: &mut dyn FnMut(Event),
+    ) -> Result<(), Failure> {
         let mut seen = BTreeSet::new();
         let missing: Vec<_> =
             layers.iter().filter(|layer| seen.insert(&layer.diff_id) && !store.has_layer(&layer.diff_id)).collect();
@@ -73,6 +89,7 @@ impl Engine {
             engine: self,
             store,
             program: self.unpacker(store)?,
+            halt,
             under_way: VecDeque::with_capacity(TOGETHER),
         };
         for layer in missing {
@@ -126,6 +143,9 @@ impl Unpacking<'_> {
     }
 
     fn finish_first(&mut self, events: &mut dyn FnMut(Event)) -> Result<(), Failure> {
+        if let (Some(halt), Some((_, _, worker))) = (self.halt, self.under_way.front()) {
+            halt.wait_for(worker.socket())?;
+        }
         let Some((layer, ingest, worker)) = self.under_way.pop_front() else { return Ok(()) };
         match worker.wait() {
             Ok(unpacked) => {
@@ -196,7 +216,9 @@ pub(super) fn by_magic(head: &[u8]) -> Compression {
 }
 
 /// The first bytes of `input`, and all of it again.
-pub(super) fn peek(mut input: File) -> std::io::Result<([u8; 4], usize, impl std::io::Read + Send + 'static)> {
+pub(super) fn peek<R: std::io::Read + Send + 'static>(
+    mut input: R,
+) -> std::io::Result<([u8; 4], usize, impl std::io::Read + Send + 'static)> {
     let mut head = [0; 4];
     let mut length = 0;
     while let Some(rest) = head.get_mut(length..).filter(|rest| !rest.is_empty()) {

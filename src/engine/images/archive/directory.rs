@@ -1,12 +1,14 @@
 //! An OCI image layout in a directory.
 
+use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use super::{ArchiveError, INDEX_LIMIT, Origin, blob_name};
 use crate::engine::api::Failure;
+use crate::engine::halt::Halt;
 use crate::model::digest::Digest;
-use crate::store::{Lease, Store, StoreError, Wait};
+use crate::store::{Ingest, Lease, Store, StoreError, Wait};
 use crate::sys::path::RootFd;
 
 /// Bytes that a layer's blob may have.
@@ -17,6 +19,7 @@ const PATIENCE: Wait = Wait::Until(std::time::Duration::from_secs(10 * 60));
 pub(crate) struct Directory<'s> {
     store: &'s Store,
     lease: &'s Lease,
+    halt: &'s Halt,
     root: RootFd,
     index: Vec<u8>,
     layout: Vec<u8>,
@@ -28,7 +31,7 @@ impl<'s> Directory<'s> {
     ///
     /// # Errors
     /// If it is none.
-    pub(crate) fn open(store: &'s Store, lease: &'s Lease, path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open((store, lease, halt): (&'s Store, &'s Lease, &'s Halt), path: &Path) -> Result<Self, Failure> {
         let root = RootFd::open_trusted(path).map_err(StoreError::errno("open", path))?;
         let document = |name: &str| {
             let mut bytes = Vec::new();
@@ -37,12 +40,24 @@ impl<'s> Directory<'s> {
             Ok::<_, Failure>(bytes)
         };
         let (index, layout) = (document("index.json")?, document("oci-layout")?);
-        Ok(Self { store, lease, root, index, layout, brought: Vec::new() })
+        Ok(Self { store, lease, halt, root, index, layout, brought: Vec::new() })
     }
 
     /// Every blob that came, whether an image needs it or not.
     pub(crate) fn brought(&self) -> &[Digest] {
         &self.brought
+    }
+
+    fn fill(&self, ingest: &mut Ingest, file: &mut File, name: &str) -> Result<(), Failure> {
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            self.halt.check()?;
+            let count = file.read(&mut buffer).map_err(|error| ArchiveError::document(name, &error))?;
+            match buffer.get(..count).filter(|bytes| !bytes.is_empty()) {
+                Some(bytes) => ingest.append(bytes)?,
+                None => return Ok(()),
+            }
+        }
     }
 }
 
@@ -68,13 +83,10 @@ impl Origin for Directory<'_> {
             return Ok(false);
         };
         ingest.restart()?;
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            let count = file.read(&mut buffer).map_err(|error| ArchiveError::document(&name, &error))?;
-            match buffer.get(..count).filter(|bytes| !bytes.is_empty()) {
-                Some(bytes) => ingest.append(bytes)?,
-                None => break,
-            }
+        if let Err(failure) = self.fill(&mut ingest, &mut file, &name) {
+            // Part of a blob is of use to who can go on in the middle.
+            let _ = ingest.discard();
+            return Err(failure);
         }
         ingest.commit()?;
         self.brought.push(digest.clone());

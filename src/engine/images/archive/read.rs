@@ -9,6 +9,7 @@ use std::fs::File;
 
 use super::{ArchiveError, INDEX_LIMIT, Origin, blob_of_name};
 use crate::engine::api::{Failure, FailureKind};
+use crate::engine::halt::Halt;
 use crate::engine::images::unpack::{by_magic, peek};
 use crate::model::digest::Digest;
 use crate::snapshot::decompress::Decompressor;
@@ -34,6 +35,7 @@ const PATIENCE: Wait = Wait::Until(std::time::Duration::from_secs(10 * 60));
 pub(crate) struct Members<'s> {
     store: &'s Store,
     lease: &'s Lease,
+    halt: &'s Halt,
     files: BTreeMap<String, Member>,
     brought: Vec<Digest>,
 }
@@ -60,8 +62,8 @@ impl Supply for Chunks {
 
 impl<'s> Members<'s> {
     /// Nothing read yet.
-    pub(crate) fn new(store: &'s Store, lease: &'s Lease) -> Self {
-        Self { store, lease, files: BTreeMap::new(), brought: Vec::new() }
+    pub(crate) fn new((store, lease, halt): (&'s Store, &'s Lease, &'s Halt)) -> Self {
+        Self { store, lease, halt, files: BTreeMap::new(), brought: Vec::new() }
     }
 
     /// Reads an archive, plain or compressed with gzip or zstd, to its end.
@@ -71,7 +73,7 @@ impl<'s> Members<'s> {
     /// If it is no archive, or has what none may have; or what the store says.
     pub(crate) fn read(&mut self, input: File) -> Result<(), Failure> {
         let unreadable = |error: std::io::Error| ArchiveError::Damaged(error.to_string());
-        let (head, length, input) = peek(input).map_err(unreadable)?;
+        let (head, length, input) = peek(self.halt.heed(input)?).map_err(unreadable)?;
         let compression = by_magic(head.get(..length).unwrap_or_default());
         let limits = Limits { total: TOTAL, ..Limits::default() };
         let chunks = Decompressor::new(Box::new(input), compression, limits).map_err(explain)?;
@@ -138,7 +140,10 @@ impl<'s> Members<'s> {
         self.store.check_space(size)?;
         // A part that a killed download has left is of no use for a stream from its beginning.
         ingest.restart()?;
-        copy(archive, |bytes| ingest.append(bytes))?;
+        if let Err(failure) = copy(archive, |bytes| ingest.append(bytes)) {
+            let _ = ingest.discard();
+            return Err(failure);
+        }
         ingest.commit()?;
         self.brought.push(digest.clone());
         Ok(())
