@@ -76,7 +76,10 @@ pub fn plan(graph: &Graph, target: Option<&str>, given: &BTreeMap<String, String
     let last = graph.stages.len().checked_sub(1);
     let target = match target {
         None => last.ok_or_else(|| Mistake::new(Position { line: 1, column: 1 }, "there is no stage"))?,
-        Some(name) => stage_named(&graph.stages, name).ok_or_else(|| unknown_target(graph, name))?,
+        Some(name) => {
+            let number = || name.parse::<usize>().ok().filter(|number| *number < graph.stages.len());
+            stage_named(&graph.stages, name).or_else(number).ok_or_else(|| unknown_target(graph, name))?
+        }
     };
     let mut made = Plan { order: Vec::new(), needs: vec![Vec::new(); bases.len()], bases, target };
     visit(graph, target, &mut made);

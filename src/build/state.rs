@@ -45,6 +45,11 @@ impl State {
         Self { config, author: None, arguments, sources, quotes, command_is_own: false }
     }
 
+    /// A stage that begins with this one as it is: arguments are its own, too.
+    pub fn child(&self) -> Self {
+        Self { command_is_own: false, ..self.clone() }
+    }
+
     /// Replaces variables: those of the image come before arguments.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ mod volumes;
 pub use answers::{
     ContainerRemoved, ContainerSummary, ImageName, ImageRemoval, ImageSummary, Imported, Pulled, Saved, Tagged,
 };
-pub use build::{Build, BuildAgent, BuildRoom, BuildSecret, BuildsPruned, Built, PruneBuilds};
+pub use build::{Build, BuildAgent, BuildInput, BuildOutput, BuildRoom, BuildSecret, BuildsPruned, Built, PruneBuilds};
 pub use changes::{RenameContainer, Renamed, UpdateContainer, Updated};
 pub use check::{Check, Finding};
 pub use describe::{DescribeContainer, Described};

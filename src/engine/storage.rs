@@ -44,22 +44,38 @@ impl Engine {
         (request, facts): (&ContainerRequest, &HostFacts),
         image: Vec<PathBuf>,
     ) -> Result<(StorageDriver, Layers), Failure> {
+        let lower: Vec<_> = [store.init_layer()?].into_iter().chain(image).collect();
+        self.layers_of(store, (request, facts), &lower)
+    }
+
+    /// The same without the init layer, for who reads what is in an image, and nothing else. There has to be a layer.
+    ///
+    /// # Errors
+    /// As of [`Engine::layers_for`].
+    pub(super) fn layers_of(
+        &self,
+        store: &Store,
+        (request, facts): (&ContainerRequest, &HostFacts),
+        image: &[PathBuf],
+    ) -> Result<(StorageDriver, Layers), Failure> {
         // Layers that say in a side file whose their files are, and layers whose files belong to ranges of ids.
-        let noted = image.iter().filter(|layer| layer.join(SIDE_FILE).exists()).count();
+        let init = store.init_layer()?;
+        let of_image = || image.iter().filter(|layer| **layer != init);
+        let noted = of_image().filter(|layer| layer.join(SIDE_FILE).exists()).count();
         let known = self.known(store)?;
         let owners = match (facts.pretends(), &known.owners) {
             (true, _) => Owners::Hidden,
             (false, Some(_)) => Owners::Recorded,
             (false, None) => Owners::Real,
         };
-        if facts.pretends() && noted < image.len() {
+        if facts.pretends() && noted < of_image().count() {
             return Err(Failure::say(
                 FailureKind::Host,
                 "unpacked layers belong to ids that this user cannot map any more",
             )
             .hint("use a store of its own: export PYBOX_ROOT=$HOME/pybox-one-id".to_owned()));
         }
-        let lower = stack(store, image)?;
+        let lower = stack(image)?;
         // What was unpacked with one id shows its owners through the index alone.
         let shifted = is_shifted(request, facts)? || (noted > 0 && !owners.are_recorded());
         let needs = Needs { shifted, recorded: owners.are_recorded() };
@@ -107,7 +123,8 @@ impl Engine {
 
     fn index_image(&self, store: &Store, id: &Digest) -> Result<(), Failure> {
         let image = store.find_image(&id.to_string())?;
-        self.index_of(store, &stack(store, store.layer_dirs(&image)?)?).map(drop)
+        let lower: Vec<_> = [store.init_layer()?].into_iter().chain(store.layer_dirs(&image)?).collect();
+        self.index_of(store, &stack(&lower)?).map(drop)
     }
 
     /// Workers that unpack layers in this store.
@@ -166,7 +183,8 @@ impl Engine {
             hash.update([0]);
         }
         let name = digest::hex(hash.finalize().get(..8).unwrap_or_default());
-        let beside = lower.get(1).or(lower.first()).and_then(|diff| diff.parent());
+        let init = store.init_layer()?;
+        let beside = lower.iter().find(|layer| **layer != init).or(lower.first()).and_then(|diff| diff.parent());
         let path = beside.unwrap_or(Path::new("/")).join(format!("index-{name}"));
         if path.exists() {
             return Ok(path);
@@ -177,10 +195,9 @@ impl Engine {
     }
 }
 
-/// What lies below a container's own files, the topmost first: the init layer, and those of its image.
-fn stack(store: &Store, image: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
-    let stack: Vec<PathBuf> = [store.init_layer()?].into_iter().chain(image).collect();
-    kernel_overlay::lower_stack(&stack).map_err(|error| Failure::new(FailureKind::Invalid, &error))
+/// What lies below a container's own files, the topmost first, as a driver takes it.
+fn stack(lower: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    kernel_overlay::lower_stack(lower).map_err(|error| Failure::new(FailureKind::Invalid, &error))
 }
 
 /// Whether files have other owners in the container than their ids on disk would give them: layers

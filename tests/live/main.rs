@@ -14,6 +14,7 @@ mod bad_input;
 mod build;
 mod build_cache;
 mod build_copy;
+mod build_habits;
 mod build_layers;
 mod build_mounts;
 mod build_python;

@@ -1,17 +1,21 @@
 //! `pybox build`.
 
+mod foreign;
+
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
+
+use foreign::Foreign;
 
 use super::limit_flags::LimitFlags;
 use super::{DONE, absolute, platform, reference};
 use crate::cli::error::Problem;
 use crate::cli::render::progress::Manner;
 use crate::cli::session::{Session, progress_manner, with_environment};
-use crate::engine::api::{self, BuildAgent, BuildSecret};
+use crate::engine::api::{self, BuildAgent, BuildInput, BuildOutput, BuildSecret};
 use crate::model::compression::Compression;
 use crate::model::container::NetworkMode;
-use crate::model::flags::{InvalidFlag, label, limits, network};
+use crate::model::flags::{InvalidFlag, label, limits, names, network};
 
 const HELP: &str = "pybox build --help";
 /// More than a key or a token has.
@@ -32,11 +36,11 @@ const AUTHORITIES: [&str; 3] =
     pybox build --secret id=token,src=$HOME/.token -t app:1 ."
 )]
 pub(crate) struct Args {
-    /// Directory whose files can be copied into the image
+    /// Directory whose files can be copied into the image; - for an archive of one, or for a file alone
     #[arg(value_name = "CONTEXT", default_value = ".")]
     context: PathBuf,
 
-    /// The file that says what to do
+    /// The file that says what to do; - for standard input
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -76,6 +80,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
 
+    /// Tell steps the address of a host
+    #[arg(long = "add-host", value_name = "NAME:ADDRESS")]
+    hosts: Vec<String>,
+
     /// Add a label to the image
     #[arg(long = "label", value_name = "KEY[=VALUE]")]
     labels: Vec<String>,
@@ -87,6 +95,14 @@ pub(crate) struct Args {
     /// Compress the layers that are made: gzip, zstd or none
     #[arg(long, value_name = "FORMAT", default_value_t)]
     compression: Compression,
+
+    /// Add an annotation to the manifest
+    #[arg(long = "annotation", value_name = "KEY=VALUE")]
+    annotations: Vec<String>,
+
+    /// Write its files: DIR, type=local,dest=DIR, type=tar,dest=FILE, or - for an archive on standard output
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<String>,
 
     /// Write the image's id to this file
     #[arg(long, value_name = "FILE")]
@@ -103,15 +119,22 @@ pub(crate) struct Args {
     /// Of each step by itself.
     #[command(flatten)]
     limits: LimitFlags,
+
+    #[command(flatten)]
+    foreign: Foreign,
 }
 
 impl Args {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
-        let quiet = self.quiet;
-        let build = self.request()?;
+        self.foreign.check()?;
+        let quiet = self.quiet || self.foreign.is_quiet();
+        let build = api::Build { quiet, ..self.request()? };
         let manner = if quiet { Manner::Quiet } else { progress_manner() };
         let built = session.call_with(build, manner)?;
-        writeln!(session.output(), "{}", built.id)?;
+        // What has gone as files is no image here.
+        if built.kept {
+            writeln!(session.output(), "{}", built.id)?;
+        }
         Ok(DONE)
     }
 
@@ -119,9 +142,22 @@ impl Args {
         let named = self.network.or_else(|| variable("PYBOX_NETWORK").filter(|name| !name.is_empty()));
         let network = named.as_deref().map_or(Ok(NetworkMode::Pasta), mode)?;
         let labels = self.labels.iter().map(|text| label::parse(text)).collect::<Result<_, _>>()?;
+        let (context, file, standard) = sources(&self.context, self.file)?;
+        let output = self.output.as_deref().map(output).transpose()?;
+        if self.platform.as_deref().is_some_and(|platform| platform.contains(',')) {
+            let problem = Problem::user("--platform: one image is made at a time, for one platform");
+            return Err(problem.hint("build each with a name of its own, then pybox manifest create NAME IMAGE..."));
+        }
+        if output == Some(BuildOutput::Archive(None)) && !self.tags.is_empty() {
+            let problem = Problem::user("standard output has the archive, and the id of an image with a name");
+            return Err(problem.hint("leave -t out, or name a file: -o type=tar,dest=FILE"));
+        }
         Ok(api::Build {
-            context: absolute(&self.context)?,
-            file: self.file.as_deref().map(absolute).transpose()?,
+            context,
+            file,
+            standard,
+            output,
+            annotations: self.annotations.iter().map(|text| annotation(text)).collect::<Result<_, _>>()?,
             names: self.tags.iter().map(|name| reference(name, HELP)).collect::<Result<_, _>>()?,
             fresh: self.no_cache,
             pull: self.pull,
@@ -136,6 +172,7 @@ impl Args {
             limits: self.limits.read().map_err(flag)?,
             cgroup_parent: self.cgroup_parent.as_deref().map(limits::cgroup_parent).transpose().map_err(flag)?,
             labels,
+            hosts: self.hosts.iter().map(|text| names::add_host(text)).collect::<Result<_, _>>()?,
             id_file: self.iidfile.as_deref().map(absolute).transpose()?,
             quiet: self.quiet,
             epoch: epoch()?,
@@ -147,6 +184,77 @@ impl Args {
 
 fn flag(error: InvalidFlag) -> Problem {
     Problem::from(error).hint(HELP)
+}
+
+type Sources = (PathBuf, Option<PathBuf>, Option<BuildInput>);
+
+/// Where the context and the file come from.
+fn sources(context: &Path, file: Option<PathBuf>) -> Result<Sources, Problem> {
+    let (is_standard, of_file) = (context.as_os_str() == "-", file.as_deref().map(Path::as_os_str));
+    let named = context.to_string_lossy();
+    if ["http://", "https://", "git://", "ssh://", "git@", "github.com/"].iter().any(|start| named.starts_with(start)) {
+        let problem = Problem::user(format!("{named} is an address, and the context is a directory"));
+        let fetch = if named.contains("git") { "git clone" } else { "curl -LO" };
+        return Err(problem.hint(format!("{fetch} {named}, then build what came")));
+    }
+    match (is_standard, of_file) {
+        (true, Some(file)) if file == "-" => {
+            let problem = Problem::user("standard input is the context or the file, and not both");
+            Err(problem.hint("pybox build -t NAME - < context.tar, or pybox build -t NAME -f - . < Dockerfile"))
+        }
+        // In the archive.
+        (true, _) => Ok((PathBuf::new(), file, Some(BuildInput::Context))),
+        (false, Some(file)) if file == "-" => Ok((absolute(context)?, None, Some(BuildInput::File))),
+        (false, _) => Ok((absolute(context)?, file.as_deref().map(absolute).transpose()?, None)),
+    }
+}
+
+/// `DIR`, `-`, or `type=local,dest=DIR` and `type=tar,dest=FILE`.
+fn output(text: &str) -> Result<BuildOutput, Problem> {
+    const EXAMPLE: &str = "-o DIR, -o type=tar,dest=FILE, or -o - > FILE";
+    let wrong = |why: String| Problem::user(format!("--output {text:?}: {why}")).hint(EXAMPLE);
+    if text == "-" {
+        return Ok(BuildOutput::Archive(None));
+    }
+    if text.is_empty() {
+        return Err(wrong("it names nothing".to_owned()));
+    }
+    if !text.contains('=') {
+        return Ok(BuildOutput::Directory(absolute(Path::new(text))?));
+    }
+    let (mut kind, mut place) = (None, None);
+    for part in text.split(',') {
+        match part.split_once('=') {
+            Some(("type", value)) => kind = Some(value),
+            Some(("dest", value)) => place = Some(value),
+            _ => return Err(wrong(format!("{part:?} is neither type=KIND nor dest=PATH"))),
+        }
+    }
+    let path = place.filter(|place| *place != "-").map(|place| absolute(Path::new(place))).transpose()?;
+    match (kind, path) {
+        (Some("local"), Some(path)) => Ok(BuildOutput::Directory(path)),
+        (Some("local"), None) => Err(wrong("a directory needs dest=DIR".to_owned())),
+        (Some("tar"), path) => Ok(BuildOutput::Archive(path)),
+        (Some(kind @ ("docker" | "oci" | "image" | "registry")), _) => {
+            let problem = Problem::user(format!("--output {text:?}: there is no type {kind} here"));
+            Err(problem.hint("build with -t NAME; then pybox save, or pybox push"))
+        }
+        (Some(kind), _) => Err(wrong(format!("there is no type {kind}"))),
+        (None, _) => Err(wrong("it has no type".to_owned())),
+    }
+}
+
+/// docker writes in front of it what it is an annotation of.
+fn annotation(text: &str) -> Result<(String, String), Problem> {
+    let example = "--annotation org.opencontainers.image.source=https://forge.example/app";
+    let wrong = |why: &str| Problem::user(format!("--annotation {text:?} {why}")).hint(example);
+    let (key, value) = text.split_once('=').ok_or_else(|| wrong("has no value"))?;
+    let (of, key) = key.split_once(':').unwrap_or(("manifest", key));
+    match of {
+        _ if key.is_empty() => Err(wrong("has no key")),
+        "manifest" => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(wrong("is for something else than the manifest")),
+    }
 }
 
 /// Steps are on no network of names: whoever builds an image talks to nobody's containers.

@@ -45,8 +45,16 @@ pub struct Build {
     pub limits: Limits,
     /// The slice, or directory, that cgroups of commands are below.
     pub cgroup_parent: Option<String>,
+    /// Names that commands know, and their addresses.
+    pub hosts: Vec<(String, String)>,
     /// Labels of the image.
     pub labels: Vec<(String, String)>,
+    /// Annotations of the manifest.
+    pub annotations: Vec<(String, String)>,
+    /// Where the files of the image go, if they are wanted as files.
+    pub output: Option<BuildOutput>,
+    /// What comes by standard input.
+    pub standard: Option<BuildInput>,
     /// Where the id is written to.
     pub id_file: Option<PathBuf>,
     /// Whether commands are heard.
@@ -81,6 +89,26 @@ impl std::fmt::Debug for BuildSecret {
     }
 }
 
+/// Where the files of an image go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuildOutput {
+    /// A directory, which is made if it is not there.
+    Directory(PathBuf),
+    /// An archive: a file, or standard output.
+    Archive(Option<PathBuf>),
+}
+
+/// What comes by standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuildInput {
+    /// The file.
+    File,
+    /// The context, as an archive; or the file, of a build that has none.
+    Context,
+}
+
 /// An agent of ssh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildAgent {
@@ -97,6 +125,8 @@ pub struct Built {
     pub id: Digest,
     /// Its names.
     pub names: Vec<Reference>,
+    /// Whether it is here now: one that is wanted as files, and has no name, is not.
+    pub kept: bool,
 }
 
 /// Removes what builds have kept for the next one.

@@ -35,10 +35,7 @@ impl Site<'_> {
             Base::Stage(number) => {
                 let below = self.stages.get(&number).cloned();
                 let below = below.ok_or_else(|| Failure::say(FailureKind::Internal, "the base was not made"))?;
-                let author = below.state.author.clone();
-                let mut state = self.state(below.state.config.clone());
-                state.author = author;
-                Ok(Made { state, ..below })
+                Ok(Made { state: below.state.child(), ..below })
             }
             Base::Image(name) => self.image(&name, platform, events),
             Base::Rootfs(path) => {

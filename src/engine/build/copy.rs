@@ -140,6 +140,7 @@ impl Site<'_> {
         }
         if unpack && let Place::Context(item) = &source.place {
             let file = self.context.read(item)?;
+            refuse_unknown(&file, &source.name)?;
             if is_archive(&file) {
                 let pour = |writer| pour(file, writer).map(|digest| read = Some(digest));
                 bench.place((target.to, owner), pour).map_err(blame)?;
@@ -270,6 +271,25 @@ fn is_archive(file: &File) -> bool {
     let Ok(length) = file.read_at(&mut head, 0) else { return false };
     let head = head.get(..length).unwrap_or_default();
     matches!(head, [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..]) || head.get(257..262) == Some(b"ustar")
+}
+
+/// An archive that is compressed as nothing here can read is none to copy silently: whoever adds it has it unpacked
+/// elsewhere. One file that is compressed so, and is no archive, is copied.
+fn refuse_unknown(file: &File, name: &str) -> Result<(), Failure> {
+    use std::os::unix::fs::FileExt as _;
+    let mut head = [0; 6];
+    let length = file.read_at(&mut head, 0).unwrap_or(0);
+    let (program, ends): (_, &[&str]) = match head.get(..length).unwrap_or_default() {
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => ("xz", &[".tar.xz", ".txz"]),
+        [b'B', b'Z', b'h', ..] => ("bzip2", &[".tar.bz2", ".tbz", ".tbz2"]),
+        _ => return Ok(()),
+    };
+    if !ends.iter().any(|end| name.ends_with(end)) {
+        return Ok(());
+    }
+    let sentence = format!("{name} is compressed with {program}, and what is unpacked is plain, gzip or zstd");
+    let stem = ends.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+    Err(invalid(sentence).hint(format!("{program} -dc {name} > {stem}.tar, and ADD {stem}.tar")))
 }
 
 /// Hands on an archive as it is; tells the digest of what was read, as of a file that is copied.

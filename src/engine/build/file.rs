@@ -10,14 +10,15 @@ use crate::model::ignore::Ignore;
 use crate::sys::path::RootFd;
 
 /// Names that are looked for, the first one that is there is taken.
-const NAMES: [&str; 3] = ["boxfile.toml", "Containerfile", "Dockerfile"];
+pub(super) const NAMES: [&str; 3] = ["boxfile.toml", "Containerfile", "Dockerfile"];
 const IGNORES: [&str; 2] = [".containerignore", ".dockerignore"];
 /// More than anybody writes.
-const LIMIT: u64 = 4 << 20;
+pub(super) const LIMIT: u64 = 4 << 20;
 
 /// A file that has been read.
 pub(super) struct BuildFile {
-    path: PathBuf,
+    /// None for one that has come by standard input.
+    path: Option<PathBuf>,
     /// As messages call it.
     name: String,
     text: String,
@@ -47,7 +48,7 @@ pub(super) fn find(build: &Build) -> Result<BuildFile, Failure> {
         Failure::say(FailureKind::NotFound, sentence).hint(format!("ls {}", path.parent().unwrap_or(&path).display()))
     })?;
     let toml = name.to_ascii_lowercase().ends_with(".toml");
-    Ok(BuildFile { path, name, text, toml })
+    Ok(BuildFile { path: Some(path), name, text, toml })
 }
 
 /// The text of a regular file of the user's; none if there is no such file.
@@ -69,6 +70,14 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
 }
 
 impl BuildFile {
+    /// One that is here already, called `name`.
+    pub(super) fn of_text(name: &str, text: String) -> Self {
+        let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        // Where the name does not tell: no instruction begins with a bracket.
+        let toml = name.ends_with(".toml") || lines().next().is_some_and(|line| line.starts_with('['));
+        Self { path: None, name: name.to_owned(), text, toml }
+    }
+
     /// Reads it to a graph.
     ///
     /// # Errors
@@ -101,8 +110,8 @@ impl BuildFile {
     /// # Errors
     /// If such a file cannot be read.
     pub(super) fn ignore(&self, context: &Path) -> Result<Ignore, Failure> {
-        let own = PathBuf::from(format!("{}.dockerignore", self.path.display()));
-        if let Some(text) = read(&own)? {
+        let own = self.path.as_ref().map(|path| PathBuf::from(format!("{}.dockerignore", path.display())));
+        if let Some(text) = own.map(|own| read(&own)).transpose()?.flatten() {
             return Ok(Ignore::parse(&text));
         }
         let failed = |name: &str, error: rustix::io::Errno| {

@@ -16,7 +16,18 @@ impl Site<'_> {
         let names = self.names()?;
         let layers = self.pressed(made)?;
         let config = document(made, &self.build.labels).to_string().into_bytes();
-        let manifest = manifest(layers.iter(), &config).to_string().into_bytes();
+        let mut manifest = manifest(layers.iter(), &config);
+        if !self.build.annotations.is_empty() {
+            let annotations = self.build.annotations.iter().map(|(key, value)| (key.clone(), json!(value)));
+            manifest["annotations"] = Value::Object(annotations.collect());
+        }
+        let manifest = manifest.to_string().into_bytes();
+        if let Some(output) = &self.build.output {
+            self.write_out(made, output)?;
+            if names.is_empty() {
+                return Ok(Built { id: Digest::of(&config), names, kept: false });
+            }
+        }
         let (id, digest) = (Digest::of(&config), Digest::of(&manifest));
         for (digest, bytes) in [(&id, &config), (&digest, &manifest)] {
             self.store.extend_lease(self.lease, [digest])?;
@@ -24,7 +35,7 @@ impl Site<'_> {
             self.store.put_blob(digest, bytes)?;
         }
         if self.is_here(&id, &digest, &names)? {
-            return Ok(Built { id, names });
+            return Ok(Built { id, names, kept: true });
         }
         failpoint::reach!("build.documents_put");
         let image = NewImage::describe(&digest, &manifest, &config)?;
@@ -32,7 +43,7 @@ impl Site<'_> {
         self.store.put_image(&image, &ImageNames { tags, digests: Vec::new() })?;
         failpoint::reach!("build.row_put");
         self.engine.index_ahead(self.store, [&id], events);
-        Ok(Built { id, names })
+        Ok(Built { id, names, kept: true })
     }
 
     /// The layers, those that were made here compressed as it is wanted: one that was kept by an earlier build may not be.

@@ -18,7 +18,9 @@ mod crew;
 mod debootstrap;
 mod file;
 mod image;
+mod input;
 mod ledger;
+mod output;
 mod remote;
 mod run;
 mod source;
@@ -31,7 +33,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use serde_json::{Map, Value, json};
 
 use super::Engine;
-use super::api::{Build, Built, Event, Failure, FailureKind};
+use super::api::{Build, BuildInput, Built, Event, Failure, FailureKind};
 use crate::build::expand::Quotes;
 use crate::build::graph::{Action, Argument, Graph, Stage, Step};
 use crate::build::plan::{self, Base, Plan};
@@ -143,7 +145,9 @@ impl Engine {
         events: &mut dyn FnMut(Event),
     ) -> Result<Built, Failure> {
         self.make_room_for_commands(&build.limits, build.cgroup())?;
-        let file = file::find(build)?;
+        // A context that comes as an archive is there until the end.
+        let beside = (build.standard == Some(BuildInput::Context)).then(|| self.store(Access::Write)).transpose()?;
+        let input::Input { file, context, .. } = &input::receive(self, beside.as_ref(), build)?;
         let mut graph = file.parse()?;
         let given: BTreeMap<String, String> = build.arguments.iter().cloned().collect();
         let platform = platforms(build.platform.as_ref());
@@ -154,7 +158,7 @@ impl Engine {
         let plan = plan::plan(&graph, build.target.as_deref(), &given).map_err(|mistake| file.blame(&mistake))?;
         warn_of_unused(&graph, &given, events);
         let global = plan::arguments(&graph, &given).map_err(|mistake| file.blame(&mistake))?;
-        let context = Context::open(&build.context, file.ignore(&build.context)?)?;
+        let context = Context::open(context, file.ignore(context)?)?;
         let ledger = Ledger::new()?;
         let store = self.store(Access::Write)?;
         let lease = store.lease([])?;
@@ -164,7 +168,7 @@ impl Engine {
             engine: self,
             lease: &lease,
             build,
-            file: &file,
+            file,
             graph: &graph,
             plan: &plan,
             context: &context,

@@ -88,6 +88,7 @@ impl Site<'_> {
                 env: environment,
                 mounts: places.mounts,
                 network,
+                add_hosts: site.build.hosts.clone(),
                 network_named: site.build.network_named && network != NetworkMode::None,
                 pull: PullPolicy::Never,
                 limits: site.build.limits.clone(),
@@ -114,11 +115,15 @@ impl Site<'_> {
         network: NetworkMode,
     ) -> Value {
         let config = &made.state.config;
-        json!({
+        let mut recipe = json!({
             "run": words, "arguments": environment, "environment": config.get("Env"), "user": config.get("User"),
             "directory": made.state.directory(), "mounts": mounts, "offline": network == NetworkMode::None,
             "epoch": self.build.epoch, "platform": made.platform,
-        })
+        });
+        if let (false, Some(recipe)) = (self.build.hosts.is_empty(), recipe.as_object_mut()) {
+            recipe.insert("hosts".to_owned(), json!(self.build.hosts));
+        }
+        recipe
     }
 
     /// The network of a step. Only the command line opens that of the host: a file may be anybody's.

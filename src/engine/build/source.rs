@@ -115,7 +115,7 @@ impl Site<'_> {
         };
         if !asked.is_pattern() && !asked.deep {
             let absolute = format!("/{}", asked.parts().join("/"));
-            let looked = bench.look(&absolute)?;
+            let looked = bench.look_below(&absolute)?;
             let Some(kind) = looked.kind else { return missing(&absolute) };
             let name = absolute.rsplit('/').next().unwrap_or_default().to_owned();
             let (place, directory) = (Place::Made(made, looked.path), kind == FileKind::Directory);

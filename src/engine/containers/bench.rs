@@ -180,6 +180,19 @@ impl Bench<'_> {
         self.engine.layers_for(self.store, (request, facts), self.store.layer_dirs(&self.image)?)
     }
 
+    /// A worker that sees what the layers have, without what every container is given; and the way there.
+    fn plain_stage(&self) -> Result<(WorkerProgram, Stage), Failure> {
+        let image = self.store.layer_dirs(&self.image)?;
+        if image.is_empty() {
+            return self.stage(true);
+        }
+        let request = ContainerRequest::default();
+        let (driver, layers) = self.engine.layers_of(self.store, (&request, &self.facts), &image)?;
+        let (writable, place) = (Some((self.bundle.upper(), self.bundle.work())), self.bundle.rootfs());
+        let worker = self.engine.worker_for(&self.facts);
+        Ok((worker, Stage::Mounted { driver, layers, writable, binds: Vec::new(), place }))
+    }
+
     /// A worker in the root of this bench, and the way there.
     fn stage(&self, writable: bool) -> Result<(WorkerProgram, Stage), Failure> {
         let (driver, layers) = self.layers(&ContainerRequest::default(), &self.facts)?;
@@ -195,6 +208,15 @@ impl Bench<'_> {
     /// What the worker says.
     pub(in crate::engine) fn look(&self, path: &str) -> Result<Looked, Failure> {
         let (worker, stage) = self.stage(true)?;
+        Ok(worker.look(stage, path.into(), &[])?)
+    }
+
+    /// What stands at `path` of the layers alone: what [`Bench::archive`] would find.
+    ///
+    /// # Errors
+    /// What the worker says.
+    pub(in crate::engine) fn look_below(&self, path: &str) -> Result<Looked, Failure> {
+        let (worker, stage) = self.plain_stage()?;
         Ok(worker.look(stage, path.into(), &[])?)
     }
 
@@ -235,7 +257,7 @@ impl Bench<'_> {
         parts: &[String],
         (pivot, deep): (usize, bool),
     ) -> Result<Vec<Found>, Failure> {
-        let (worker, stage) = self.stage(true)?;
+        let (worker, stage) = self.plain_stage()?;
         let (reader, writer) = pipe()?;
         let worker = worker.view(stage, Task::Find { parts: parts.to_vec(), pivot, deep }, &[writer.as_fd()])?;
         drop(writer);
@@ -267,7 +289,7 @@ impl Bench<'_> {
         (dress, exclude): (Dress, &[String]),
         writer: &OwnedFd,
     ) -> Result<Worker, Failure> {
-        let (worker, stage) = self.stage(true)?;
+        let (worker, stage) = self.plain_stage()?;
         let (name, exclude) = (name.to_owned(), exclude.to_vec());
         let task = Task::Archive { path: path.into(), name, dress, follow: true, cross: false, exclude };
         Ok(worker.view(stage, task, &[writer.as_fd()])?)
@@ -281,6 +303,16 @@ impl Bench<'_> {
         &mut self,
         pack: impl FnOnce(OwnedFd) -> Result<(), SnapshotError>,
     ) -> Result<PathBuf, Failure> {
+        let path = self.directory()?;
+        self.fill(&path, pack)?;
+        Ok(path)
+    }
+
+    /// A new, empty directory of the user's.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(in crate::engine) fn directory(&mut self) -> Result<PathBuf, Failure> {
         self.made += 1;
         let path = self.bundle.path().join(format!("input-{}", self.made));
         let failed =
@@ -288,7 +320,6 @@ impl Bench<'_> {
         std::fs::create_dir(&path).map_err(failed)?;
         let mode = rustix::fs::chmod(&path, Mode::from_raw_mode(0o755));
         mode.map_err(|error| failed(error.into()))?;
-        self.fill(&path, pack)?;
         Ok(path)
     }
 

@@ -49,6 +49,22 @@ impl Engine {
         .map(|()| Copied {})
     }
 
+    /// Unpacks what `pack` writes in a directory of the host's, as the user, whose all files are then.
+    ///
+    /// # Errors
+    /// What either side says.
+    pub(in crate::engine) fn extract_for_user(
+        &self,
+        into: &std::fs::File,
+        pack: impl FnOnce(OwnedFd) -> Result<(), SnapshotError>,
+    ) -> Result<(), Failure> {
+        let (reader, writer) = pipe()?;
+        let task = Task::Extract { path: "/".into(), owners: Owners::Root, root: false };
+        let worker = self.worker_of_user().view(Stage::Directory, task, &[into.as_fd(), reader.as_fd()])?;
+        drop(reader);
+        finish(pack(writer), worker)
+    }
+
     fn copy_between(&self, store: &Store, (from, to): (&Place, &Place), copy: &CopyFiles) -> Result<(), Failure> {
         let (source_end, source) = self.find(store, from, Purpose::Read, copy.follow)?;
         let (target_end, target) = self.find(store, to, Purpose::Write, true)?;
