@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Position;
 use super::expand::Quotes;
+use crate::model::permissions::Permissions;
 
 /// All that one file says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -258,8 +259,8 @@ pub struct Copy {
     pub to: String,
     /// `user[:group]`, whose they become.
     pub owner: Option<String>,
-    /// Permission bits that they get.
-    pub mode: Option<u32>,
+    /// What becomes of their permission bits.
+    pub mode: Option<Permissions>,
     /// Whether archives are unpacked.
     pub unpack: bool,
 }

@@ -16,6 +16,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod network;
 pub mod pattern;
+pub mod permissions;
 pub mod platform;
 pub mod port;
 pub mod reference;

@@ -23,6 +23,7 @@ use super::truth::Truth;
 use super::witness::Witness;
 use crate::model::host::{IdMap, IdRange};
 use crate::model::ignore::Fate;
+use crate::model::permissions::Permissions;
 use crate::sys::path::lstat_at;
 
 /// Attributes of one file that are looked at.
@@ -65,7 +66,7 @@ pub struct Style<'s> {
     /// Whose all files are, whoever owns them.
     pub owner: Option<(u32, u32)>,
     /// The permission bits of all files and directories.
-    pub mode: Option<u32>,
+    pub mode: Option<Permissions>,
     /// What becomes of times.
     pub times: Times,
     /// What is passed over.
@@ -330,7 +331,9 @@ impl<W: Write> Packer<'_, W> {
             path: &name,
             kind,
             mode: match (self.style.mode, kind) {
-                (Some(mode), kind) if !matches!(kind, Written::Symlink(_)) => mode,
+                (Some(mode), kind) if !matches!(kind, Written::Symlink(_)) => {
+                    mode.of_file(stat.st_mode & 0o7777, matches!(kind, Written::Directory))
+                }
                 _ => stat.st_mode & 0o7777,
             },
             uid: self.style.owner.map_or_else(|| inside(|map| &map.uids, stat.st_uid), |(uid, _)| uid),

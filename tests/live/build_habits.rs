@@ -2,7 +2,7 @@
 //! stages have of each other, and flags of others.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use crate::build::{build, context, says};
 use crate::fixture::tool;
@@ -147,6 +147,16 @@ fn flags_of_others_do_what_they_say_or_say_what_to_do() {
     assert_eq!(raw["annotations"], serde_json::json!({ "org.example.a": "b", "c": "d" }));
     build(&live, &context, &["--add-host", "there:10.1.2.3", "-t", "h"]).ok();
     assert_eq!(says(&live, "h", "cat /hosts"), "10.1.2.3\tthere");
+    live.directory("context/tree/below");
+    for (name, mode) in [("script", 0o700), ("text", 0o600)] {
+        let file = live.file(&format!("context/tree/{name}"), name);
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).expect("chmod");
+    }
+    let copies = format!("FROM {base}\nCOPY --chmod=u=rwX,go=rX tree /t\nCOPY --link --chmod=u+x tree/text /x\n");
+    live.file("context/Dockerfile", copies);
+    build(&live, &context, &["-t", "m"]).ok();
+    assert_eq!(says(&live, "m", "stat -c '%a %n' /t/* /x"), "755 /t/below\n755 /t/script\n644 /t/text\n700 /x");
+    live.file("context/Dockerfile", &dockerfile);
     let quiet = build(&live, &context, &["--progress=quiet"]).run().exits(0);
     assert_eq!(quiet.stderr, "");
     for (flags, words) in [

@@ -5,6 +5,7 @@ use super::{command, lower_python, shown, values};
 use crate::build::graph::{Action, Cache, Command, Copy, Mount, Run, Sharing, Ssh, Step};
 use crate::build::{Mistake, nearest};
 use crate::model::flags::size;
+use crate::model::permissions::Permissions;
 
 const KINDS: [&str; 6] = ["run", "copy", "workdir", "env", "user", "shell"];
 const STEP: [&str; 12] =
@@ -258,7 +259,7 @@ fn copy(section: &Section<'_>) -> Result<(Action, String), Mistake> {
         inline: Vec::new(),
         to: to.value,
         owner: section.scalar("chown")?.map(|owner| owner.value),
-        mode: section.scalar("chmod")?.map(|text| mode(&text)).transpose()?,
+        mode: section.scalar("chmod")?.map(|text| permissions(&text)).transpose()?,
         unpack: section.boolean("unpack")?.unwrap_or(false),
         addresses: !section.has("from"),
         checksum: section.text("checksum")?.map(|checksum| checksum.value),
@@ -268,6 +269,14 @@ fn copy(section: &Section<'_>) -> Result<(Action, String), Mistake> {
     let from = copy.from.as_ref().map(|from| format!("--from={from} ")).unwrap_or_default();
     let text = format!("COPY {from}{} {}", copy.sources.join(" "), copy.to);
     Ok((Action::Copy(copy), text))
+}
+
+/// As `chmod` takes them.
+fn permissions(text: &Placed<String>) -> Result<Permissions, Mistake> {
+    Permissions::parse(&text.value).ok_or_else(|| {
+        let mistake = Mistake::new(text.position, format!("{:?} are no permission bits", text.value));
+        mistake.hint("as in chmod = \"0755\", or chmod = \"u=rwX,go=rX\"")
+    })
 }
 
 /// Permission bits in base 8, as in `"0644"`.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::build::graph::{Cache, Copy, Mount, Run, Sharing, Ssh};
+use crate::model::permissions::Permissions;
 
 /// The example of the first README of this project, to the letter.
 const SEED: &str = r#"
@@ -191,7 +192,7 @@ fn steps_with_all_they_take() {
         sources: vec!["a".into(), "b".into()],
         to: "/d/".into(),
         owner: Some("1:2".into()),
-        mode: Some(0o755),
+        mode: Some(Permissions::of(0o755)),
         ..Copy::default()
     };
     assert_eq!(actions.get(3), Some(&Action::Copy(copy)));

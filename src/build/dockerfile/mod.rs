@@ -13,6 +13,7 @@ use super::graph::{Action, Argument, Command, Copy, Graph, Health, Inline, Run, 
 use super::nearest::nearest;
 use super::{Mistake, Position};
 use crate::model::flags::duration;
+use crate::model::permissions::Permissions;
 use lines::{Document, Line, words};
 
 const INSTRUCTIONS: [&str; 18] = [
@@ -319,8 +320,8 @@ fn copy(line: &Line, add: bool) -> Result<Action, Mistake> {
         return Err(mistake.hint(format!("{} … {to}/", line.word)));
     }
     let mode = value(&flags, "chmod").map(|text| {
-        let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777);
-        mode.ok_or_else(|| wrong(&format!("--chmod={text} are no permission bits")).hint("--chmod=755"))
+        let mistake = || wrong(&format!("--chmod={text} are no permission bits")).hint("--chmod=755, or u=rwX,go=rX");
+        Permissions::parse(&text).ok_or_else(mistake)
     });
     Ok(Action::Copy(Copy {
         from: value(&flags, "from"),

@@ -1,5 +1,6 @@
 use super::*;
 use crate::build::graph::{Cache, Mount, Sharing, Ssh};
+use crate::model::permissions::Permissions;
 
 fn actions(text: &str) -> Vec<Action> {
     let graph = parse(&format!("FROM scratch\n{text}")).unwrap_or_else(|mistake| panic!("{text}: {mistake}"));
@@ -76,7 +77,7 @@ fn instructions() {
                 sources: vec!["a".into(), "b".into()],
                 to: "/d/".into(),
                 owner: Some("1:2".into()),
-                mode: Some(0o644),
+                mode: Some(Permissions::of(0o644)),
                 ..Copy::default()
             })
         }),
@@ -212,7 +213,7 @@ fn mistakes_have_a_place_and_name_what_was_meant() {
         ("FROM a\nCOPY --form=x a b\n", "2:1", "did you mean --from?", "its flags are --from"),
         ("FROM a\nCOPY x\n", "2:1", "takes a source and a destination", ""),
         ("FROM a\nCOPY x y /d\n", "2:1", "ends with a slash", "/d/"),
-        ("FROM a\nCOPY --chmod=u+x x /d\n", "2:1", "no permission bits", ""),
+        ("FROM a\nCOPY --chmod=u+y x /d\n", "2:1", "no permission bits", ""),
         ("FROM a\nCOPY --checksum=x y /d\n", "2:1", "COPY has no flag --checksum", "--parents"),
         ("FROM a\nADD --exlude=x y /d\n", "2:1", "did you mean --exclude?", ""),
         ("FROM a\nENV A\n", "2:1", "ENV A has no value", "ENV A=value"),

@@ -19,6 +19,7 @@ use super::step::invalid;
 use crate::build::graph::{Cache, Mount, Sharing};
 use crate::engine::api::{Failure, FailureKind};
 use crate::engine::containers::bench::Bench;
+use crate::model::permissions::Permissions;
 use crate::snapshot::failure::SnapshotError;
 use crate::snapshot::pack::{self, Style};
 use crate::snapshot::worker::view::Dress;
@@ -119,7 +120,7 @@ impl Site<'_> {
         let made = bench.fill(&place, |writer| match (&source, &directory) {
             (Some(source), _) => self.pack(source, "", Dress::default(), writer).map(drop),
             (None, Some(nothing)) => {
-                let (owner, mode) = (Some(cache.owner), Some(cache.mode.unwrap_or(0o755)));
+                let (owner, mode) = (Some(cache.owner), Some(Permissions::of(cache.mode.unwrap_or(0o755))));
                 let nothing = rustix::io::fcntl_dupfd_cloexec(nothing, 3).map_err(|error| SnapshotError::Io {
                     operation: "open a new cache".to_owned(),
                     source: error.into(),

@@ -348,6 +348,7 @@ fn join(above: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::permissions::Permissions;
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -418,7 +419,7 @@ mod tests {
         let (dir, context) = context("");
         let item = &context.find(&Asked::path("sub")).expect("found")[0];
         let before = context.digest(item, &[]).expect("a digest");
-        let dress = Dress { owner: Some((7, 7)), mode: Some(0o600), ..Dress::default() };
+        let dress = Dress { owner: Some((7, 7)), mode: Some(Permissions::of(0o600)), ..Dress::default() };
         let looks = Looks { name: "", dress, times: Times::Fixed(9), exclude: &[] };
         let packed = || context.pack(item, looks, std::io::sink()).expect("packed");
         assert_eq!(packed(), before, "however it looks in the archive");

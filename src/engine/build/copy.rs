@@ -20,6 +20,7 @@ use crate::build::key;
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::containers::bench::{Bench, Ground};
 use crate::model::digest::Digest;
+use crate::model::permissions::Permissions;
 use crate::snapshot::failure::SnapshotError;
 use crate::snapshot::pack::{self, Style};
 use crate::snapshot::witness::Witness;
@@ -170,7 +171,8 @@ impl Site<'_> {
         let style = Style {
             name: name.as_bytes(),
             owner: Some(owner),
-            mode: Some(target.dress.mode.unwrap_or(0o600)),
+            // Nobody else may read what was downloaded, unless that is said.
+            mode: Some(Permissions::of(target.dress.mode.map_or(0o600, |mode| mode.of_file(0o600, false)))),
             times: pack::Times::Fixed(remote.modified()),
             ..Style::default()
         };

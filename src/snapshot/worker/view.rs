@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::protocol::{Answer, Job};
 use super::{Worker, WorkerProgram, unexpected};
+use crate::model::permissions::Permissions;
 use crate::model::storage::StorageDriver;
 use crate::snapshot::failure::SnapshotError;
 use crate::snapshot::layers::Layers;
@@ -159,8 +160,8 @@ pub struct Stub {
 pub struct Dress {
     /// Their owner.
     pub owner: Option<(u32, u32)>,
-    /// Their permission bits.
-    pub mode: Option<u32>,
+    /// What becomes of their permission bits.
+    pub mode: Option<Permissions>,
     /// Whether they have no times, as for a digest.
     #[serde(default)]
     pub timeless: bool,
