@@ -24,6 +24,16 @@ for name in once always unless; do
 done
 USER
 
+step "what is kept in memory for the user is wiped"
+find /run/user/1000 -xdev -mindepth 1 -delete
+login <<'USER'
+is "what runs" "always once unless" "$(echo $(pybox ps --format '{{.Names}}' | sort))"
+pybox exec once true
+is "a start without a bus" 7 "$(pybox run --rm --network none busybox:latest sh -c 'exit 7' || echo $?)"
+pybox run --rm --network none --memory 64m busybox:latest true >~/said 2>&1 && exit 1
+has "a limit that nothing keeps" "no bus of systemd was found" "$(cat ~/said)"
+USER
+
 step "without it, all ends with the user's last session"
 loginctl disable-linger tester
 loginctl terminate-user tester
