@@ -106,6 +106,7 @@ impl Engine {
                 arguments,
                 interface: None,
                 follows_names: false,
+                forwards_names: false,
                 publishes: false,
             }));
         }
@@ -148,7 +149,8 @@ impl Engine {
         }
         let follows_names =
             !on_networks && request.dns.is_empty() && request.dns_search.is_empty() && request.dns_options.is_empty();
-        Ok(Some(NetworkProgram { program, arguments, interface, follows_names, publishes }))
+        let forwards_names = !on_networks;
+        Ok(Some(NetworkProgram { program, arguments, interface, follows_names, forwards_names, publishes }))
     }
 }
 

@@ -36,6 +36,12 @@ pub struct Names {
     written: String,
 }
 
+/// What pasta is to be told of the host's name servers as they are now.
+pub fn forwarding() -> Option<[String; 2]> {
+    let host = rustix::fs::open(HOST, READ, Mode::empty()).and_then(read);
+    host.ok().and_then(|host| pasta::forwarding(&host))
+}
+
 impl Names {
     /// Writes the name servers that the host has now into the bundle; [`Names::clock`] says when to look for changes.
     ///

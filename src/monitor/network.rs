@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use super::error::MonitorError;
+use super::names;
 use super::protocol::NetworkProgram;
 use crate::launch::Interface;
 use crate::network::program::{self, Started};
@@ -54,6 +55,8 @@ pub struct Network {
 struct Program {
     started: Started,
     began: Instant,
+    /// Whether it leads to name servers of the host's loopback.
+    forwards: bool,
 }
 
 /// What has become of a connection.
@@ -177,6 +180,21 @@ impl Network {
         self.short_lives < MOST_LIVES && self.begin().is_ok()
     }
 
+    /// The host's name servers have changed. If they are on its loopback now, and the process does not lead there, it is
+    /// started anew; true then.
+    pub fn lead_to_names(&mut self) -> bool {
+        let lacks = |program: &mut Program| !program.forwards && names::forwarding().is_some();
+        let Some(program) = self.program.take_if(|program| self.wish.forwards_names && lacks(program)) else {
+            return false;
+        };
+        program.started.process.kill();
+        // Its ports are to be had again.
+        let _ = program.started.process.wait();
+        // If it cannot be started now, the next packet does.
+        let _ = self.begin();
+        true
+    }
+
     /// Takes the interface down while the container runs.
     fn take_down(&mut self) {
         // If it stays, the program says what it cannot make.
@@ -205,9 +223,12 @@ impl Network {
         if let Some(interface) = self.wish.interface.as_ref().filter(|_| !self.given) {
             arguments.extend_from_slice(&interface.without);
         }
+        let forwarding = names::forwarding().filter(|_| self.wish.forwards_names);
+        let forwards = forwarding.is_some();
+        arguments.extend(forwarding.into_iter().flatten());
         let user = self.user.as_ref().map(AsFd::as_fd);
         let started = program::start(&self.wish.program, &arguments, self.network.as_fd(), user, self.given)?;
-        self.program = Some(Program { started, began: Instant::now() });
+        self.program = Some(Program { started, began: Instant::now(), forwards });
         Ok(())
     }
 }

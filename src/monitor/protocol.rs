@@ -132,6 +132,9 @@ pub struct NetworkProgram {
     /// Whether the container's name servers are the host's, also when these change.
     #[serde(default)]
     pub follows_names: bool,
+    /// Whether it is pasta, and told of a name server of the host's loopback.
+    #[serde(default)]
+    pub forwards_names: bool,
     /// Whether it has ports of the host, which others may want as soon as the container has ended.
     #[serde(default)]
     pub publishes: bool,

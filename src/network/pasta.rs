@@ -51,8 +51,6 @@ pub fn arguments(knows: Knows, ports: &[Published]) -> Vec<String> {
         "--pid",
         "/dev/stdout",
         "--no-map-gw",
-        "--dns-forward",
-        NAME_SERVER,
         "-T",
         "none",
         "-U",
@@ -78,16 +76,20 @@ fn forward(port: &Published) -> Option<String> {
     port.host.map(|host| format!("{address}{host}:{}", port.container))
 }
 
-/// The name servers of a container: the host's, those of its loopback by the address that is forwarded.
+/// What it is told besides, when it is started: where the host's first name server is reached, if that is one of its
+/// loopback. Not else: versions before 2024-07 then have all answers of that server come from there, also those to whom
+/// it was asked by its own address.
+pub fn forwarding(resolv_conf: &str) -> Option<[String; 2]> {
+    let first = resolv_conf.lines().find_map(server)?;
+    first.is_loopback().then(|| ["--dns-forward".to_owned(), NAME_SERVER.to_owned()])
+}
+
+/// The name servers of a container: the host's; those of its loopback by the address that is forwarded, if one is.
 pub fn name_servers(resolv_conf: &str) -> String {
-    let mut told = false;
+    let mut told = forwarding(resolv_conf).is_none();
     let mut text = String::new();
     for line in resolv_conf.lines() {
-        let mut words = line.split_whitespace();
-        let server = (words.next() == Some("nameserver")).then(|| words.next()).flatten();
-        let address =
-            server.and_then(|server| server.split('%').next()).and_then(|server| server.parse::<IpAddr>().ok());
-        if !address.is_some_and(|address| address.is_loopback()) {
+        if !server(line).is_some_and(|address| address.is_loopback()) {
             text.push_str(line);
             text.push('\n');
         } else if !std::mem::replace(&mut told, true) {
@@ -95,6 +97,13 @@ pub fn name_servers(resolv_conf: &str) -> String {
         }
     }
     text
+}
+
+/// The name server that a line names.
+fn server(line: &str) -> Option<IpAddr> {
+    let mut words = line.split_whitespace();
+    let server = (words.next() == Some("nameserver")).then(|| words.next()).flatten()?;
+    server.split('%').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -128,10 +137,14 @@ mod tests {
             ("nameserver 192.0.2.1\nsearch a b\n", "nameserver 192.0.2.1\nsearch a b\n"),
             ("nameserver 127.0.0.53\noptions edns0\n", "nameserver 169.254.1.1\noptions edns0\n"),
             ("nameserver 127.0.0.1\nnameserver ::1\n", "nameserver 169.254.1.1\n"),
+            ("nameserver ::1\nnameserver 192.0.2.1\n", "nameserver 169.254.1.1\nnameserver 192.0.2.1\n"),
             ("nameserver fe80::1%eth0\n", "nameserver fe80::1%eth0\n"),
+            // The first can be asked by its own address, and only by that.
+            ("nameserver 192.0.2.1\nnameserver 127.0.0.53\n", "nameserver 192.0.2.1\n"),
             ("", ""),
         ] {
             assert_eq!(name_servers(host), container);
+            assert_eq!(forwarding(host).is_some(), container.contains(NAME_SERVER), "{host}");
         }
     }
 }

@@ -83,9 +83,14 @@ impl Life {
 
     fn names_are(&mut self, so: impl Fn(&Names) -> bool, act: fn(&mut Names, BorrowedFd<'_>) -> Result<(), Errno>) {
         let Some(now) = &mut self.now else { return };
-        if now.names.as_mut().filter(|names| so(names)).is_some_and(|names| act(names, self.bundle.as_fd()).is_err()) {
+        let Some(names) = now.names.as_mut().filter(|names| so(names)) else { return };
+        if act(names, self.bundle.as_fd()).is_err() {
             // What cannot be followed stays as it is.
             now.names = None;
+        }
+        if now.network.as_mut().is_some_and(Network::lead_to_names) {
+            self.note_network();
+            self.tell_happening("network-restart", &[]);
         }
     }
 }

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use super::inside::of_host;
 use super::wire::{self, Order, Said};
 use super::{INSIDE, PERSONA};
+use crate::network::pasta;
 use crate::network::program::{self, Started};
 use crate::network::segment::{Ids, Keeper};
 use crate::sys::clone::Child;
@@ -238,6 +240,8 @@ fn answer(socket: BorrowedFd<'_>) -> Result<Said, String> {
 pub(super) struct Uplink {
     process: Child,
     since: Instant,
+    /// Whether it leads to name servers of the host's loopback.
+    forwards: bool,
 }
 
 impl Uplink {
@@ -251,9 +255,12 @@ impl Uplink {
         (network, user): (BorrowedFd<'_>, Option<BorrowedFd<'_>>),
     ) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("start {}: {error}", program.display());
+        let forwarding = pasta::forwarding(&of_host());
+        let forwards = forwarding.is_some();
+        let arguments: Vec<_> = arguments.iter().cloned().chain(forwarding.into_iter().flatten()).collect();
         let Started { process, mut ready, mut said, .. } =
-            program::start(program, arguments, network, user, false).map_err(failed)?;
-        let uplink = Self { process, since: Instant::now() };
+            program::start(program, &arguments, network, user, false).map_err(failed)?;
+        let uplink = Self { process, since: Instant::now(), forwards };
         let mut words = [0; 32];
         if readable_within(&ready, PATIENCE) && matches!(std::io::Read::read(&mut ready, &mut words), Ok(1..)) {
             return Ok(uplink);
@@ -267,6 +274,11 @@ impl Uplink {
     /// Readable when it has ended.
     pub(super) fn process(&self) -> BorrowedFd<'_> {
         self.process.pidfd.as_fd()
+    }
+
+    /// Whether it does not lead to the host's name servers, as they are now.
+    pub(super) fn leads_astray(&self) -> bool {
+        !self.forwards && pasta::forwarding(&of_host()).is_some()
     }
 
     /// Whether it has not lived long; it has ended.

@@ -130,7 +130,8 @@ fn confine() -> std::io::Result<()> {
     Ok(call_filter::keep_networks_only()?)
 }
 
-fn of_host() -> String {
+/// What the host says of its name servers.
+pub(super) fn of_host() -> String {
     std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
 }
 

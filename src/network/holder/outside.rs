@@ -170,6 +170,7 @@ impl Holder {
     /// Starts what leads out, if somebody wants to go there and it is not there yet.
     fn lead_out(&mut self) -> Result<(), String> {
         let wanted = self.members.iter().flat_map(|member| &member.plugs).any(|plug| !plug.segment.internal);
+        drop(self.uplink.take_if(|uplink| wanted && uplink.leads_astray()));
         let Some((program, arguments)) = self.keeper.uplink.as_ref().filter(|_| wanted && self.uplink.is_none()) else {
             return Ok(());
         };
