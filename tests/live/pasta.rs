@@ -243,16 +243,8 @@ fn a_lost_monitor_leaves_no_network() {
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
 
-#[test]
-fn resolvers_of_the_hosts_loopback_are_asked() {
-    let Some(live) = Live::new() else { return };
-    if !live.user.judged_by_root() {
-        return skip("another /etc/resolv.conf needs root");
-    }
-    let image = live.image("busybox");
-    live.pybox(["pull", &image]).ok();
-    // As with systemd-resolved: port 53 of an address that only the host has.
-    let server = UdpSocket::bind("127.0.53.53:53").expect("port 53");
+/// Has `server` say of each name that its address is 192.0.2.77.
+fn answer(server: UdpSocket) {
     server.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
     std::thread::spawn(move || {
         let mut packet = [0; 512];
@@ -264,6 +256,18 @@ fn resolvers_of_the_hosts_loopback_are_asked() {
             let _ = server.send_to(&[&header[..], &packet[12..end], &record].concat(), from);
         }
     });
+}
+
+#[test]
+fn resolvers_of_the_hosts_loopback_are_asked() {
+    let Some(live) = Live::new() else { return };
+    if !live.user.judged_by_root() {
+        return skip("another /etc/resolv.conf needs root");
+    }
+    let image = live.image("busybox");
+    live.pybox(["pull", &image]).ok();
+    // As with systemd-resolved: port 53 of an address that only the host has.
+    answer(UdpSocket::bind("127.0.53.53:53").expect("port 53"));
     let host = live.file("resolv.conf", "nameserver 127.0.53.53\nsearch example.org\n");
     let script = "mount --bind \"$1\" /etc/resolv.conf && exec setpriv --reuid pyboxtest --regid pyboxtest --init-groups \
                   \"$0\" run --rm --network pasta \"$2\" sh -c 'cat /etc/resolv.conf; nslookup -type=a name.example.org'";
@@ -271,6 +275,38 @@ fn resolvers_of_the_hosts_loopback_are_asked() {
     command.args(["--mount", "sh", "-c", script]).arg(live.program()).arg(&host).arg(&image);
     let said = Run::of(command).ok();
     assert!(said.starts_with("nameserver 169.254.1.1\nsearch example.org\n") && said.contains("192.0.2.77"), "{said}");
+}
+
+/// As on a machine in an office, whose name servers are others: asked by their own address they answer by that one.
+#[test]
+fn resolvers_of_the_hosts_network_are_asked() {
+    let Some(live) = Live::new() else { return };
+    if !live.user.judged_by_root() {
+        return skip("another network needs root");
+    }
+    let image = live.image("busybox");
+    live.pybox(["pull", &image]).ok();
+    // A machine of its own, with a way out and one who answers there; what is started from here is on it.
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network");
+    let script = "ip link set lo up && ip address add 198.51.100.53/32 dev lo && \
+                  ip link add out type veth peer name far && ip address add 192.0.2.9/24 dev out && \
+                  ip link set out up && ip link set far up && ip route add default via 192.0.2.1";
+    Run::of({
+        let mut command = live.privileged("sh");
+        command.args(["-c", script]);
+        command
+    })
+    .ok();
+    answer(UdpSocket::bind("198.51.100.53:53").expect("port 53"));
+    let host = live.file("resolv.conf", "nameserver 198.51.100.53\n");
+    let script = "mount --bind \"$1\" /etc/resolv.conf && exec setpriv --reuid pyboxtest --regid pyboxtest --init-groups \
+                  sh -c 'for network in pasta near; do \
+                    \"$0\" run --rm --network $network \"$1\" nslookup -type=a name.example.org | grep -c 192.0.2.77; \
+                  done' \"$0\" \"$2\"";
+    live.pybox(["network", "create", "near"]).ok();
+    let mut command = live.privileged("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(live.program()).arg(&host).arg(&image);
+    assert_eq!(Run::of(command).ok(), "1\n1");
 }
 
 #[test]
