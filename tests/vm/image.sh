@@ -12,8 +12,8 @@ user=tester
 
 packages=systemd,systemd-sysv,udev,libpam-systemd,dbus,dbus-user-session,uidmap,passt,iproute2,kmod,login,passwd
 packages+=,mount,procps,util-linux,busybox-static${PYBOX_VM_PACKAGES:+,${PYBOX_VM_PACKAGES// /,}}
-# Homes by NFS are tried on one of them.
-[ "$suite" != trixie ] || packages+=,nfs-kernel-server
+# Homes by NFS are tried on one of them, and whether its podman reads what we write.
+[ "$suite" != trixie ] || packages+=,nfs-kernel-server,podman,docker-registry
 
 # A user makes trees of many owners in a user namespace, whose root is the user.
 as_root() {

@@ -180,7 +180,7 @@ macro_rules! cases {
     };
 }
 
-cases!(namespaces, super::Tier::Namespaces, [units, service, network, journal, logout, root]);
+cases!(namespaces, super::Tier::Namespaces, [units, service, network, journal, logout, podman, root]);
 cases!(machine, super::Tier::Machine("trixie"), [units, limits, logout, nfs, reboot]);
 cases!(bookworm, super::Tier::Machine("bookworm"), [smoke]);
 
