@@ -138,8 +138,9 @@ fn a_push_compresses_what_is_not() {
     let Some(live) = Live::new() else { return };
     let context = telling(&live);
     let shelf = registry::own(&live.dir.join("registry"), &Own::default()).expect("a registry");
-    build(&live, &context, &["-q", "-t", "plain"]).ok();
+    build(&live, &context, &["-q", "-t", "plain", "--annotation", "org.example.kept=here and there"]).ok();
     let plain = manifest(&saved(&live, "plain"));
+    assert_eq!(plain["annotations"]["org.example.kept"], "here and there");
     for (format, kind) in FORMATS.into_iter().skip(1) {
         let there = format!("{shelf}/{format}:1");
         let push = |name: &str| live.pybox(["push", "--compression-format", format, "plain", name]).run().exits(0);
@@ -147,6 +148,7 @@ fn a_push_compresses_what_is_not() {
         assert!(sent.stderr.contains("status: pushed"), "{sent}");
         let first = manifest(&format!("docker://{there}"));
         assert_eq!(kinds(&first), [kind.to_owned()].into());
+        assert_eq!(first["annotations"], plain["annotations"], "{format}");
         assert_eq!((&first["config"], &first["layers"][0]), (&plain["config"], &plain["layers"][0]), "{format}");
         // What was compressed for it is not kept, and still known.
         let again = push(&there);

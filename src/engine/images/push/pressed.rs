@@ -3,6 +3,8 @@
 //! Layers that are made here are plain archives, unless somebody wanted otherwise. Those that are compressed already stay
 //! as they are: registries and other machines know them by their digests.
 
+use serde_json::Value;
+
 use super::shipment::{Document, Shipment};
 use super::{Order, Pusher};
 use crate::engine::api::{Failure, FailureKind};
@@ -67,7 +69,14 @@ impl Pusher<'_> {
             found.push(self.find(target, (layer, plain), lease).await?);
         }
         let config = self.store.read_blob(&order.image.id, CONFIG_LIMIT)?;
-        let bytes = manifest(found.iter(), &config).to_string().into_bytes();
+        let mut manifest = manifest(found.iter(), &config);
+        // What its maker wrote on it stays on it.
+        if let Ok(Value::Object(mut plain)) = serde_json::from_slice(&shipment.top.bytes)
+            && let Some(annotations) = plain.remove("annotations")
+        {
+            manifest["annotations"] = annotations;
+        }
+        let bytes = manifest.to_string().into_bytes();
         let top = Document { digest: Digest::of(&bytes), media_type: media::OCI_MANIFEST.to_owned(), bytes };
         let blobs = found.into_iter().map(|layer| (layer.blob, layer.size));
         let blobs = blobs.chain([(order.image.id.clone(), config.len() as u64)]).collect();
