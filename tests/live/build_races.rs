@@ -228,15 +228,18 @@ fn stages_that_share_a_cache_cannot_lead_each_other_away() {
         canary.directory.display()
     );
     let below = "--mount=type=cache,id=c,target=/c --mount=type=tmpfs,target=/c/swap/deep";
+    let left = format!(
+        "RUN mkdir -p /o/real && echo inside > /o/real/file && ln -s {} /o/away && \
+         (while :; do mv /o/real /o/t; mv /o/away /o/real; mv /o/real /o/away; mv /o/t /o/real; done &) ; sleep 0.2\n",
+        canary.directory.display()
+    );
     let dockerfile = |round: u64| {
         format!(
             "FROM {base} AS racer\nRUN --mount=type=cache,id=c,target=/c rm -f /c/end; {swap} {round}\n\
-             RUN mkdir -p /o/real && echo inside > /o/real/file && ln -s {0} /o/away && \
-             (while :; do mv /o/real /o/t; mv /o/away /o/real; mv /o/real /o/away; mv /o/t /o/real; done &) ; sleep 0.2\n\
+             {left}\
              FROM {base} AS victim\nRUN {below} touch /c/swap/deep/x\nRUN {below} touch /c/swap/deep/y\n\
              RUN --mount=type=cache,id=c,target=/c touch /c/end\n\
-             FROM {base}\nCOPY --from=racer /o /all\nCOPY --from=victim /bin/sh /x\n",
-            canary.directory.display()
+             FROM {base}\nCOPY --from=racer /o /all\nCOPY --from=victim /bin/sh /x\n"
         )
     };
     let context = context(&live, "context", &[]);
@@ -248,10 +251,8 @@ fn stages_that_share_a_cache_cannot_lead_each_other_away() {
     }
     // What a step leaves running is gone before anything of it is copied.
     let dockerfile = format!(
-        "FROM {base} AS racer\nRUN mkdir -p /o/real && echo inside > /o/real/file && ln -s {} /o/away && \
-         (while :; do mv /o/real /o/t; mv /o/away /o/real; mv /o/real /o/away; mv /o/t /o/real; done &) ; sleep 0.2\n\
-         FROM {base}\nCOPY --from=racer /o /all\nCOPY --from=racer /o/*/fil[e] /files/\n",
-        canary.directory.display()
+        "FROM {base} AS racer\n{left}\
+         FROM {base}\nCOPY --from=racer /o /all\nCOPY --from=racer /o/*/fil[e] /files/\n"
     );
     live.file("context/Dockerfile", dockerfile);
     for _ in 0..rounds(3) {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -258,6 +259,16 @@ fn answer(server: UdpSocket) {
     });
 }
 
+/// What a script of the test user's says on a host whose resolv.conf is `host`; it is told of the program and the image.
+#[track_caller]
+fn with_resolvers(live: &Live, host: &Path, script: &str, image: &str) -> String {
+    let bind = "mount --bind \"$1\" /etc/resolv.conf && exec setpriv --reuid pyboxtest --regid pyboxtest --init-groups \
+                sh -c \"$3\" \"$0\" \"$2\"";
+    let mut command = live.privileged("unshare");
+    command.args(["--mount", "sh", "-c", bind]).arg(live.program()).arg(host).args([image, script]);
+    Run::of(command).ok()
+}
+
 #[test]
 fn resolvers_of_the_hosts_loopback_are_asked() {
     let Some(live) = Live::new() else { return };
@@ -269,11 +280,9 @@ fn resolvers_of_the_hosts_loopback_are_asked() {
     // As with systemd-resolved: port 53 of an address that only the host has.
     answer(UdpSocket::bind("127.0.53.53:53").expect("port 53"));
     let host = live.file("resolv.conf", "nameserver 127.0.53.53\nsearch example.org\n");
-    let script = "mount --bind \"$1\" /etc/resolv.conf && exec setpriv --reuid pyboxtest --regid pyboxtest --init-groups \
-                  \"$0\" run --rm --network pasta \"$2\" sh -c 'cat /etc/resolv.conf; nslookup -type=a name.example.org'";
-    let mut command = live.privileged("unshare");
-    command.args(["--mount", "sh", "-c", script]).arg(live.program()).arg(&host).arg(&image);
-    let said = Run::of(command).ok();
+    let script =
+        "\"$0\" run --rm --network pasta \"$1\" sh -c 'cat /etc/resolv.conf; nslookup -type=a name.example.org'";
+    let said = with_resolvers(&live, &host, script, &image);
     assert!(said.starts_with("nameserver 169.254.1.1\nsearch example.org\n") && said.contains("192.0.2.77"), "{said}");
 }
 
@@ -299,14 +308,11 @@ fn resolvers_of_the_hosts_network_are_asked() {
     .ok();
     answer(UdpSocket::bind("198.51.100.53:53").expect("port 53"));
     let host = live.file("resolv.conf", "nameserver 198.51.100.53\n");
-    let script = "mount --bind \"$1\" /etc/resolv.conf && exec setpriv --reuid pyboxtest --regid pyboxtest --init-groups \
-                  sh -c 'for network in pasta near; do \
+    let script = "for network in pasta near; do \
                     \"$0\" run --rm --network $network \"$1\" nslookup -type=a name.example.org | grep -c 192.0.2.77; \
-                  done' \"$0\" \"$2\"";
+                  done";
     live.pybox(["network", "create", "near"]).ok();
-    let mut command = live.privileged("unshare");
-    command.args(["--mount", "sh", "-c", script]).arg(live.program()).arg(&host).arg(&image);
-    assert_eq!(Run::of(command).ok(), "1\n1");
+    assert_eq!(with_resolvers(&live, &host, script, &image), "1\n1");
 }
 
 #[test]
