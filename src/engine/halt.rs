@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
@@ -12,6 +11,7 @@ use rustix::time::Timespec;
 
 use crate::engine::api::{Failure, FailureKind};
 use crate::engine::containers::attach::Signals;
+use crate::sys::wait::readable_within;
 
 /// How long work may go on that nobody can end but by ending the process: it is the removal of what was half made.
 pub(in crate::engine) const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,12 +44,7 @@ impl Halt {
     /// # Errors
     /// [`FailureKind::Interrupted`] if it is.
     pub(in crate::engine) fn check(&self) -> Result<(), Failure> {
-        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
-        match rustix::event::poll(&mut fds, Some(&now)) {
-            Ok(0) | Err(_) => Ok(()),
-            Ok(_) => Err(Self::failure()),
-        }
+        if readable_within(&self.0, Duration::ZERO) { Err(Self::failure()) } else { Ok(()) }
     }
 
     /// What somebody says whose work was ended.
@@ -164,9 +159,8 @@ fn listen(signals: &Signals, halt: &Halt, done: &Halt) {
 
 /// How long there still is to wait.
 pub(in crate::engine) fn left(ends_by: Option<(Instant, i32)>) -> Option<Timespec> {
-    let left = ends_by.map(|(by, _)| by.saturating_duration_since(Instant::now()))?;
-    let seconds = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
-    Some(Timespec { tv_sec: seconds, tv_nsec: i64::from(left.subsec_nanos()) })
+    let (by, _) = ends_by?;
+    by.saturating_duration_since(Instant::now()).try_into().ok()
 }
 
 /// Lets the signal do what it does to anybody.

@@ -42,10 +42,9 @@ impl Engine {
         &self,
         store: &Store,
         (request, facts): (&ContainerRequest, &HostFacts),
-        image: Vec<PathBuf>,
+        image: &[PathBuf],
     ) -> Result<(StorageDriver, Layers), Failure> {
-        let lower: Vec<_> = [store.init_layer()?].into_iter().chain(image).collect();
-        self.layers_of(store, (request, facts), &lower)
+        self.layers_below(store, (request, facts), (Some(store.init_layer()?), image))
     }
 
     /// The same without the init layer, for who reads what is in an image, and nothing else. There has to be a layer.
@@ -58,29 +57,36 @@ impl Engine {
         (request, facts): (&ContainerRequest, &HostFacts),
         image: &[PathBuf],
     ) -> Result<(StorageDriver, Layers), Failure> {
+        self.layers_below(store, (request, facts), (None, image))
+    }
+
+    fn layers_below(
+        &self,
+        store: &Store,
+        (request, facts): (&ContainerRequest, &HostFacts),
+        (init, image): (Option<PathBuf>, &[PathBuf]),
+    ) -> Result<(StorageDriver, Layers), Failure> {
         // Layers that say in a side file whose their files are, and layers whose files belong to ranges of ids.
-        let init = store.init_layer()?;
-        let of_image = || image.iter().filter(|layer| **layer != init);
-        let noted = of_image().filter(|layer| layer.join(SIDE_FILE).exists()).count();
+        let noted = image.iter().filter(|layer| layer.join(SIDE_FILE).exists()).count();
         let known = self.known(store)?;
         let owners = match (facts.pretends(), &known.owners) {
             (true, _) => Owners::Hidden,
             (false, Some(_)) => Owners::Recorded,
             (false, None) => Owners::Real,
         };
-        if facts.pretends() && noted < of_image().count() {
+        if facts.pretends() && noted < image.len() {
             return Err(Failure::say(
                 FailureKind::Host,
                 "unpacked layers belong to ids that this user cannot map any more",
             )
             .hint("use a store of its own: export PYBOX_ROOT=$HOME/pybox-one-id".to_owned()));
         }
-        let lower = stack(image)?;
+        let lower = stack(init, image)?;
         // What was unpacked with one id shows its owners through the index alone.
         let shifted = is_shifted(request, facts)? || (noted > 0 && !owners.are_recorded());
         let needs = Needs { shifted, recorded: owners.are_recorded() };
         let driver = self.driver(store, &known, needs)?;
-        let index = (driver != StorageDriver::Overlay).then(|| self.index_of(store, &lower)).transpose()?;
+        let index = (driver != StorageDriver::Overlay).then(|| self.index_of(store, &lower, image)).transpose()?;
         Ok((driver, Layers { lower, index, owners }))
     }
 
@@ -123,8 +129,8 @@ impl Engine {
 
     fn index_image(&self, store: &Store, id: &Digest) -> Result<(), Failure> {
         let image = store.find_image(&id.to_string())?;
-        let lower: Vec<_> = [store.init_layer()?].into_iter().chain(store.layer_dirs(&image)?).collect();
-        self.index_of(store, &stack(&lower)?).map(drop)
+        let image = store.layer_dirs(&image)?;
+        self.index_of(store, &stack(Some(store.init_layer()?), &image)?, &image).map(drop)
     }
 
     /// Workers that unpack layers in this store.
@@ -173,8 +179,8 @@ impl Engine {
     }
 
     /// The index of `lower`, the topmost first, which is made if need be. It lies beside the topmost
-    /// layer of the image, and goes with it.
-    fn index_of(&self, store: &Store, lower: &[PathBuf]) -> Result<PathBuf, Failure> {
+    /// layer of `image`, and goes with it.
+    fn index_of(&self, store: &Store, lower: &[PathBuf], image: &[PathBuf]) -> Result<PathBuf, Failure> {
         let mut hash = Sha256::new();
         for layer in lower {
             // Where the store lies does not matter.
@@ -183,8 +189,7 @@ impl Engine {
             hash.update([0]);
         }
         let name = digest::hex(hash.finalize().get(..8).unwrap_or_default());
-        let init = store.init_layer()?;
-        let beside = lower.iter().find(|layer| **layer != init).or(lower.first()).and_then(|diff| diff.parent());
+        let beside = image.first().or(lower.first()).and_then(|diff| diff.parent());
         let path = beside.unwrap_or(Path::new("/")).join(format!("index-{name}"));
         if path.exists() {
             return Ok(path);
@@ -196,8 +201,9 @@ impl Engine {
 }
 
 /// What lies below a container's own files, the topmost first, as a driver takes it.
-fn stack(lower: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    kernel_overlay::lower_stack(lower).map_err(|error| Failure::new(FailureKind::Invalid, &error))
+fn stack(init: Option<PathBuf>, image: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let lower: Vec<_> = init.into_iter().chain(image.iter().cloned()).collect();
+    kernel_overlay::lower_stack(&lower).map_err(|error| Failure::new(FailureKind::Invalid, &error))
 }
 
 /// Whether files have other owners in the container than their ids on disk would give them: layers

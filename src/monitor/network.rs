@@ -223,7 +223,7 @@ impl Network {
         if let Some(interface) = self.wish.interface.as_ref().filter(|_| !self.given) {
             arguments.extend_from_slice(&interface.without);
         }
-        let forwarding = names::forwarding().filter(|_| self.wish.forwards_names);
+        let forwarding = self.wish.forwards_names.then(names::forwarding).flatten();
         let forwards = forwarding.is_some();
         arguments.extend(forwarding.into_iter().flatten());
         let user = self.user.as_ref().map(AsFd::as_fd);

@@ -154,7 +154,9 @@ impl Store {
     /// What the file system says.
     pub fn spool(&self) -> Result<Spool, StoreError> {
         let place = self.layout.ingests().join("spool");
-        siblings(&place).filter(|path| lock::remove_abandoned(path)).for_each(drop);
+        for sibling in siblings(&place) {
+            lock::remove_abandoned(&sibling);
+        }
         let (file, path) = create_locked(&place)?;
         let blobs = self.layout.blobs(Algorithm::Sha256);
         Ok(Spool { file, path, blobs, length: 0, hasher: Hasher::new(Algorithm::Sha256) })

@@ -127,9 +127,8 @@ pub(crate) struct Args {
 impl Args {
     pub(super) fn execute(self, session: &mut Session) -> Result<u8, Problem> {
         self.foreign.check()?;
-        let quiet = self.quiet || self.foreign.is_quiet();
-        let build = api::Build { quiet, ..self.request()? };
-        let manner = if quiet { Manner::Quiet } else { progress_manner() };
+        let build = self.request()?;
+        let manner = if build.quiet { Manner::Quiet } else { progress_manner() };
         let built = session.call_with(build, manner)?;
         // What has gone as files is no image here.
         if built.kept {
@@ -174,7 +173,7 @@ impl Args {
             labels,
             hosts: self.hosts.iter().map(|text| names::add_host(text)).collect::<Result<_, _>>()?,
             id_file: self.iidfile.as_deref().map(absolute).transpose()?,
-            quiet: self.quiet,
+            quiet: self.quiet || self.foreign.is_quiet(),
             epoch: epoch()?,
             compression: self.compression,
             authorities: if self.host_ca { Some(authorities()?) } else { None },

@@ -19,6 +19,7 @@ use crate::build::graph::{Copy, Inline, Step};
 use crate::build::key;
 use crate::engine::api::{Event, Failure, FailureKind};
 use crate::engine::containers::bench::{Bench, Ground};
+use crate::engine::images::foreign_compression;
 use crate::model::digest::Digest;
 use crate::model::permissions::Permissions;
 use crate::snapshot::failure::SnapshotError;
@@ -141,8 +142,9 @@ impl Site<'_> {
         }
         if unpack && let Place::Context(item) = &source.place {
             let file = self.context.read(item)?;
-            refuse_unknown(&file, &source.name)?;
-            if is_archive(&file) {
+            let head = head(&file);
+            refuse_unknown(&head, &source.name)?;
+            if is_archive(&head) {
                 let pour = |writer| pour(file, writer).map(|digest| read = Some(digest));
                 bench.place((target.to, owner), pour).map_err(blame)?;
                 return Ok(read);
@@ -266,31 +268,34 @@ fn pack_file(path: &std::path::Path, style: Style<'_>, writer: OwnedFd) -> Resul
     pack::pack_below(root, start, style, output).map(drop)
 }
 
-/// By its first bytes: gzip, zstd, or an archive as it is.
-fn is_archive(file: &File) -> bool {
+/// As many bytes as tell that a file is an archive.
+pub(super) const HEAD: usize = 262;
+
+/// The first bytes of a file; none if it cannot be read.
+fn head(file: &File) -> Vec<u8> {
     use std::os::unix::fs::FileExt as _;
-    let mut head = [0; 262];
-    let Ok(length) = file.read_at(&mut head, 0) else { return false };
-    let head = head.get(..length).unwrap_or_default();
+    let mut head = vec![0; HEAD];
+    let length = file.read_at(&mut head, 0).unwrap_or(0);
+    head.truncate(length);
+    head
+}
+
+/// By its first bytes: gzip, zstd, or an archive as it is.
+pub(super) fn is_archive(head: &[u8]) -> bool {
     matches!(head, [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..]) || head.get(257..262) == Some(b"ustar")
 }
 
 /// An archive that is compressed as nothing here can read is none to copy silently: whoever adds it has it unpacked
 /// elsewhere. One file that is compressed so, and is no archive, is copied.
-fn refuse_unknown(file: &File, name: &str) -> Result<(), Failure> {
-    use std::os::unix::fs::FileExt as _;
-    let mut head = [0; 6];
-    let length = file.read_at(&mut head, 0).unwrap_or(0);
-    let (program, ends): (_, &[&str]) = match head.get(..length).unwrap_or_default() {
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => ("xz", &[".tar.xz", ".txz"]),
-        [b'B', b'Z', b'h', ..] => ("bzip2", &[".tar.bz2", ".tbz", ".tbz2"]),
-        _ => return Ok(()),
+fn refuse_unknown(head: &[u8], name: &str) -> Result<(), Failure> {
+    let Some(program) = foreign_compression(head) else { return Ok(()) };
+    let ends: &[&str] = match program {
+        "xz" => &[".tar.xz", ".txz"],
+        "bzip2" => &[".tar.bz2", ".tbz", ".tbz2"],
+        _ => &[],
     };
-    if !ends.iter().any(|end| name.ends_with(end)) {
-        return Ok(());
-    }
+    let Some(stem) = ends.iter().find_map(|end| name.strip_suffix(end)) else { return Ok(()) };
     let sentence = format!("{name} is compressed with {program}, and what is unpacked is plain, gzip or zstd");
-    let stem = ends.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     Err(invalid(sentence).hint(format!("{program} -dc {name} > {stem}.tar, and ADD {stem}.tar")))
 }
 

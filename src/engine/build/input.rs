@@ -5,18 +5,17 @@ use std::io::{self, Read};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
+use super::copy::{HEAD, is_archive};
 use super::file::{self, BuildFile, LIMIT, NAMES};
 use super::step::invalid;
 use crate::engine::Engine;
 use crate::engine::api::{Build, BuildInput, Failure, FailureKind};
 use crate::engine::containers::bench::{Bench, Ground};
 use crate::engine::halt;
+use crate::engine::images::foreign_compression;
 use crate::snapshot::failure::SnapshotError;
 use crate::store::Store;
 use crate::sys::path::RootFd;
-
-/// As much of an archive as tells that it is one.
-const HEAD: u64 = 512;
 
 /// What a build reads.
 pub(super) struct Input<'e> {
@@ -47,8 +46,8 @@ pub(super) fn receive<'e>(engine: &'e Engine, store: Option<&'e Store>, build: &
             let file = halt::listening(|halt| {
                 let mut input = halt.heed(standard()?)?;
                 let mut head = Vec::new();
-                input.by_ref().take(HEAD).read_to_end(&mut head).map_err(|error| unreadable(&error))?;
-                let is_archive = is_archive(&head)?;
+                input.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(|error| unreadable(&error))?;
+                let is_archive = is_readable_archive(&head)?;
                 let mut input = io::Cursor::new(head).chain(input);
                 if !is_archive {
                     return text_of(input);
@@ -73,14 +72,9 @@ fn unreadable(error: &io::Error) -> Failure {
     Failure::say(FailureKind::Invalid, format!("read standard input: {error}"))
 }
 
-/// Whether these are the first bytes of an archive.
-fn is_archive(head: &[u8]) -> Result<bool, Failure> {
-    let packed = match head {
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "xz",
-        [b'B', b'Z', b'h', b'0'..=b'9', ..] => "bzip2",
-        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => return Ok(true),
-        head => return Ok(head.get(257..262) == Some(b"ustar")),
-    };
+/// Whether these are the first bytes of an archive; one that cannot be read is refused.
+fn is_readable_archive(head: &[u8]) -> Result<bool, Failure> {
+    let Some(packed) = foreign_compression(head) else { return Ok(is_archive(head)) };
     let sentence = format!("the context is compressed with {packed}; it may be plain, gzip or zstd");
     Err(invalid(sentence).hint(format!("{packed} -dc CONTEXT | pybox build -t NAME -")))
 }
@@ -136,7 +130,7 @@ mod tests {
             (b"BZh9", None),
             (b"\xfd7zXZ\0", None),
         ] {
-            assert_eq!(is_archive(head).ok(), expected, "{head:?}");
+            assert_eq!(is_readable_archive(head).ok(), expected, "{head:?}");
         }
     }
 

@@ -177,7 +177,7 @@ impl Bench<'_> {
     }
 
     fn layers(&self, request: &ContainerRequest, facts: &HostFacts) -> Result<(StorageDriver, Layers), Failure> {
-        self.engine.layers_for(self.store, (request, facts), self.store.layer_dirs(&self.image)?)
+        self.engine.layers_for(self.store, (request, facts), &self.store.layer_dirs(&self.image)?)
     }
 
     /// A worker that sees what the layers have, without what every container is given; and the way there.
@@ -333,11 +333,9 @@ impl Bench<'_> {
         mode: u32,
     ) -> Result<(UnixListener, PathBuf), Failure> {
         const NAME: &str = "socket";
-        self.made += 1;
-        let path = self.bundle.path().join(format!("input-{}", self.made));
+        let path = self.directory()?;
         let failed =
             |error: std::io::Error| Failure::say(FailureKind::Store, format!("make {}: {error}", path.display()));
-        std::fs::create_dir(&path).map_err(failed)?;
         let directory = open_upper(&path)?;
         // By its descriptor: paths of sockets are short (unix(7): 108 bytes).
         let listener = UnixListener::bind(format!("/proc/self/fd/{}/{NAME}", directory.as_raw_fd())).map_err(failed)?;

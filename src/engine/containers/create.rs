@@ -77,7 +77,7 @@ impl Engine {
         let held = self.volumes_of(store, (&request, &asked), (image, &bundle), &facts);
         let made = held.and_then(|held| {
             failpoint::reach!("create.volumes_held");
-            let layers = self.layers_for(store, (&request, &facts), store.layer_dirs(image)?)?;
+            let layers = self.layers_for(store, (&request, &facts), &store.layer_dirs(image)?)?;
             let made = (&bundle, &held, layers);
             let subject = (&id, &request, cgroups_path.as_deref());
             let filter = fill(store, made, (subject, image), (&config, &facts), events)?;
@@ -122,7 +122,7 @@ impl Engine {
         if request.mounts.is_empty() {
             return Ok(Volumes::default());
         }
-        let layers = self.layers_for(store, (request, facts), store.layer_dirs(image)?)?;
+        let layers = self.layers_for(store, (request, facts), &store.layer_dirs(image)?)?;
         let worker = self.worker_for(facts);
         self.hold_volumes(store, (request, asked), &Origin { layers, place: bundle.rootfs(), worker: &worker })
     }

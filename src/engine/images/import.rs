@@ -202,14 +202,19 @@ pub(in crate::engine) fn receive_archive(mut input: impl Read, path: &Path, spoo
     Ok(())
 }
 
+/// The program that has compressed what begins so, if it is one whose work nothing here can read.
+pub(in crate::engine) fn foreign_compression(head: &[u8]) -> Option<&'static str> {
+    match head {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some("xz"),
+        [b'B', b'Z', b'h', ..] => Some("bzip2"),
+        [b'L', b'Z', b'I', b'P', ..] => Some("lzip"),
+        _ => None,
+    }
+}
+
 /// Names the compressions that no image layer may have.
 fn check_kind(head: &[u8], path: &Path) -> Result<(), Failure> {
-    let program = match head {
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "xz",
-        [b'B', b'Z', b'h', ..] => "bzip2",
-        [b'L', b'Z', b'I', b'P', ..] => "lzip",
-        _ => return Ok(()),
-    };
+    let Some(program) = foreign_compression(head) else { return Ok(()) };
     let message = format!("{} is compressed with {program}; layers are plain, gzip or zstd", path.display());
     Err(Failure::say(FailureKind::Invalid, message).hint(format!("{program} -dc FILE | pybox import - NAME")))
 }

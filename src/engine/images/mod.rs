@@ -24,7 +24,7 @@ mod tag;
 mod unpack;
 
 pub(in crate::engine) use commit::manifest;
-pub(in crate::engine) use import::{layer_of, receive_archive};
+pub(in crate::engine) use import::{foreign_compression, layer_of, receive_archive};
 pub(in crate::engine) use inspect::familiar;
 pub(in crate::engine) use lists::concrete;
 pub(in crate::engine) use save::write_file;
