@@ -85,6 +85,7 @@ impl Source {
         match (failure.kind, self) {
             (FailureKind::Corrupt, _) => failure
                 .hint("`file` tells what it is; an archive comes from docker save, podman save or tar".to_owned()),
+            (FailureKind::Interrupted, _) => failure,
             (_, Self::Path(_)) if failure.hint.is_none() => failure.hint(format!("ls -l {name}")),
             _ => failure,
         }

@@ -152,6 +152,10 @@ fn near_misses_are_guessed() {
                 "runn debian",
                 "! pybox: unrecognized subcommand 'runn'\n! hint: did you mean run? see: pybox --help\nexit 125\n",
             ),
+            (
+                "biuld .",
+                "! pybox: unrecognized subcommand 'biuld'\n! hint: did you mean build? see: pybox --help\nexit 125\n",
+            ),
             ("images --format {{.ID", "! pybox: --format: invalid template: {{ without }}\nexit 1\n"),
         ],
     );

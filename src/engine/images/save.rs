@@ -8,9 +8,11 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 
 use super::archive::{IMAGE_NAME, REF_NAME, TarWriter, blob_name, media};
@@ -174,10 +176,12 @@ pub(in crate::engine) fn write_file<T>(
         let mut file = File::options().write(true).open(path).map_err(failed)?;
         return write(&mut file);
     }
-    let (mut file, temporary) = temporary(path).map_err(failed)?;
+    let temporary = temporary(path).map_err(failed)?;
+    let (mut file, is_named) = begin(&temporary).map_err(failed)?;
     let written = write(&mut file).and_then(|bytes| {
-        file.sync_data().and_then(|()| std::fs::rename(&temporary, path)).map_err(failed)?;
-        Ok(bytes)
+        let named = || if is_named { Ok(()) } else { name(&file, &temporary) };
+        let done = file.sync_data().and_then(|()| named()).and_then(|()| std::fs::rename(&temporary, path));
+        done.map(|()| bytes).map_err(failed)
     });
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
@@ -185,12 +189,32 @@ pub(in crate::engine) fn write_file<T>(
     written
 }
 
-fn temporary(path: &Path) -> io::Result<(File, PathBuf)> {
+fn temporary(path: &Path) -> io::Result<PathBuf> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
     name.push(format!(".partial-{}", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let file = File::options().write(true).create(true).truncate(true).open(&temporary)?;
-    Ok((file, temporary))
+    Ok(path.with_file_name(name))
+}
+
+/// A file where `temporary` will be, which has no name yet and is gone if we are; and whether it has one after all, as on
+/// file systems that have no such files.
+fn begin(temporary: &Path) -> io::Result<(File, bool)> {
+    let directory = temporary.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    match rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666)) {
+        Ok(file) => Ok((file.into(), false)),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+            let file = File::options().write(true).create(true).truncate(true).open(temporary)?;
+            Ok((file, true))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives a file its name; one that a killed process of our number has left makes room.
+fn name(file: &File, temporary: &Path) -> io::Result<()> {
+    let _ = std::fs::remove_file(temporary);
+    let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(rustix::fs::linkat(CWD, nameless, CWD, temporary, AtFlags::SYMLINK_FOLLOW)?)
 }
 
 fn failed(target: &str, error: &io::Error) -> Failure {
@@ -217,5 +241,39 @@ impl Read for Checked {
         let count = self.input.read(buffer)?;
         self.hasher.update(buffer.get(..count).unwrap_or_default());
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).expect("a directory").flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn a_file_is_there_when_it_is_whole() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("out.tar");
+        std::fs::write(&path, b"before").expect("write");
+        let left = temporary(&path).expect("a name");
+        std::fs::write(&left, b"of a killed process").expect("write");
+        let write = |file: &mut File| file.write_all(b"after").map_err(|error| failed("out.tar", &error));
+        write_file(&path, write).expect("written");
+        assert_eq!(
+            (std::fs::read(&path).expect("read"), names(place.path())),
+            (b"after".to_vec(), vec!["out.tar".into()])
+        );
+        // Whoever ends in the middle, however he does, leaves nothing.
+        let (mut file, is_named) = begin(&left).expect("begun");
+        file.write_all(b"half").expect("write");
+        assert_eq!(names(place.path()).len(), 1 + usize::from(is_named));
+        drop(file);
+        let failed = write_file(&path, |_| Err::<(), _>(Failure::say(FailureKind::Invalid, "no")));
+        assert!(failed.is_err() && names(place.path()) == ["out.tar"]);
+        let nowhere = write_file(&place.path().join("none/out.tar"), |_| Ok(())).expect_err("no directory");
+        assert_eq!(nowhere.hint.as_deref(), Some(&*format!("mkdir -p {}", place.path().join("none").display())));
     }
 }
