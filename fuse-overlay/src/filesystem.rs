@@ -309,6 +309,8 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// What the disk says.
     fn read(&self, ino: u64, offset: u64, into: &mut [u8]) -> Result<usize, Errno>;
+    /// A read was answered, and nobody waits for the thread that did: time for what will be asked next.
+    fn read_ahead(&self) {}
     /// Writes bytes; `drop_privileges` as in [`Change`].
     ///
     /// # Errors
@@ -349,6 +351,11 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// What the disk says.
     fn room(&self) -> Result<Room, Errno>;
+    /// Whether there is an extended attribute anywhere, or may ever be. The kernel asks for some
+    /// with every file, unless it was told once that there are none.
+    fn has_xattrs(&self) -> bool {
+        true
+    }
     /// An extended attribute.
     ///
     /// # Errors

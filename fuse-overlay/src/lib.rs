@@ -28,6 +28,7 @@ mod confine;
 mod mapping;
 mod tree;
 mod whiteout;
+mod writeback;
 
 pub use config::{Config, Durability, Ids, Upper};
 pub use confine::confine;

@@ -1,4 +1,4 @@
-//! A file mapped for reading: the one room of this crate for `unsafe`.
+//! A file mapped for reading: beside `writeback` the one room of this crate for `unsafe`.
 //!
 //! A mapping lets all containers of an image share the pages of its index.
 #![allow(unsafe_code)]

@@ -244,6 +244,12 @@ impl Index {
         set.into_iter().flatten()
     }
 
+    /// Whether any node has an extended attribute.
+    #[must_use]
+    pub fn has_xattrs(&self) -> bool {
+        !self.xattrs.is_empty()
+    }
+
     /// All names of the file that this node is a name of, itself included;
     /// none if it has one name only.
     pub fn links(&self, entry: &Entry<'_>) -> impl Iterator<Item = Position> {

@@ -12,31 +12,31 @@ use super::copying::copy_contents;
 use super::{Overlay, Tree};
 use crate::config::Durability;
 use crate::filesystem::{CopyRange, Seek, kind};
+use crate::index::Position;
+use crate::writeback;
 
 /// From this size on contents are copied up with the tree unlocked.
 const LARGE: u64 = 1 << 20;
 
 impl Tree {
-    /// A descriptor to read the contents of a regular file from.
-    fn reader(&mut self, ino: u64) -> Result<Arc<OwnedFd>, Errno> {
-        self.sized_reader(ino).map(|(fd, _)| fd)
-    }
-
-    /// And the size of the file, if that cannot change.
-    fn sized_reader(&mut self, ino: u64) -> Result<(Arc<OwnedFd>, Option<u64>), Errno> {
+    /// Where in the layers the contents of a regular file are; `None` if in the upper directory.
+    fn source(&mut self, ino: u64) -> Result<Option<Position>, Errno> {
         self.eagerness.used();
         let place = self.place(ino)?;
         match place.kind {
-            kind::REGULAR => {}
-            kind::DIRECTORY => return Err(Errno::ISDIR),
-            _ => return Err(Errno::INVAL),
+            kind::REGULAR if place.upper => Ok(None),
+            kind::REGULAR => place.lower.ok_or(Errno::STALE).map(Some),
+            kind::DIRECTORY => Err(Errno::ISDIR),
+            _ => Err(Errno::INVAL),
         }
-        if place.upper {
-            return Ok((self.handle(ino)?, None));
+    }
+
+    /// A descriptor to read the contents of a regular file from.
+    fn reader(&mut self, ino: u64) -> Result<Arc<OwnedFd>, Errno> {
+        match self.source(ino)? {
+            None => self.handle(ino),
+            Some(position) => self.lower_file(position),
         }
-        let position = place.lower.ok_or(Errno::STALE)?;
-        let size = self.index.entry(position)?.size();
-        Ok((self.lower_file(position)?, Some(size)))
     }
 
     /// The descriptor of a regular file that needs no copy any more.
@@ -95,22 +95,27 @@ impl Overlay {
     }
 
     pub(super) fn read_contents(&self, ino: u64, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
-        let (fd, size) = self.tree().sized_reader(ino)?;
-        let mut done = 0;
-        while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            // A short answer would tell the kernel that the file ends there, so
-            // one is given only for an end.
-            match rustix::io::pread(&fd, rest, offset + done as u64) {
-                Ok(0) => break,
-                Ok(got) => done += got,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
+        let mut tree = self.tree();
+        let Some(position) = tree.source(ino)? else {
+            let fd = tree.handle(ino)?;
+            drop(tree);
+            return read_all(&fd, offset, into);
+        };
+        let size = tree.index.entry(position)?.size();
+        let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        // Behind the end there is nothing, which need not be asked: this file cannot grow.
+        let wanted = into.get_mut(..left.min(into.len())).unwrap_or_default();
+        let small = if offset == 0 && wanted.len() == left { tree.small(position)? } else { None };
+        if let Some((small, next)) = small {
+            drop(tree);
+            if let Some(got) = self.ahead.take(small, next, wanted) {
+                return Ok(got);
             }
-            if size.is_some_and(|size| offset + done as u64 >= size) {
-                break;
-            }
+            tree = self.tree();
         }
-        Ok(done)
+        let fd = tree.lower_file(position)?;
+        drop(tree);
+        read_all(&fd, offset, wanted)
     }
 
     pub(super) fn write_contents(&self, ino: u64, offset: u64, bytes: &[u8], drop: bool) -> Result<usize, Errno> {
@@ -127,6 +132,9 @@ impl Overlay {
                 Err(_) if done > 0 => break,
                 Err(error) => return Err(error),
             }
+        }
+        if self.durability == Durability::Synced {
+            writeback::begin(&fd, offset, done);
         }
         Ok(done)
     }
@@ -184,6 +192,22 @@ impl Overlay {
         };
         rustix::fs::syncfs(root)
     }
+}
+
+/// Reads until the room is full or the file ends.
+pub(super) fn read_all(from: &OwnedFd, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
+    let mut done = 0;
+    while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        // A short answer would tell the kernel that the file ends there, so
+        // one is given only for an end.
+        match rustix::io::pread(from, rest, offset + done as u64) {
+            Ok(0) => break,
+            Ok(got) => done += got,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
 }
 
 /// Writes all of it.

@@ -57,15 +57,16 @@ impl Descriptors {
         fd
     }
 
-    /// Lets go of a descriptor.
-    pub(super) fn remove(&mut self, key: Key) {
-        self.slots.remove(&key);
+    /// Lets go of a descriptor, which comes back if it was kept.
+    pub(super) fn remove(&mut self, key: Key) -> Option<Arc<OwnedFd>> {
+        let slot = self.slots.remove(&key);
         // Keys stay in the queue until their turn comes; many removals of what
         // was put in later must not make it grow without end.
         if self.queue.len() > 2 * self.most {
             let slots = &self.slots;
             self.queue.retain(|key| slots.contains_key(key));
         }
+        slot.map(|slot| slot.fd)
     }
 
     fn evict(&mut self) {

@@ -7,6 +7,7 @@
 //! attributes; an operation family has a file. Contents are read and written
 //! with no lock held, through descriptors that [`Overlay`] took out before.
 
+mod ahead;
 mod attributes;
 mod contents;
 mod copy_up;
@@ -43,6 +44,7 @@ use crate::filesystem::{Kernel, ROOT, kind};
 use crate::index::{self, Index, Position};
 use crate::record::{Journal, Owners};
 
+use self::ahead::Ahead;
 use self::descriptors::Descriptors;
 use self::eagerness::Eagerness;
 use self::nodes::{Node, Nodes};
@@ -52,6 +54,9 @@ use self::work::Work;
 #[derive(Debug)]
 pub struct Overlay {
     tree: Mutex<Tree>,
+    ahead: Ahead,
+    /// Whether anything has an extended attribute, or can get one.
+    xattrs: bool,
     durability: Durability,
 }
 
@@ -116,7 +121,8 @@ impl Overlay {
             tree.work = Some(work);
             tree.nodes.put(ROOT, root);
         }
-        Ok(Self { tree: Mutex::new(tree), durability })
+        let xattrs = tree.work.is_some() || tree.index.has_xattrs();
+        Ok(Self { tree: Mutex::new(tree), ahead: Ahead::default(), xattrs, durability })
     }
 
     /// The tree, for one operation. A thread that died holding it left a tree

@@ -68,6 +68,15 @@ impl From<Option<Record>> for Kept {
     }
 }
 
+/// What became of a node that was to be let go.
+#[derive(Debug)]
+pub(super) enum Released {
+    /// It is still needed.
+    Stays,
+    /// Nothing is known of it any more; with what held it, if it had no name.
+    Gone(Option<Arc<OwnedFd>>),
+}
+
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Nodes {
@@ -179,20 +188,20 @@ impl Nodes {
 
     /// Lets go of a node that nobody has looked up; the disk knows the rest.
     /// The root stays, and so does what the disk would not give its number back.
-    pub(super) fn release(&mut self, ino: u64) -> bool {
-        let Some(node) = self.known.get(&ino) else { return true };
+    pub(super) fn release(&mut self, ino: u64) -> Released {
+        let Some(node) = self.known.get(&ino) else { return Released::Gone(None) };
         let lasting = node.lower.is_some() && !matches!(node.kind, kind::REGULAR | kind::DIRECTORY);
         let named = !node.names.is_empty();
         if ino == crate::filesystem::ROOT || (lasting && named) || self.lookups(ino) > 0 {
-            return false;
+            return Released::Stays;
         }
-        if let Some(node) = self.known.remove(&ino)
-            && let Some(upper) = node.upper
+        let node = self.known.remove(&ino);
+        if let Some(upper) = node.as_ref().and_then(|node| node.upper)
             && self.by_upper.get(&upper) == Some(&ino)
         {
             self.by_upper.remove(&upper);
         }
-        true
+        Released::Gone(node.and_then(|node| node.pinned))
     }
 }
 
@@ -220,9 +229,9 @@ mod tests {
         nodes.put(made, Node { kind: kind::REGULAR, upper: Some(9), ..Node::default() });
         nodes.count(made);
         assert_eq!(nodes.of_upper(9), Some(made));
-        assert!(!nodes.release(made));
+        assert!(matches!(nodes.release(made), Released::Stays));
         assert!(nodes.forget(made, 1));
-        assert!(nodes.release(made));
+        assert!(matches!(nodes.release(made), Released::Gone(None)));
         assert_eq!(nodes.of_upper(9), None);
     }
 

@@ -19,10 +19,11 @@ impl FileSystem for Overlay {
     }
 
     fn forget(&self, ino: u64, count: u64) {
-        let mut tree = self.tree();
-        if tree.nodes.forget(ino, count) {
-            tree.let_go(ino);
-        }
+        let open = {
+            let mut tree = self.tree();
+            if tree.nodes.forget(ino, count) { tree.release(ino) } else { [None, None, None] }
+        };
+        drop(open);
     }
 
     fn attributes(&self, ino: u64) -> Result<Attributes, Errno> {
@@ -71,6 +72,10 @@ impl FileSystem for Overlay {
         self.read_contents(ino, offset, into)
     }
 
+    fn read_ahead(&self) {
+        self.read_next();
+    }
+
     fn write(&self, ino: u64, offset: u64, bytes: &[u8], drop_privileges: bool) -> Result<usize, Errno> {
         self.write_contents(ino, offset, bytes, drop_privileges)
     }
@@ -101,6 +106,10 @@ impl FileSystem for Overlay {
 
     fn room(&self) -> Result<Room, Errno> {
         self.tree().room()
+    }
+
+    fn has_xattrs(&self) -> bool {
+        self.xattrs
     }
 
     fn xattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>, Errno> {

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::Tree;
 use super::descriptors::Key;
-use super::nodes::Name;
+use super::nodes::{Name, Released};
 use super::work::Work;
 use crate::beneath;
 use crate::filesystem::{ROOT, kind};
@@ -105,11 +105,16 @@ impl Tree {
         if let Some(fd) = self.open.get(key) {
             return Ok(fd);
         }
+        let fd = self.open_lower(position)?;
+        Ok(self.open.put(key, fd))
+    }
+
+    /// The same, not kept.
+    pub(super) fn open_lower(&mut self, position: Position) -> Result<OwnedFd, Errno> {
         let layer = self.index.entry(position)?.layer;
         let directory = self.lower_directory(self.index.parent(position)?, layer)?;
         let name = beneath::entry_name(self.index.entry(position)?.name).map_err(|_| Errno::IO)?;
-        let fd = rustix::fs::openat(directory, name, beneath::READ, Mode::empty())?;
-        Ok(self.open.put(key, fd))
+        rustix::fs::openat(directory, name, beneath::READ, Mode::empty())
     }
 
     /// A directory in one of the layers that have it. Files of a directory are
@@ -153,9 +158,15 @@ impl Tree {
 
     /// Forgets a node as far as that can be done, and closes what is open of it.
     pub(super) fn let_go(&mut self, ino: u64) {
-        if self.nodes.release(ino) {
-            self.open.remove(Key::Upper(ino));
-            self.open.remove(Key::Lower(ino));
+        drop(self.release(ino));
+    }
+
+    /// As [`Tree::let_go`], but what is open comes back: closing what has no name any more takes the
+    /// disk's time, and others need not wait for it.
+    pub(super) fn release(&mut self, ino: u64) -> [Option<Arc<OwnedFd>>; 3] {
+        match self.nodes.release(ino) {
+            Released::Stays => [None, None, None],
+            Released::Gone(pinned) => [pinned, self.open.remove(Key::Upper(ino)), self.open.remove(Key::Lower(ino))],
         }
     }
 }

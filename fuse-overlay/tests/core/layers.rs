@@ -41,6 +41,44 @@ fn layers_merge_and_hide_in_all_three_styles() {
 }
 
 #[test]
+fn files_read_in_order_are_read_ahead_and_are_what_they_are() {
+    let bench = Bench::new(2);
+    let name = |number: usize| format!("d/f{number:02}");
+    for number in 0..40 {
+        bench.lower(number % 2, &name(number), &format!("contents of {number}"));
+    }
+    let view = bench.open();
+    let read = |number: usize| {
+        let contents = view.read(&name(number)).expect("read");
+        // What a front end does when it has answered.
+        view.overlay.read_ahead();
+        contents
+    };
+    for number in 0..20 {
+        assert_eq!(read(number), format!("contents of {number}"));
+    }
+    // The next one was read ahead by now, and changes.
+    view.write(&name(20), "changed contents").expect("write");
+    assert_eq!(read(20), "changed contents");
+    view.unlink(&name(21)).expect("unlink");
+    view.write(&name(21), "another file").expect("write");
+    for number in 21..40 {
+        let expected = if number == 21 { "another file".into() } else { format!("contents of {number}") };
+        assert_eq!(read(number), expected);
+    }
+}
+
+#[test]
+fn that_there_is_no_attribute_is_known_where_none_can_come() {
+    let bench = Bench::new(2);
+    bench.lower(1, "d/f", "x");
+    assert!(!bench.open_read_only().overlay.has_xattrs());
+    assert!(bench.open().overlay.has_xattrs(), "one can be set");
+    set_xattr(&bench.layer(1).join("d/f"), "user.a", b"1");
+    assert!(bench.open_read_only().overlay.has_xattrs());
+}
+
+#[test]
 fn nothing_shows_below_an_opaque_root_or_through_a_file() {
     let bench = Bench::new(3);
     bench.lower(0, "top", "");

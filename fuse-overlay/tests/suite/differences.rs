@@ -33,6 +33,11 @@ pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
     ),
     ("mapped-lower", "a mapping of a lower file stays one of the lower file after copy-up"),
     (
+        "no-attributes",
+        "the kernel is told once that no layer has an extended attribute, and says so of a file not copied up: it \
+         would ask for the overlay's own with every file",
+    ),
+    (
         "numbers-over-mounts",
         "the kernel finds a copied-up file's first number again only with what a user may not have",
     ),

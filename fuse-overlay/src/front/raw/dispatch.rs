@@ -33,8 +33,12 @@ pub(super) fn answer(
             Ok(())
         }
         op::READ => match read_fields(body) {
-            Ok((offset, size)) => answer
-                .send_contents(device, header.unique, size as usize, |into| filesystem.read(header.node, offset, into)),
+            Ok((offset, size)) => {
+                let read = |into: &mut [u8]| filesystem.read(header.node, offset, into);
+                let sent = answer.send_contents(device, header.unique, size as usize, read);
+                filesystem.read_ahead();
+                sent
+            }
             Err(error) => answer.send(device, header.unique, Err(error)),
         },
         _ => {
@@ -74,6 +78,10 @@ struct Call<'a, F> {
 
 impl<F: FileSystem> Call<'_, F> {
     fn run(mut self) -> Result<(), Errno> {
+        if self.header.operation == op::GETXATTR && !self.filesystem.has_xattrs() {
+            // Here the word is meant: there are none.
+            return Err(Errno::NOSYS);
+        }
         match self.perform() {
             // To the kernel this one means "never ask again", and it is this
             // module's to say. From a disk it is about one file.

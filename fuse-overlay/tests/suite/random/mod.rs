@@ -52,6 +52,11 @@ impl Sequence {
     fn case(&self, system: System) -> String {
         let mut model = Model::new(system);
         let mut case = format!("== {}\n", self.name);
+        if let Some((name, value)) = model::marked(system) {
+            for layer in 1..=3 {
+                writeln!(case, "{layer}: setxattr . {name} {value}").expect("write to a string");
+            }
+        }
         for (layer, path, what) in &self.layers {
             if model.lay(path, what).is_ok() {
                 writeln!(case, "{layer}: {}", what.line(path)).expect("write to a string");

@@ -55,11 +55,20 @@ fn ok() -> Answer {
     Ok("ok".into())
 }
 
+/// An attribute that the root of each layer has. Without any in all layers a file that was not
+/// copied up says "not supported" on some systems where the model says "no data".
+pub(super) fn marked(system: System) -> Option<(&'static str, &'static str)> {
+    system.is("hybrid").then_some(("user.marked", "x"))
+}
+
 impl Model {
     pub(super) fn new(system: System) -> Self {
         let (overlay, has_ids) = (system.is("overlay"), system.has_ids());
         let mut model = Self { nodes: Vec::new(), open: BTreeMap::new(), overlay, has_ids };
-        model.add(Body::Directory(BTreeMap::new()), 0o755, ROOT);
+        let root = model.add(Body::Directory(BTreeMap::new()), 0o755, ROOT);
+        if let Some((name, value)) = marked(system) {
+            model.nodes[root].attributes.insert(name.into(), value.into());
+        }
         model
     }
 
