@@ -89,7 +89,9 @@ impl Tree {
         let node = self.nodes.get(ino).filter(|node| node.upper.is_some()).ok_or(Errno::STALE)?;
         let Some(pinned) = node.pinned.clone() else { return Ok(self.open.get(Key::Upper(ino))) };
         let kind = self.disk_kind(node.kind);
-        if !matches!(kind, kind::REGULAR | kind::DIRECTORY)
+        // The root was opened for use.
+        if ino == ROOT
+            || !matches!(kind, kind::REGULAR | kind::DIRECTORY)
             || !rustix::fs::fcntl_getfl(&*pinned)?.contains(OFlags::PATH)
         {
             return Ok(Some(pinned));
@@ -114,7 +116,11 @@ impl Tree {
         let layer = self.index.entry(position)?.layer;
         let directory = self.lower_directory(self.index.parent(position)?, layer)?;
         let name = beneath::entry_name(self.index.entry(position)?.name).map_err(|_| Errno::IO)?;
-        rustix::fs::openat(directory, name, beneath::READ, Mode::empty())
+        // Layers do not change, their access times included; only a file's owner may say so.
+        match rustix::fs::openat(&directory, name, beneath::READ | OFlags::NOATIME, Mode::empty()) {
+            Err(Errno::PERM) => rustix::fs::openat(directory, name, beneath::READ, Mode::empty()),
+            other => other,
+        }
     }
 
     /// A directory in one of the layers that have it. Files of a directory are

@@ -69,6 +69,18 @@ fn files_read_in_order_are_read_ahead_and_are_what_they_are() {
 }
 
 #[test]
+fn reading_leaves_no_trace_in_a_layer() {
+    use std::os::unix::fs::MetadataExt as _;
+    let bench = Bench::new(1);
+    bench.lower(0, "f", "x");
+    let file = File::open(bench.layer(0).join("f")).expect("open");
+    let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000);
+    file.set_times(std::fs::FileTimes::new().set_accessed(past)).expect("set the times");
+    assert_eq!(bench.open().read("f").expect("read"), "x");
+    assert_eq!(file.metadata().expect("stat").atime(), 1000);
+}
+
+#[test]
 fn that_there_is_no_attribute_is_known_where_none_can_come() {
     let bench = Bench::new(2);
     bench.lower(1, "d/f", "x");
