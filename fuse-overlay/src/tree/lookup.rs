@@ -156,8 +156,9 @@ impl Tree {
             let record = record.into();
             self.nodes.put(ino, Node { kind, lower, upper: Some(stat.st_ino), record, ..Node::default() });
         }
-        let kind = stat.st_mode & kind::MASK;
-        if kind != kind::DIRECTORY || self.nodes.get(ino).is_some_and(|node| node.names.is_empty()) {
+        if stat.st_mode & kind::MASK == kind::DIRECTORY {
+            self.nodes.only_name(ino, parent, name);
+        } else {
             self.nodes.add_name(ino, parent, name);
         }
         let attributes = self.true_above(ino, beneath::attributes(stat, ino));

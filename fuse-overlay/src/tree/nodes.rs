@@ -136,6 +136,16 @@ impl Nodes {
         }
     }
 
+    /// Notes the name of a directory, which has one. The one that was known may be of a directory above that was
+    /// moved, and got another number when the kernel had forgotten it.
+    pub(super) fn only_name(&mut self, ino: u64, parent: u64, name: &[u8]) {
+        if let Some(node) = self.known.get_mut(&ino)
+            && !matches!(node.names.as_slice(), [(directory, entry)] if *directory == parent && **entry == *name)
+        {
+            node.names = vec![(parent, name.into())];
+        }
+    }
+
     /// Notes that a name is gone.
     pub(super) fn drop_name(&mut self, ino: u64, parent: u64, name: &[u8]) {
         if let Some(node) = self.known.get_mut(&ino) {

@@ -221,3 +221,16 @@ fn ten_thousand_entries_are_listed_once_each() {
     assert_eq!(listed.len(), 5000);
     assert!(listed.windows(2).all(|pair| pair[0] != pair[1]));
 }
+
+#[test]
+fn a_moved_directory_that_the_kernel_forgot_is_found_with_what_is_in_it() {
+    let bench = Bench::new(1);
+    bench.lower(0, "a/b/f", "x");
+    let view = bench.open();
+    let (a, root) = (view.find("a").expect("find").ino, view.find("").expect("root").ino);
+    view.overlay.rename((root, b"a"), (root, b"moved"), Move::Replace).expect("rename");
+    // As if short of memory, and nobody has looked into the directory: what it holds was only copied up.
+    view.overlay.forget(a, 1);
+    assert_eq!(view.list("moved/b").expect("list"), ["f"]);
+    assert_eq!(view.read("moved/b/f").expect("read"), "x");
+}
