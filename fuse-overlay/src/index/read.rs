@@ -193,6 +193,8 @@ impl Index {
             match here.cmp(name) {
                 Ordering::Less => low = middle + 1,
                 Ordering::Greater => high = middle,
+                // A node that two directories claim would make a tree with more ways than nodes.
+                Ordering::Equal if node.parent != directory.0 => return Err(Errno::IO),
                 Ordering::Equal => return Ok(Some(Position(middle))),
             }
         }
@@ -251,15 +253,20 @@ impl Index {
     }
 
     /// All names of the file that this node is a name of, itself included;
-    /// none if it has one name only.
+    /// none if it has one name only. Directories have no others, and only what
+    /// says so itself is in a group: no name leads back up.
     pub fn links(&self, entry: &Entry<'_>) -> impl Iterator<Item = Position> {
-        let group = entry.node.group.checked_sub(1).and_then(|at| {
+        let (number, kind) = (entry.node.group, entry.kind());
+        let group = number.checked_sub(1).filter(|_| kind != kind::DIRECTORY).and_then(|at| {
             let pool = self.section(&self.links)?.get(at as usize..)?;
             let length = (u32_at(pool, 0)? as usize).checked_mul(4)?;
             pool.get(4..length.checked_add(4)?)
         });
         let words = group.unwrap_or_default().as_chunks::<4>().0;
-        words.iter().map(|word| Position(u32::from_le_bytes(*word))).filter(|position| position.0 < self.count)
+        let is_of_it = move |position: &Position| {
+            self.try_entry(*position).is_some_and(|other| other.node.group == number && other.kind() == kind)
+        };
+        words.iter().map(|word| Position(u32::from_le_bytes(*word))).filter(is_of_it)
     }
 
     /// The node under whose number the file is shown: the first of its names.
