@@ -112,6 +112,10 @@ pub(super) fn change_mode(fd: &OwnedFd, mode: u32) -> Result<(), Errno> {
 
 /// `chown` of what a descriptor of any kind stands for.
 pub(super) fn change_owner(fd: &OwnedFd, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
+    // To the call this one means "stays"; it is no id.
+    if [uid, gid].contains(&Some(u32::MAX)) {
+        return Err(Errno::INVAL);
+    }
     rustix::fs::chownat(fd, c"", uid.map(Uid::from_raw), gid.map(Gid::from_raw), AtFlags::EMPTY_PATH)
 }
 
