@@ -85,6 +85,8 @@ fn answer_all(device: BorrowedFd<'_>, filesystem: &impl FileSystem, agreed: &gre
 fn receive(device: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
     loop {
         match rustix::io::read(device, &mut *buffer) {
+            // A device has no end, but who stands in for it may hang up.
+            Ok(0) => return Ok(None),
             Ok(length) => return Ok(Some(length)),
             Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(None),
             // Given up before it was read; a signal; nothing there.
