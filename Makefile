@@ -1,6 +1,6 @@
 # What a person types. Every recipe is one line: what happens stands in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-vm lint format bench build clean
+.PHONY: help run test test-vm fuzz lint format bench build clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ test: ## install what the tests need, then run all of them
 
 test-vm: ## the tests on a real systemd: a virtual machine, and namespaces
 	@scripts/test-vm.sh
+
+fuzz: ## look for input that breaks the overlay file system, a minute for each target
+	@scripts/fuzz.sh
 
 lint: ## formatting, clippy, documentation links, shell scripts
 	@scripts/lint.sh

@@ -1,6 +1,6 @@
 #!/bin/sh
 # install-packages.sh SET... : installs the Debian packages of each set that are missing.
-# Sets: build (compile), run (containers), test (fixtures and judges), vm (virtual machines), lint, bench.
+# Sets: build (compile), run (containers), test (fixtures and judges), vm (virtual machines), fuzz, lint, bench.
 set -eu
 
 packages() {
@@ -9,6 +9,7 @@ packages() {
     run) echo "uidmap passt busybox-static tar" ;;
     test) echo "openssh-client podman uidmap passt slirp4netns iproute2 busybox-static skopeo umoci crun mmdebstrap zstd tar curl attr libcap2-bin bubblewrap util-linux procps perl-base stress-ng fio bindfs fuse3 e2fsprogs" ;;
     vm) echo "qemu-system-x86 mmdebstrap uidmap cpio e2fsprogs xz-utils iproute2 busybox-static util-linux" ;;
+    fuzz) echo "g++" ;;
     lint) echo "shellcheck" ;;
     bench) echo "iperf3 iproute2 passt uidmap busybox-static skopeo mmdebstrap curl tar zstd python3 gcc libc6-dev bubblewrap crun" ;;
     *) echo "install-packages.sh: no set is called '$1'" >&2; exit 2 ;;

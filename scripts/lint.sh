@@ -7,6 +7,7 @@ cargo fmt --all --check
 cargo clippy --workspace --all-targets -- -D warnings
 cargo clippy --test vm -- -D warnings
 cargo clippy -p pybox-fuse-overlay --all-targets --features fuser,fuse3 -- -D warnings
+cargo clippy -p pybox-fuse-overlay-fuzz --bins --features fuzzer -- -D warnings
 cargo clippy --workspace --lib --bins --test faults --features failpoints -- -D warnings
 RUSTDOCFLAGS="-D rustdoc::broken_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
 shellcheck scripts/*.sh benches/*.sh .ci/run tests/vm/*.sh tests/vm/guest/init tests/vm/guest/files/usr/local/lib/pybox-vm/agent

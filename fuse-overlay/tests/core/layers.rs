@@ -1,13 +1,12 @@
 //! What layers look like together.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
-use std::os::fd::AsFd as _;
 
 use proptest::prelude::*;
 use pybox_fuse_overlay::filesystem::{FileSystem as _, ROOT, kind};
 use pybox_fuse_overlay::index::{self, Index, Position};
 use pybox_fuse_overlay::record::{Owners, Record};
+use pybox_fuse_overlay_fuzz::forging::{built, look_everywhere, sample};
 use rustix::io::Errno;
 
 use crate::bench::{Bench, set_xattr, whiteout};
@@ -146,29 +145,6 @@ fn without_an_upper_directory_nothing_changes() {
     assert_eq!(view.unlink("f").err(), Some(Errno::ROFS));
 }
 
-fn built(bench: &Bench, owners: Option<&Owners>) -> Vec<u8> {
-    let mut file = tempfile::tempfile().expect("a file");
-    let open: Vec<File> = (0..bench.layers).map(|layer| File::open(bench.layer(layer)).expect("open")).collect();
-    let layers: Vec<_> = open.iter().map(|layer| index::Layer { directory: layer.as_fd(), owners }).collect();
-    index::build(&layers, &|uid, gid| (uid + 7, gid + 8), &file).expect("an index");
-    let mut bytes = Vec::new();
-    file.rewind().expect("rewind");
-    file.read_to_end(&mut bytes).expect("read");
-    bytes
-}
-
-fn sample() -> Bench {
-    let bench = Bench::new(2);
-    bench.lower(0, "etc/passwd", "root");
-    bench.lower(1, "etc/group", "wheel");
-    bench.lower(1, "bin/tool", "#!");
-    std::fs::hard_link(bench.layer(1).join("bin/tool"), bench.layer(1).join("bin/alias")).expect("link");
-    std::os::unix::fs::symlink("../bin/tool", bench.layer(0).join("etc/link")).expect("symlink");
-    set_xattr(&bench.layer(1).join("bin/tool"), "user.note", b"value");
-    set_xattr(&bench.layer(1).join("bin/tool"), "user.overlay.origin", b"hidden");
-    bench
-}
-
 #[test]
 fn an_index_says_what_the_layers_hold() {
     let bench = sample();
@@ -216,17 +192,6 @@ fn a_damaged_index_is_an_error_wherever_the_damage_is() {
         damaged[at] ^= 0x10;
         assert!(Index::from_bytes(damaged).is_err(), "byte {at}");
         assert!(Index::from_bytes(bytes[..at].to_vec()).is_err(), "length {at}");
-    }
-}
-
-/// Whatever an index says, looking at all of it ends and does not panic.
-fn look_everywhere(index: &Index) {
-    for number in 0..u64::from(index.len()) {
-        let Some(position) = index.position(number + 1) else { continue };
-        let Ok(entry) = index.entry(position) else { continue };
-        let _ = (index.path(position), index.attributes(&entry), index.target(&entry), index.first_link(&entry));
-        let _ = (index.xattrs(&entry).count(), index.links(&entry).count(), index.children(&entry).count());
-        let _ = (index.find(position, b"tool"), index.find(position, b""));
     }
 }
 

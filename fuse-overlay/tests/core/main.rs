@@ -2,8 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
-mod bench;
 mod layers;
 mod random;
 mod recorded;
+mod replay;
 mod writing;
+
+use pybox_fuse_overlay_fuzz::bench;

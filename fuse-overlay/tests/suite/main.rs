@@ -27,5 +27,6 @@ mod script;
 mod step;
 mod stress;
 mod systems;
-mod text;
 mod trial;
+
+use pybox_fuse_overlay_fuzz::text;

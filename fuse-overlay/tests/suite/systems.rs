@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use pybox_fuse_overlay_fuzz::model::Rules;
+
 /// What the cases run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum System {
@@ -104,6 +106,11 @@ impl System {
     /// Whether more than one id is mapped.
     pub(crate) fn has_ids(self) -> bool {
         self != Self::FuseRecorded
+    }
+
+    /// What a model of it has to know.
+    pub(crate) fn rules(self) -> Rules {
+        Rules { overlay: self.is(OVERLAY), has_ids: self.has_ids(), marked: self.is("hybrid") }
     }
 
     fn front(self) -> &'static str {

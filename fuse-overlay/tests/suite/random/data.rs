@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::operations::{Choices, Seeded};
+use pybox_fuse_overlay_fuzz::choices::{Choices, Seeded};
+
 use super::{seed, shrink::shrink, wrong};
 use crate::systems::System;
 use crate::text::show;

@@ -2,111 +2,16 @@
 //! can stand in a table.
 
 mod data;
-mod model;
-mod operations;
 mod shrink;
 mod storms;
 
-use std::fmt::Write as _;
-
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use pybox_fuse_overlay_fuzz::choices::{Bytes, Seeded};
+use pybox_fuse_overlay_fuzz::sequence::Sequence;
 
 use crate::systems::System;
 use crate::trial::{Trial, cannot, long};
-use model::Model;
-use operations::{Bytes, Choices, Laid, Operation, Seeded};
 use shrink::shrink;
-
-/// What is done, before it is known what has to come of it.
-#[derive(Clone, Debug)]
-struct Sequence {
-    name: String,
-    layers: Vec<(u8, String, Laid)>,
-    operations: Vec<Operation>,
-}
-
-impl Sequence {
-    fn choose(name: String, choices: &mut impl Choices, system: System, length: usize) -> Self {
-        let mut model = Model::new(system);
-        let mut sequence = Self { name, layers: Vec::new(), operations: Vec::new() };
-        for layer in 1..=3 {
-            let mut laid = Vec::new();
-            lay(choices, &mut model, system, "", &mut laid);
-            sequence.layers.extend(laid.into_iter().map(|(path, what)| (layer, path, what)));
-        }
-        for number in 0..length {
-            let operation = match number {
-                _ if number % 60 == 59 => Operation::Remount,
-                _ if number % 30 == 29 => Operation::Tree,
-                _ => Operation::choose(choices, &model),
-            };
-            if operation.makes_sense(&model) {
-                operation.apply(&mut model).ok();
-                sequence.operations.push(operation);
-            }
-        }
-        sequence
-    }
-
-    /// As a case, with what the model answers.
-    fn case(&self, system: System) -> String {
-        let mut model = Model::new(system);
-        let mut case = format!("== {}\n", self.name);
-        if let Some((name, value)) = model::marked(system) {
-            for layer in 1..=3 {
-                writeln!(case, "{layer}: setxattr . {name} {value}").expect("write to a string");
-            }
-        }
-        for (layer, path, what) in &self.layers {
-            if model.lay(path, what).is_ok() {
-                writeln!(case, "{layer}: {}", what.line(path)).expect("write to a string");
-            }
-        }
-        let end = [Operation::Tree, Operation::Remount, Operation::Tree];
-        for operation in self.operations.iter().chain(&end) {
-            if operation.makes_sense(&model) {
-                let answer = operation.apply(&mut model).unwrap_or_else(str::to_owned);
-                match operation {
-                    Operation::Remount => case += "remount\n",
-                    other => writeln!(case, "{} => {answer}", other.line()).expect("write to a string"),
-                }
-            }
-        }
-        case
-    }
-}
-
-/// What one layer has in a directory; the model sees it above what lower layers have.
-fn lay(choices: &mut impl Choices, model: &mut Model, system: System, dir: &str, laid: &mut Vec<(String, Laid)>) {
-    let mut files: Vec<String> = Vec::new();
-    for name in ["a", "b", "c", "d", "e"] {
-        let path = if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
-        let there = model.stat(&path).ok();
-        let deep = dir.matches('/').count() >= 1;
-        let what = match choices.below(16) {
-            0..=3 if !deep => Laid::Directory([0o755, 0o700][choices.below(2)]),
-            4..=6 => Laid::File(operations::content(choices), [0o644, 0o600][choices.below(2)]),
-            7 => Laid::Link(["a", "b/c", "none"][choices.below(3)].into()),
-            8 => Laid::Pipe,
-            9 if !files.is_empty() && !system.is("overlay") => Laid::Same(files[choices.below(files.len())].clone()),
-            10..=11 if there.is_some() => Laid::Whiteout,
-            _ => continue,
-        };
-        model.lay(&path, &what).ok();
-        laid.push((path.clone(), what.clone()));
-        match what {
-            Laid::Directory(_) => {
-                if there.is_some_and(|there| there.starts_with("dir")) && choices.below(4) == 0 {
-                    model.lay(&path, &Laid::Opaque).ok();
-                    laid.push((path.clone(), Laid::Opaque));
-                }
-                lay(choices, model, system, &path, laid);
-            }
-            Laid::File(..) => files.push(path),
-            _ => {}
-        }
-    }
-}
 
 /// What a file system answers otherwise than the model; only entries of a tree that differ are told.
 fn wrong(system: System, table: &str) -> Vec<String> {
@@ -116,7 +21,7 @@ fn wrong(system: System, table: &str) -> Vec<String> {
 /// Leaves out operations and then parts of layers while it still fails.
 fn shorter(sequence: &Sequence, system: System) -> Sequence {
     let mut best = sequence.clone();
-    let fails = |sequence: &Sequence| !wrong(system, &sequence.case(system)).is_empty();
+    let fails = |sequence: &Sequence| !wrong(system, &sequence.case(system.rules())).is_empty();
     best.operations = shrink(&best.operations, |left| fails(&Sequence { operations: left.to_vec(), ..best.clone() }));
     best.layers = shrink(&best.layers, |left| fails(&Sequence { layers: left.to_vec(), ..best.clone() }));
     best
@@ -140,15 +45,15 @@ fn against_the_model(system: System) {
         let sequences: Vec<_> = (0..40)
             .map(|number| {
                 let seed = seed + (round * 40 + number) as u64;
-                Sequence::choose(format!("seed {seed}"), &mut Seeded(seed), system, 180)
+                Sequence::choose(format!("seed {seed}"), &mut Seeded(seed), system.rules(), 180)
             })
             .collect();
-        let table: String = sequences.iter().map(|sequence| sequence.case(system)).collect();
+        let table: String = sequences.iter().map(|sequence| sequence.case(system.rules())).collect();
         let answers = wrong(system, &table);
         let Some(first) = answers.first() else { continue };
         let name = first.split(": ").next().unwrap_or_default();
         let sequence = sequences.iter().find(|sequence| sequence.name == name).expect("a sequence of that name");
-        let short = shorter(sequence, system).case(system);
+        let short = shorter(sequence, system).case(system.rules());
         let now = wrong(system, &short).join("\n");
         panic!("{} wrong answers; first {first}\nmade shorter:\n{short}\n{now}", answers.len());
     }
@@ -167,8 +72,8 @@ on!(
     on_fuse_recorded: FuseRecorded, on_fuser: Fuser, on_fuse3: Fuse3,
 );
 
-/// The fuzz target: operations decoded from bytes. It needs a mount each, so it is proptest that
-/// finds the bytes and makes them fewer, and not a fuzzer that looks into the kernel.
+/// Operations decoded from bytes as by the fuzz target of that name. That one calls the core; here the kernel
+/// stands between, and each sequence needs a mount, so it is proptest that finds the bytes and makes them fewer.
 #[test]
 fn fuzzed_operations() {
     let system = System::Fuse;
@@ -179,8 +84,8 @@ fn fuzzed_operations() {
     let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
     let bytes = proptest::collection::vec(proptest::num::u8::ANY, 50..600);
     let run = |bytes: Vec<u8>| {
-        let sequence = Sequence::choose("fuzzed".into(), &mut Bytes(&bytes), system, bytes.len() / 3);
-        let case = sequence.case(system);
+        let sequence = Sequence::choose("fuzzed".into(), &mut Bytes(&bytes), system.rules(), bytes.len() / 3);
+        let case = sequence.case(system.rules());
         let answers = wrong(system, &case);
         if answers.is_empty() { Ok(()) } else { Err(TestCaseError::fail(format!("{case}\n{}", answers.join("\n")))) }
     };
@@ -191,7 +96,8 @@ fn fuzzed_operations() {
 
 #[test]
 fn the_same_seed_makes_the_same_case() {
-    let case = |seed| Sequence::choose("x".into(), &mut Seeded(seed), System::Fuse, 100).case(System::Fuse);
+    let case =
+        |seed| Sequence::choose("x".into(), &mut Seeded(seed), System::Fuse.rules(), 100).case(System::Fuse.rules());
     assert_eq!(case(7), case(7));
     assert_ne!(case(7), case(8));
     assert!(case(7).lines().count() > 80, "{}", case(7));

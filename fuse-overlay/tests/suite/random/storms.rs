@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::operations::Seeded;
+use pybox_fuse_overlay_fuzz::choices::Seeded;
+
 use super::{Sequence, seed, wrong};
 use crate::systems::System;
 use crate::trial::{cannot, long};
@@ -15,7 +16,7 @@ fn storms(system: System) {
     let mut table = String::new();
     for number in 0..3 * long() as u64 {
         let seed = seed() + number;
-        let layers = Sequence::choose(String::new(), &mut Seeded(seed), system, 0).layers;
+        let layers = Sequence::choose(String::new(), &mut Seeded(seed), system.rules(), 0).layers;
         writeln!(table, "== seed {seed}\n1: mkdir s").expect("write to a string");
         for (layer, path, what) in layers {
             writeln!(table, "{layer}: {}", what.line(&path)).expect("write to a string");

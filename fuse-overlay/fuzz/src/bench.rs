@@ -1,0 +1,262 @@
+//! A workbench: layers and an upper directory, and an overlay of them.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use pybox_fuse_overlay::filesystem::{Attributes, Caller, FileSystem as _, Listed, Listing, New, ROOT, kind};
+use pybox_fuse_overlay::{Config, Durability, Ids, Overlay, Upper};
+use rustix::io::Errno;
+
+/// Directories of an overlay; they go with it.
+#[derive(Debug)]
+pub struct Bench {
+    /// All of them.
+    pub dir: tempfile::TempDir,
+    /// How many layers.
+    pub layers: usize,
+    /// How owners are kept.
+    pub ids: Ids,
+}
+
+/// A directory that goes when it is dropped: on a disk that tests may fill, or where who fuzzes says.
+pub(crate) fn directory() -> tempfile::TempDir {
+    let place = std::env::var_os("PYBOX_FUZZ_DIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
+    tempfile::tempdir_in(place).expect("a temporary directory")
+}
+
+impl Bench {
+    /// With so many empty layers, 0 the topmost.
+    pub fn new(layers: usize) -> Self {
+        let dir = directory();
+        for layer in 0..layers {
+            std::fs::create_dir(dir.path().join(format!("l{layer}"))).expect("mkdir");
+        }
+        for name in ["upper", "work"] {
+            std::fs::create_dir(dir.path().join(name)).expect("mkdir");
+        }
+        crate::laying::chmod(&dir.path().join("upper"), 0o755);
+        Self { dir, layers, ids: Ids::Real }
+    }
+
+    /// The directory of a layer.
+    #[must_use]
+    pub fn layer(&self, layer: usize) -> PathBuf {
+        self.dir.path().join(format!("l{layer}"))
+    }
+
+    /// The upper directory.
+    #[must_use]
+    pub fn upper(&self) -> PathBuf {
+        self.dir.path().join("upper")
+    }
+
+    /// The work directory.
+    #[must_use]
+    pub fn work(&self) -> PathBuf {
+        self.dir.path().join("work")
+    }
+
+    /// Puts a file into a layer, with the directories above it.
+    pub fn lower(&self, layer: usize, path: &str, contents: &str) {
+        let path = self.layer(layer).join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
+        std::fs::write(path, contents).expect("write");
+    }
+
+    /// What an overlay of all this is opened with.
+    #[must_use]
+    pub fn config(&self, upper: bool) -> Config {
+        let open = |path: PathBuf| File::open(path).expect("open").into();
+        let lower = (0..self.layers).map(|layer| open(self.layer(layer))).collect();
+        let upper = upper.then(|| Upper { directory: open(self.upper()), work: open(self.work()) });
+        Config { lower, index: None, upper, ids: self.ids, durability: Durability::Volatile }
+    }
+
+    /// Mounts it, so to say.
+    #[must_use]
+    pub fn open(&self) -> View {
+        View { overlay: Overlay::open(self.config(true)).expect("an overlay") }
+    }
+
+    /// The next mount, when this one has ended: an upper directory has one server.
+    pub fn open_after(&self, view: View) -> View {
+        drop(view);
+        self.open()
+    }
+
+    /// The same without the upper directory.
+    #[must_use]
+    pub fn open_read_only(&self) -> View {
+        View { overlay: Overlay::open(self.config(false)).expect("an overlay") }
+    }
+}
+
+/// Calls by path, as the kernel makes them: a lookup for each component.
+pub struct View {
+    /// The core itself.
+    pub overlay: Overlay,
+}
+
+/// Whoever runs this.
+#[must_use]
+pub fn me() -> Caller {
+    Caller { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
+}
+
+impl View {
+    /// Looks a path up.
+    ///
+    /// # Errors
+    /// The overlay's.
+    pub fn find(&self, path: &str) -> Result<Attributes, Errno> {
+        let mut found = self.overlay.attributes(ROOT)?;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            found = self.overlay.lookup(found.ino, name.as_bytes())?;
+        }
+        Ok(found)
+    }
+
+    /// The directory of a path, and its last name.
+    ///
+    /// # Errors
+    /// The overlay's.
+    pub fn parent<'a>(&self, path: &'a str) -> Result<(u64, &'a [u8]), Errno> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        Ok((self.find(parent)?.ino, name.as_bytes()))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The overlay's.
+    pub fn read(&self, path: &str) -> Result<String, Errno> {
+        let mut buffer = vec![0; 1 << 16];
+        let got = self.overlay.read(self.find(path)?.ino, 0, &mut buffer)?;
+        Ok(String::from_utf8_lossy(&buffer[..got]).into_owned())
+    }
+
+    /// Makes something, less the usual mask.
+    ///
+    /// # Errors
+    /// The overlay's.
+    pub fn make(&self, path: &str, mode: u32) -> Result<Attributes, Errno> {
+        let (parent, name) = self.parent(path)?;
+        self.overlay.make(parent, name, &New { mode, mask: 0o022, rdev: 0, target: b"" }, me())
+    }
+
+    /// Makes a symbolic link.
+    ///
+    /// # Errors
+    /// The overlay's.
+    pub fn symlink(&self, path: &str, target: &str) -> Result<Attributes, Errno> {
+        let (parent, name) = self.parent(path)?;
+        let new = New { mode: kind::SYMLINK | 0o777, mask: 0, rdev: 0, target: target.as_bytes() };
+        self.overlay.make(parent, name, &new, me())
+    }
+
+    /// Writes into a file, which is made if there is none.
+    ///
+    /// # Errors
+    /// The overlay's.
+    pub fn write(&self, path: &str, contents: &str) -> Result<(), Errno> {
+        let found = match self.find(path) {
+            Err(Errno::NOENT) => self.make(path, kind::REGULAR | 0o666)?,
+            other => other?,
+        };
+        self.overlay.write(found.ino, 0, contents.as_bytes(), false).map(drop)
+    }
+
+    /// Removes a name.
+    ///
+    /// # Errors
+    /// The overlay's.
+    pub fn unlink(&self, path: &str) -> Result<(), Errno> {
+        let (parent, name) = self.parent(path)?;
+        self.overlay.unlink(parent, name)
+    }
+
+    /// Removes a directory.
+    ///
+    /// # Errors
+    /// The overlay's.
+    pub fn rmdir(&self, path: &str) -> Result<(), Errno> {
+        let (parent, name) = self.parent(path)?;
+        self.overlay.rmdir(parent, name)
+    }
+
+    /// Gives a file one more name.
+    ///
+    /// # Errors
+    /// The overlay's.
+    pub fn link(&self, from: &str, to: &str) -> Result<(), Errno> {
+        let ino = self.find(from)?.ino;
+        let (parent, name) = self.parent(to)?;
+        self.overlay.link(ino, parent, name).map(drop)
+    }
+
+    /// Names in a directory, sorted.
+    ///
+    /// # Errors
+    /// The overlay's.
+    pub fn list(&self, path: &str) -> Result<Vec<String>, Errno> {
+        let mut names = Vec::new();
+        let ino = self.find(path)?.ino;
+        let mut offset = 0;
+        // In small pieces: where a listing goes on is part of what is tested.
+        loop {
+            let mut page = Page { names: Vec::new(), next: offset, room: 3 };
+            self.overlay.list(ino, offset, &mut page)?;
+            if page.names.is_empty() {
+                break;
+            }
+            offset = page.next;
+            names.extend(page.names);
+        }
+        names.retain(|name| name != "." && name != "..");
+        names.sort();
+        Ok(names)
+    }
+}
+
+struct Page {
+    names: Vec<String>,
+    next: u64,
+    room: usize,
+}
+
+impl Listing for Page {
+    fn wants_attributes(&self) -> bool {
+        false
+    }
+
+    fn take(&mut self, entry: &Listed<'_>) -> bool {
+        if self.names.len() == self.room {
+            return false;
+        }
+        self.names.push(String::from_utf8_lossy(entry.name).into_owned());
+        self.next = entry.next;
+        true
+    }
+
+    fn room(&self) -> usize {
+        100
+    }
+}
+
+/// Sets an extended attribute on disk.
+pub fn set_xattr(path: &Path, name: &str, value: &[u8]) {
+    rustix::fs::lsetxattr(path, name, value, rustix::fs::XattrFlags::empty()).expect("setxattr");
+}
+
+/// Whether there is a whiteout on disk.
+#[must_use]
+pub fn is_whiteout(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|stat| stat.mode() & kind::MASK == kind::CHARACTER && stat.rdev() == 0)
+}
+
+/// Makes a whiteout on disk.
+pub fn whiteout(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode};
+    rustix::fs::mknodat(CWD, path, FileType::CharacterDevice, Mode::empty(), 0).expect("a whiteout");
+}
