@@ -1,22 +1,19 @@
 //! Operations on the core, put to it as the kernel puts those of programs: a lookup for each
 //! component, links followed here, and answered here what the kernel answers without asking.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pybox_fuse_overlay::Ids;
-use pybox_fuse_overlay::filesystem::{
-    Attributes, Caller, Change, FileSystem as _, Listed, Listing, Move, New, ROOT, SetXattr, kind,
-};
+use pybox_fuse_overlay::filesystem::{Attributes, Caller, Change, FileSystem as _, Move, New, ROOT, SetXattr, kind};
 use rustix::io::Errno;
+
+mod sight;
 
 use crate::bench::{Bench, View, me};
 use crate::operations::Operation;
 use crate::text;
 
 pub(crate) type Answer = Result<String, Errno>;
-
-/// Links and names of each file.
-type Names = BTreeMap<u64, (u32, Vec<String>)>;
 
 /// Where a path ends.
 struct End {
@@ -25,11 +22,19 @@ struct End {
     node: Option<Attributes>,
 }
 
+/// An open file: the kernel remembers the name by which it was opened, wherever that is moved.
+#[derive(Debug)]
+struct Opened {
+    ino: u64,
+    parent: u64,
+    name: String,
+}
+
 /// A mount, and what a kernel would remember of it.
 pub(crate) struct Player {
     bench: Bench,
     view: Option<View>,
-    open: BTreeMap<String, u64>,
+    open: BTreeMap<String, Opened>,
     /// How often each number was looked up and not forgotten.
     known: BTreeMap<u64, u64>,
 }
@@ -77,15 +82,44 @@ impl Player {
         Ok(self.counted(found))
     }
 
-    /// What a kernel does that is short of memory: only what is open stays known.
+    /// What a kernel does that is short of memory: only what is open stays known, and what is above it.
     pub(crate) fn forget(&mut self) {
-        let open: Vec<u64> = self.open.values().copied().collect();
-        let (stay, go) = std::mem::take(&mut self.known).into_iter().partition(|(ino, _)| open.contains(ino));
-        self.known = stay;
-        let go: BTreeMap<u64, u64> = go;
-        for (ino, count) in go {
-            self.view().overlay.forget(ino, count);
+        if self.open.values().any(|open| self.is_adrift(open)) {
+            return;
         }
+        let stay = self.needed();
+        for (ino, count) in std::mem::take(&mut self.known) {
+            if stay.contains(&ino) {
+                self.known.insert(ino, count);
+            } else {
+                self.view().overlay.forget(ino, count);
+            }
+        }
+    }
+
+    /// Whether the name by which a file was opened is gone, and it has others. A kernel may then forget the directories
+    /// of these, and the overlay does not find the file any more: a known gap, which would hide what else there is.
+    fn is_adrift(&self, open: &Opened) -> bool {
+        let overlay = &self.view().overlay;
+        let named = overlay.lookup(open.parent, open.name.as_bytes());
+        if let Ok(found) = &named {
+            overlay.forget(found.ino, 1);
+        }
+        named.map(|found| found.ino) != Ok(open.ino) && overlay.attributes(open.ino).is_ok_and(|found| found.links > 0)
+    }
+
+    fn needed(&mut self) -> BTreeSet<u64> {
+        let mut needed = BTreeSet::new();
+        let open: Vec<_> = self.open.values().map(|open| (open.ino, open.parent)).collect();
+        for (ino, parent) in open {
+            needed.insert(ino);
+            let mut above = Some(parent);
+            // Of a directory that was removed nothing is above.
+            while let Some(directory) = above.filter(|directory| needed.insert(*directory) && *directory != ROOT) {
+                above = self.lookup(directory, "..").ok().map(|found| found.ino);
+            }
+        }
+        needed
     }
 
     pub(crate) fn remount(&mut self) {
@@ -141,7 +175,7 @@ impl Player {
 
     fn node(&mut self, path: &str, follow: bool) -> Result<Attributes, Errno> {
         match path.strip_prefix('@') {
-            Some(open) => self.view().overlay.attributes(self.open[open]),
+            Some(open) => self.view().overlay.attributes(self.open[open].ino),
             None => self.end(path, follow)?.node.ok_or(Errno::NOENT),
         }
     }
@@ -222,9 +256,11 @@ impl Player {
     }
 
     fn open(&mut self, name: &str, path: &str) -> Answer {
-        let found = self.node(path, true)?;
+        let end = self.end(path, true)?;
+        let found = end.node.ok_or(Errno::NOENT)?;
+        let opened = Opened { ino: found.ino, parent: end.parent, name: end.name };
         match found.kind() {
-            kind::REGULAR => self.open.insert(name.into(), found.ino),
+            kind::REGULAR => self.open.insert(name.into(), opened),
             kind::DIRECTORY => return Err(Errno::ISDIR),
             _ => return Err(Errno::INVAL),
         };
@@ -233,8 +269,8 @@ impl Player {
 
     /// A kernel forgets at once what has no name and is closed.
     fn close(&mut self, name: &str) -> Answer {
-        let ino = self.open.remove(name).expect("an open file");
-        let used = self.open.values().any(|open| *open == ino);
+        let ino = self.open.remove(name).expect("an open file").ino;
+        let used = self.open.values().any(|open| open.ino == ino);
         if !used && self.view().overlay.attributes(ino)?.links == 0 {
             let count = self.known.remove(&ino).unwrap_or(0);
             self.view().overlay.forget(ino, count);
@@ -274,7 +310,22 @@ impl Player {
             }
         }
         self.view().overlay.rename((from.parent, from.name.as_bytes()), (to.parent, to.name.as_bytes()), how)?;
+        if from.node.map(|node| node.ino) != to.node.map(|node| node.ino) {
+            self.moved((from.parent, &from.name), (to.parent, &to.name), how);
+        }
         ok()
+    }
+
+    fn moved(&mut self, from: (u64, &str), to: (u64, &str), how: Move) {
+        for open in self.open.values_mut() {
+            let at = (open.parent, open.name.as_str());
+            let now = match how {
+                _ if at == from => to,
+                Move::Exchange if at == to => from,
+                _ => continue,
+            };
+            (open.parent, open.name) = (now.0, now.1.into());
+        }
     }
 
     fn link(&mut self, from: &str, to: &str) -> Answer {
@@ -303,117 +354,6 @@ impl Player {
         if has { Ok(found.ino) } else { Err(Errno::PERM) }
     }
 
-    /// A listing in small pieces, each entry as a lookup finds it.
-    fn entries(&mut self, ino: u64) -> Result<Vec<(String, Attributes)>, Errno> {
-        let mut listed = Vec::new();
-        let mut offset = 0;
-        loop {
-            let mut page = Page { entries: Vec::new(), next: offset, room: 3 };
-            self.view().overlay.list(ino, offset, &mut page)?;
-            if page.entries.is_empty() {
-                break;
-            }
-            offset = page.next;
-            listed.extend(page.entries);
-        }
-        let mut entries = Vec::new();
-        for (name, of_list, known) in listed {
-            if known {
-                self.counted(of_list);
-            }
-            if name == "." || name == ".." {
-                continue;
-            }
-            let found = self.lookup(ino, &name)?;
-            assert_eq!((of_list.ino, of_list.kind()), (found.ino, found.kind()), "`{name}` as listed, as looked up");
-            if known {
-                assert_eq!(of_list, found, "`{name}` as listed, as looked up");
-            }
-            entries.push((name, found));
-        }
-        entries.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(entries)
-    }
-
-    fn list(&mut self, path: &str) -> Answer {
-        let found = self.node(path, true)?;
-        let names: Vec<_> = self.entries(found.ino)?.into_iter().map(|(name, _)| name).collect();
-        Ok(if names.is_empty() { "empty".into() } else { names.join(" ") })
-    }
-
-    /// Who the model's user is, is whoever runs this.
-    fn owner(&self, found: &Attributes) -> Result<(u32, u32), Errno> {
-        let truth = self.view().overlay.owner_of(found.ino)?;
-        if self.bench.ids != Ids::Hidden {
-            assert_eq!((truth.uid, truth.gid), (found.uid, found.gid), "the owner shown, the true one");
-        }
-        let own = |id: u32, me: u32| if id == me { 0 } else { id };
-        Ok((own(truth.uid, me().uid), own(truth.gid, me().gid)))
-    }
-
-    fn stat(&mut self, path: &str) -> Answer {
-        let found = self.node(path, false)?;
-        let (uid, gid) = self.owner(&found)?;
-        Ok(format!("{} {:04o} {uid} {gid}", kind_name(found.kind()), found.mode & 0o7777))
-    }
-
-    fn tree(&mut self) -> Answer {
-        let root = self.view().overlay.attributes(ROOT)?;
-        let mut lines = Vec::new();
-        let mut names = Names::new();
-        self.dump(&root, ".", (&mut lines, &mut names))?;
-        for (links, names) in names.values() {
-            assert_eq!(*links as usize, names.len(), "links of {names:?}");
-        }
-        Ok(lines.join(" "))
-    }
-
-    fn dump(
-        &mut self,
-        found: &Attributes,
-        path: &str,
-        (lines, names): (&mut Vec<String>, &mut Names),
-    ) -> Result<(), Errno> {
-        let mut inside = Vec::new();
-        let content = match found.kind() {
-            kind::REGULAR => {
-                let content = self.read(found.ino, 0, 1 << 16)?;
-                assert_eq!(content.len() as u64, found.size, "bytes of {path}");
-                format!("{}:{:x}:{}", content.len(), text::sum(&content), found.links)
-            }
-            kind::SYMLINK => format!("{}:{}", self.target(found.ino)?, found.links),
-            kind::DIRECTORY => {
-                inside = self.entries(found.ino)?;
-                inside.len().to_string()
-            }
-            _ => found.links.to_string(),
-        };
-        let (uid, gid) = self.owner(found)?;
-        let (kind, mode) = (kind_name(found.kind()), found.mode & 0o7777);
-        lines.push(format!("{path}|{kind}|{mode:04o}|{uid}:{gid}|{content}|{}", self.attributes(found)?));
-        if found.kind() != kind::DIRECTORY {
-            names.entry(found.ino).or_insert((found.links, Vec::new())).1.push(path.into());
-        }
-        for (name, found) in inside {
-            self.dump(&found, &format!("{path}/{name}"), (lines, names))?;
-        }
-        Ok(())
-    }
-
-    fn attributes(&self, found: &Attributes) -> Answer {
-        if !matches!(found.kind(), kind::REGULAR | kind::DIRECTORY) {
-            return Ok(String::new());
-        }
-        let overlay = &self.view().overlay;
-        let mut attributes = Vec::new();
-        for name in overlay.xattr_names(found.ino)?.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            let value = overlay.xattr(found.ino, name)?;
-            attributes.push(format!("{}={}", String::from_utf8_lossy(name), String::from_utf8_lossy(&value)));
-        }
-        attributes.sort();
-        Ok(attributes.join(","))
-    }
-
     pub(crate) fn act(&mut self, operation: &Operation) -> Answer {
         match operation {
             Operation::Mkdir(path, mode) => self.make(path, (kind::DIRECTORY | mode, 0o022), ""),
@@ -425,11 +365,11 @@ impl Player {
             Operation::Cat(path) => self.cat(path),
             Operation::Open(name, path) => self.open(name, path),
             Operation::Pwrite(name, offset, content) => {
-                self.put(self.open[name], *offset as u64, content)?;
+                self.put(self.open[name].ino, *offset as u64, content)?;
                 Ok(content.len().to_string())
             }
             Operation::Pread(name, offset, length) => {
-                Ok(text::show(&self.read(self.open[name], *offset as u64, *length)?))
+                Ok(text::show(&self.read(self.open[name].ino, *offset as u64, *length)?))
             }
             Operation::Close(name) => self.close(name),
             Operation::List(path) => self.list(path),
@@ -472,41 +412,5 @@ impl Player {
             }
             other => unreachable!("{other:?} is no operation on names"),
         }
-    }
-}
-
-fn kind_name(kind: u32) -> &'static str {
-    match kind {
-        kind::REGULAR => "file",
-        kind::DIRECTORY => "dir",
-        kind::SYMLINK => "link",
-        kind::FIFO => "fifo",
-        _ => "other",
-    }
-}
-
-/// A few entries of a listing, now and then with attributes, as the kernel asks.
-struct Page {
-    entries: Vec<(String, Attributes, bool)>,
-    next: u64,
-    room: usize,
-}
-
-impl Listing for Page {
-    fn wants_attributes(&self) -> bool {
-        true
-    }
-
-    fn take(&mut self, entry: &Listed<'_>) -> bool {
-        if self.entries.len() == self.room {
-            return false;
-        }
-        self.entries.push((String::from_utf8_lossy(entry.name).into_owned(), entry.attributes, entry.known));
-        self.next = entry.next;
-        true
-    }
-
-    fn room(&self) -> usize {
-        100
     }
 }
