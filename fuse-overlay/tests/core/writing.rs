@@ -231,6 +231,8 @@ fn a_moved_directory_that_the_kernel_forgot_is_found_with_what_is_in_it() {
     view.overlay.rename((root, b"a"), (root, b"moved"), Move::Replace).expect("rename");
     // As if short of memory, and nobody has looked into the directory: what it holds was only copied up.
     view.overlay.forget(a, 1);
+    let inner = view.find("moved/b").expect("find");
+    assert_eq!(view.overlay.attributes(inner.ino), Ok(inner));
     assert_eq!(view.list("moved/b").expect("list"), ["f"]);
     assert_eq!(view.read("moved/b/f").expect("read"), "x");
 }
