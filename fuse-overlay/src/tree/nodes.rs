@@ -73,8 +73,8 @@ impl From<Option<Record>> for Kept {
 pub(super) enum Released {
     /// It is still needed.
     Stays,
-    /// Nothing is known of it any more; with what held it, if it had no name.
-    Gone(Option<Arc<OwnedFd>>),
+    /// Nothing is known of it any more; what was.
+    Gone(Option<Node>),
 }
 
 /// All of them.
@@ -82,13 +82,21 @@ pub(super) enum Released {
 pub(super) struct Nodes {
     known: HashMap<u64, Node>,
     by_upper: HashMap<u64, u64>,
+    /// How many names of nodes each directory has. As long as there is one the directory stays known: the kernel
+    /// may have come to the node by another name, and forget this one's directory.
+    named_in: HashMap<u64, usize>,
     counts: Vec<u32>,
 }
 
 impl Nodes {
     /// For an index of `length` nodes.
     pub(super) fn new(length: u32) -> Self {
-        Self { known: HashMap::new(), by_upper: HashMap::new(), counts: vec![0; length as usize] }
+        Self {
+            known: HashMap::new(),
+            by_upper: HashMap::new(),
+            named_in: HashMap::new(),
+            counts: vec![0; length as usize],
+        }
     }
 
     pub(super) fn get(&self, ino: u64) -> Option<&Node> {
@@ -114,7 +122,27 @@ impl Nodes {
         if let Some(upper) = node.upper {
             self.by_upper.insert(upper, ino);
         }
-        self.known.insert(ino, node);
+        self.enter(&node.names);
+        if let Some(before) = self.known.insert(ino, node) {
+            self.leave(&before.names);
+        }
+    }
+
+    fn enter(&mut self, names: &[Name]) {
+        for (directory, _) in names {
+            *self.named_in.entry(*directory).or_default() += 1;
+        }
+    }
+
+    fn leave(&mut self, names: &[Name]) {
+        for (directory, _) in names {
+            if let Some(count) = self.named_in.get_mut(directory) {
+                *count -= 1;
+                if *count == 0 {
+                    self.named_in.remove(directory);
+                }
+            }
+        }
     }
 
     /// Notes that the upper directory has the node now.
@@ -133,6 +161,7 @@ impl Nodes {
             && !node.names.iter().any(|(directory, entry)| *directory == parent && **entry == *name)
         {
             node.names.push((parent, name.into()));
+            *self.named_in.entry(parent).or_default() += 1;
         }
     }
 
@@ -142,15 +171,18 @@ impl Nodes {
         if let Some(node) = self.known.get_mut(&ino)
             && !matches!(node.names.as_slice(), [(directory, entry)] if *directory == parent && **entry == *name)
         {
-            node.names = vec![(parent, name.into())];
+            let before = std::mem::replace(&mut node.names, vec![(parent, name.into())]);
+            *self.named_in.entry(parent).or_default() += 1;
+            self.leave(&before);
         }
     }
 
     /// Notes that a name is gone.
     pub(super) fn drop_name(&mut self, ino: u64, parent: u64, name: &[u8]) {
-        if let Some(node) = self.known.get_mut(&ino) {
-            node.names.retain(|(directory, entry)| *directory != parent || **entry != *name);
-        }
+        let Some(node) = self.known.get_mut(&ino) else { return };
+        let is_it = |(directory, entry): &mut Name| *directory == parent && **entry == *name;
+        let dropped: Vec<Name> = node.names.extract_if(.., is_it).collect();
+        self.leave(&dropped);
     }
 
     /// How often the node was looked up and not forgotten.
@@ -202,16 +234,18 @@ impl Nodes {
         let Some(node) = self.known.get(&ino) else { return Released::Gone(None) };
         let lasting = node.lower.is_some() && !matches!(node.kind, kind::REGULAR | kind::DIRECTORY);
         let named = !node.names.is_empty();
-        if ino == crate::filesystem::ROOT || (lasting && named) || self.lookups(ino) > 0 {
+        let needed = self.lookups(ino) > 0 || self.named_in.contains_key(&ino);
+        if ino == crate::filesystem::ROOT || (lasting && named) || needed {
             return Released::Stays;
         }
         let node = self.known.remove(&ino);
-        if let Some(upper) = node.as_ref().and_then(|node| node.upper)
-            && self.by_upper.get(&upper) == Some(&ino)
-        {
-            self.by_upper.remove(&upper);
+        if let Some(node) = &node {
+            self.leave(&node.names);
+            if let Some(upper) = node.upper.filter(|upper| self.by_upper.get(upper) == Some(&ino)) {
+                self.by_upper.remove(&upper);
+            }
         }
-        Released::Gone(node.and_then(|node| node.pinned))
+        Released::Gone(node)
     }
 }
 
@@ -241,8 +275,23 @@ mod tests {
         assert_eq!(nodes.of_upper(9), Some(made));
         assert!(matches!(nodes.release(made), Released::Stays));
         assert!(nodes.forget(made, 1));
-        assert!(matches!(nodes.release(made), Released::Gone(None)));
+        assert!(matches!(nodes.release(made), Released::Gone(Some(_))));
         assert_eq!(nodes.of_upper(9), None);
+    }
+
+    #[test]
+    fn a_directory_stays_as_long_as_something_is_named_in_it() {
+        let mut nodes = Nodes::new(1);
+        let (directory, file) = (upper_number(8), upper_number(9));
+        nodes.put(directory, Node { kind: kind::DIRECTORY, upper: Some(8), ..Node::default() });
+        nodes.put(file, Node { kind: kind::REGULAR, upper: Some(9), ..Node::default() });
+        nodes.add_name(file, directory, b"a");
+        nodes.add_name(file, directory, b"b");
+        nodes.drop_name(file, directory, b"a");
+        assert!(matches!(nodes.release(directory), Released::Stays));
+        assert!(matches!(nodes.release(file), Released::Gone(Some(_))));
+        assert!(matches!(nodes.release(directory), Released::Gone(Some(_))));
+        assert!(nodes.named_in.is_empty());
     }
 
     #[test]

@@ -54,10 +54,7 @@ impl Tree {
         if let Some(node) = self.nodes.get(ino)
             && (node.upper.is_some() || node.gone)
         {
-            // A name may outlive what is known of its directory; the one by which
-            // the kernel came here does not.
-            let known = |(parent, _): &&Name| self.nodes.get(*parent).is_some_and(|above| above.upper.is_some());
-            return node.names.iter().find(known).or(node.names.first()).cloned().ok_or(Errno::NOENT);
+            return node.names.first().cloned().ok_or(Errno::NOENT);
         }
         let position = self.index.position(ino).ok_or(Errno::STALE)?;
         let entry = self.index.entry(position)?;
@@ -170,10 +167,23 @@ impl Tree {
     /// As [`Tree::let_go`], but what is open comes back: closing what has no name any more takes the
     /// disk's time, and others need not wait for it.
     pub(super) fn release(&mut self, ino: u64) -> [Option<Arc<OwnedFd>>; 3] {
-        match self.nodes.release(ino) {
-            Released::Stays => [None, None, None],
-            Released::Gone(pinned) => [pinned, self.open.remove(Key::Upper(ino)), self.open.remove(Key::Lower(ino))],
+        let mut above = Vec::new();
+        let open = self.release_one(ino, &mut above);
+        while let Some(directory) = above.pop() {
+            // One that the kernel has forgotten was known for this only.
+            if self.nodes.lookups(directory) == 0 {
+                drop(self.release_one(directory, &mut above));
+            }
         }
+        open
+    }
+
+    /// Forgets one node, and adds the directories to `above` that it was named in.
+    fn release_one(&mut self, ino: u64, above: &mut Vec<u64>) -> [Option<Arc<OwnedFd>>; 3] {
+        let Released::Gone(node) = self.nodes.release(ino) else { return [None, None, None] };
+        let node = node.unwrap_or_default();
+        above.extend(node.names.iter().map(|(directory, _)| *directory));
+        [node.pinned, self.open.remove(Key::Upper(ino)), self.open.remove(Key::Lower(ino))]
     }
 }
 

@@ -84,9 +84,6 @@ impl Player {
 
     /// What a kernel does that is short of memory: only what is open stays known, and what is above it.
     pub(crate) fn forget(&mut self) {
-        if self.open.values().any(|open| self.is_adrift(open)) {
-            return;
-        }
         let stay = self.needed();
         for (ino, count) in std::mem::take(&mut self.known) {
             if stay.contains(&ino) {
@@ -95,17 +92,6 @@ impl Player {
                 self.view().overlay.forget(ino, count);
             }
         }
-    }
-
-    /// Whether the name by which a file was opened is gone, and it has others. A kernel may then forget the directories
-    /// of these, and the overlay does not find the file any more: a known gap, which would hide what else there is.
-    fn is_adrift(&self, open: &Opened) -> bool {
-        let overlay = &self.view().overlay;
-        let named = overlay.lookup(open.parent, open.name.as_bytes());
-        if let Ok(found) = &named {
-            overlay.forget(found.ino, 1);
-        }
-        named.map(|found| found.ino) != Ok(open.ino) && overlay.attributes(open.ino).is_ok_and(|found| found.links > 0)
     }
 
     fn needed(&mut self) -> BTreeSet<u64> {
