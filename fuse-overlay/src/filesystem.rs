@@ -3,8 +3,6 @@
 //! Every number of a node (`u64`) is its inode number: what the kernel calls a
 //! node id and what `stat` shows are the same.
 
-use std::sync::Arc;
-
 use rustix::io::Errno;
 
 /// The number of the root directory.
@@ -235,23 +233,11 @@ pub struct CopyRange {
     pub length: u64,
 }
 
-/// What the kernel is told that it did not ask.
-pub trait Kernel: Send + Sync + std::fmt::Debug {
-    /// A name has come or gone, or means something else.
-    fn entry_changed(&self, parent: u64, name: &[u8]);
-    /// Attributes of a node have changed, contents have not.
-    fn attributes_changed(&self, ino: u64);
-}
-
 /// What a file system does, whatever the protocol that asks.
 ///
 /// All calls may come from several threads at the same time. None panics; a
 /// call that cannot be served is an errno.
 pub trait FileSystem: Send + Sync {
-    /// The front end is at work; `kernel` is how to tell it something.
-    fn connected(&self, kernel: Arc<dyn Kernel>) {
-        drop(kernel);
-    }
     /// Finds a name; the answer counts as one lookup until [`FileSystem::forget`].
     ///
     /// # Errors

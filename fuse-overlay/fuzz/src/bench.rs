@@ -4,7 +4,8 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use pybox_fuse_overlay::filesystem::{Attributes, Caller, FileSystem as _, Listed, Listing, New, ROOT, kind};
+use pybox_fuse_overlay::filesystem::{Attributes, Caller, FileSystem as _, Listed, Listing, New, ROOT, SetXattr, kind};
+use pybox_fuse_overlay::record::{Record, TRUTH};
 use pybox_fuse_overlay::{Config, Durability, Ids, Overlay, Upper};
 use rustix::io::Errno;
 
@@ -153,6 +154,23 @@ impl View {
         let (parent, name) = self.parent(path)?;
         let new = New { mode: kind::SYMLINK | 0o777, mask: 0, rdev: 0, target: target.as_bytes() };
         self.overlay.make(parent, name, &new, me())
+    }
+
+    /// What a node really is, where that is recorded.
+    ///
+    /// # Errors
+    /// The overlay's; EIO for what is no record.
+    pub fn truth(&self, ino: u64) -> Result<Record, Errno> {
+        Record::parse(&self.overlay.xattr(ino, TRUTH.as_bytes())?).ok_or(Errno::IO)
+    }
+
+    /// Gives a node away, where owners are recorded and the kernel could not be asked to.
+    ///
+    /// # Errors
+    /// The overlay's.
+    pub fn give(&self, ino: u64, uid: u32, gid: u32) -> Result<(), Errno> {
+        let owner = Record { uid, gid, mode: 0, rdev: 0 };
+        self.overlay.set_xattr(ino, TRUTH.as_bytes(), owner.text().as_bytes(), SetXattr::default())
     }
 
     /// Writes into a file, which is made if there is none.

@@ -2,7 +2,7 @@
 //!
 //! What it cannot do, since the crate cannot say it: nameless files, syncing of
 //! the whole file system, taking set-user-id bits away only where the kernel
-//! asks for it (so the kernel does, with a GETXATTR before a write), notices.
+//! asks for it (so the kernel does, with a GETXATTR before a write).
 
 #![allow(clippy::too_many_arguments, reason = "the crate's signatures")]
 

@@ -19,7 +19,6 @@ mod listing;
 mod lookup;
 mod make;
 mod nodes;
-mod outside;
 mod overlay;
 mod owners;
 mod place;
@@ -40,7 +39,7 @@ use rustix::process::Resource;
 
 use crate::beneath;
 use crate::config::{Config, Durability, Ids};
-use crate::filesystem::{Kernel, ROOT, kind};
+use crate::filesystem::{ROOT, kind};
 use crate::index::{self, Index, Position};
 use crate::record::{Journal, Owners};
 
@@ -73,8 +72,6 @@ struct Tree {
     /// Records of what cannot carry its own; only where owners are recorded.
     journal: Option<Journal>,
     durability: Durability,
-    /// To tell the kernel what it did not ask.
-    kernel: Option<Arc<dyn Kernel>>,
     /// Who owns what this process makes.
     creator: (u32, u32),
 }
@@ -109,7 +106,6 @@ impl Overlay {
             ids: config.ids,
             journal: None,
             durability,
-            kernel: None,
             creator: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
         };
         if let Some(upper) = config.upper {

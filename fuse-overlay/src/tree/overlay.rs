@@ -1,19 +1,11 @@
 //! The overlay as the front ends see it: takes the lock, calls the tree.
 
-use std::sync::Arc;
-
 use rustix::io::Errno;
 
 use super::Overlay;
-use crate::filesystem::{
-    Attributes, Caller, Change, CopyRange, FileSystem, Kernel, Listing, Move, New, Room, Seek, SetXattr,
-};
+use crate::filesystem::{Attributes, Caller, Change, CopyRange, FileSystem, Listing, Move, New, Room, Seek, SetXattr};
 
 impl FileSystem for Overlay {
-    fn connected(&self, kernel: Arc<dyn Kernel>) {
-        self.tree().kernel = Some(kernel);
-    }
-
     fn lookup(&self, parent: u64, name: &[u8]) -> Result<Attributes, Errno> {
         self.tree().lookup(parent, name)
     }

@@ -1,8 +1,8 @@
 //! Owners that are recorded instead of given.
 
 use pybox_fuse_overlay::Ids;
-use pybox_fuse_overlay::filesystem::{FileSystem as _, device_number, kind};
-use pybox_fuse_overlay::record::Record;
+use pybox_fuse_overlay::filesystem::{Change, FileSystem as _, SetXattr, device_number, kind};
+use pybox_fuse_overlay::record::{ENTRY, Record, TRUTH};
 
 use crate::bench::Bench;
 
@@ -18,11 +18,12 @@ fn owners_of_every_kind_of_node_survive_a_new_mount() {
     view.make("d", kind::DIRECTORY | 0o755).expect("mkdir");
     view.symlink("l", "f").expect("symlink");
     let root = view.find("").expect("root").ino;
-    view.overlay.make_node(root, b"null", kind::CHARACTER | 0o666, device_number(1, 3)).expect("mknod");
-    view.overlay.make_node(root, b"pipe", kind::FIFO | 0o600, 0).expect("mkfifo");
+    for entry in ["0:0:20666:c-1-3 null", "0:0:10600 pipe"] {
+        view.overlay.set_xattr(root, ENTRY.as_bytes(), entry.as_bytes(), SetXattr::default()).expect("mknod");
+    }
     for name in ["f", "d", "l", "null", "pipe"] {
         let ino = view.find(name).expect("find").ino;
-        view.overlay.set_owner(ino, Some(33), Some(44)).expect("chown");
+        view.give(ino, 33, 44).expect("chown");
     }
     let mut view = view;
     for _ in 0..2 {
@@ -30,7 +31,7 @@ fn owners_of_every_kind_of_node_survive_a_new_mount() {
             let shown = view.find(name).expect("find");
             assert_eq!((shown.uid, shown.gid, shown.mode), (0, 0, mode), "{name}");
             let record = Record { uid: 33, gid: 44, mode, rdev };
-            assert_eq!(view.overlay.owner_of(shown.ino), Ok(record), "{name}");
+            assert_eq!(view.truth(shown.ino), Ok(record), "{name}");
         };
         is("f", kind::REGULAR | 0o644, 0);
         is("d", kind::DIRECTORY | 0o755, 0);
@@ -51,8 +52,8 @@ fn a_new_file_does_not_inherit_the_record_of_one_that_had_its_number() {
         let name = format!("l{turn}");
         view.symlink(&name, "x").expect("symlink");
         let ino = view.find(&name).expect("find").ino;
-        assert_eq!(view.overlay.owner_of(ino).expect("owner").uid, 0);
-        view.overlay.set_owner(ino, Some(5), None).expect("chown");
+        assert_eq!(view.truth(ino).expect("owner").uid, 0);
+        view.give(ino, 5, 0).expect("chown");
         view.unlink(&name).expect("unlink");
         view.overlay.forget(ino, 10);
     }
@@ -64,9 +65,9 @@ fn a_new_owner_takes_lent_rights_away() {
     let view = bench.open();
     view.write("tool", "x").expect("write");
     let ino = view.find("tool").expect("find").ino;
-    view.overlay.set_mode(ino, 0o6755).expect("chmod");
-    view.overlay.set_owner(ino, Some(9), Some(9)).expect("chown");
-    assert_eq!(view.overlay.owner_of(ino).expect("owner").mode, kind::REGULAR | 0o755);
+    view.overlay.change(ino, &Change { mode: Some(0o6755), ..Change::default() }).expect("chmod");
+    view.give(ino, 9, 9).expect("chown");
+    assert_eq!(view.truth(ino).expect("owner").mode, kind::REGULAR | 0o755);
 }
 
 #[test]
@@ -76,9 +77,9 @@ fn what_is_given_back_to_root_needs_no_record() {
     view.write("f", "x").expect("write");
     let ino = view.find("f").expect("find").ino;
     let has = || rustix::fs::getxattr(bench.upper().join("f"), pybox_fuse_overlay::record::XATTR, &mut [0; 64]).is_ok();
-    view.overlay.set_owner(ino, Some(1), None).expect("chown");
+    view.give(ino, 1, 0).expect("chown");
     assert!(has());
-    view.overlay.set_owner(ino, Some(0), Some(0)).expect("chown");
+    view.give(ino, 0, 0).expect("chown");
     assert!(!has());
 }
 
@@ -88,7 +89,7 @@ fn bookkeeping_is_not_shown() {
     let view = bench.open();
     view.write("f", "x").expect("write");
     let ino = view.find("f").expect("find").ino;
-    view.overlay.set_owner(ino, Some(1), None).expect("chown");
+    view.give(ino, 1, 0).expect("chown");
     assert!(view.overlay.xattr_names(ino).expect("list").is_empty());
 }
 
@@ -98,7 +99,7 @@ fn recorded_owners_are_shown_where_they_can_be() {
     let view = bench.open();
     view.write("f", "x").expect("write");
     let ino = view.find("f").expect("find").ino;
-    view.overlay.set_owner(ino, Some(33), Some(44)).expect("chown");
+    view.give(ino, 33, 44).expect("chown");
     let view = bench.open_after(view);
     let shown = view.find("f").expect("find");
     assert_eq!((shown.uid, shown.gid), (33, 44));
@@ -106,13 +107,11 @@ fn recorded_owners_are_shown_where_they_can_be() {
 
 #[test]
 fn the_truth_is_told_and_heard_through_attributes() {
-    use pybox_fuse_overlay::filesystem::SetXattr;
-    use pybox_fuse_overlay::record::{ENTRY, TRUTH};
     use rustix::io::Errno;
     let bench = recorded();
     let view = bench.open();
     view.symlink("l", "f").expect("symlink");
-    let how = || SetXattr { flags: 0, drop_group_id: false };
+    let how = SetXattr::default;
     let (root, link) = (view.find("").expect("root").ino, view.find("l").expect("find").ino);
     let told = |ino| view.overlay.xattr(ino, TRUTH.as_bytes()).map(|text| String::from_utf8(text).expect("text"));
     assert_eq!(told(link).as_deref(), Ok("0:0:120777"));

@@ -326,7 +326,7 @@ impl Player {
     fn chown(&mut self, path: &str, uid: u32, gid: u32) -> Answer {
         let ino = self.node(path, false)?.ino;
         if self.bench.ids == Ids::Hidden {
-            self.view().overlay.set_owner(ino, Some(uid), Some(gid))?;
+            self.view().give(ino, uid, gid)?;
         } else {
             self.view().overlay.change(ino, &Change { uid: Some(uid), gid: Some(gid), ..Change::default() })?;
         }

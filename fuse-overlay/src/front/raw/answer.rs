@@ -9,10 +9,6 @@ use crate::filesystem::{Attributes, Listed, Listing, Room, kind};
 
 /// How long names and attributes hold: until the kernel changes them itself.
 const FOREVER: u64 = 1 << 40;
-/// Stands for the errno in a notice about a node.
-const NOTICE_INODE: i32 = 2;
-/// Stands for the errno in a notice about a name.
-const NOTICE_ENTRY: i32 = 3;
 /// Bytes of what describes a found entry.
 pub(super) const ENTRY: usize = 128;
 /// Bytes of a directory entry without its name.
@@ -161,30 +157,6 @@ impl Answer {
         let end = (OUT_HEADER + size as usize).min(self.contents.len());
         Entries { answer: self, end, plus }
     }
-}
-
-/// "Attributes of this node are not what you think"; its contents are.
-pub(super) fn attributes_notice(ino: u64) -> Vec<u8> {
-    let mut notice = Answer::new(0);
-    notice.clear();
-    notice.u64(ino);
-    notice.u64((-1_i64).cast_unsigned());
-    notice.u64(0);
-    fill_header(&mut notice.bytes, NOTICE_INODE, 0);
-    notice.bytes
-}
-
-/// "This name is not what you think."
-pub(super) fn entry_notice(parent: u64, name: &[u8]) -> Vec<u8> {
-    let mut notice = Answer::new(0);
-    notice.clear();
-    notice.u64(parent);
-    notice.u32(u32::try_from(name.len()).unwrap_or(0));
-    notice.u32(0);
-    notice.raw(name);
-    notice.raw(&[0]);
-    fill_header(&mut notice.bytes, NOTICE_ENTRY, 0);
-    notice.bytes
 }
 
 fn fill_header(answer: &mut [u8], error: i32, unique: u64) {

@@ -17,12 +17,11 @@ mod wire;
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use self::answer::Answer;
-use crate::filesystem::{FileSystem, Kernel};
+use crate::filesystem::FileSystem;
 
 /// How to serve.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +51,6 @@ const STACK: usize = 256 << 10;
 pub fn serve(device: OwnedFd, filesystem: &impl FileSystem, options: &Options) -> io::Result<()> {
     let device = device.as_fd();
     let Some(agreed) = greeting::exchange(device, options.largest)? else { return Ok(()) };
-    filesystem.connected(Arc::new(Notices(rustix::io::fcntl_dupfd_cloexec(device, 0)?)));
     std::thread::scope(|scope| {
         for _ in 1..options.threads {
             let work = || answer_all(device, filesystem, &agreed);
@@ -93,20 +91,5 @@ fn receive(device: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<usize>, E
             Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// Tells the kernel what it did not ask.
-#[derive(Debug)]
-struct Notices(OwnedFd);
-
-impl Kernel for Notices {
-    fn entry_changed(&self, parent: u64, name: &[u8]) {
-        // What the kernel does not know it cannot have cached wrongly.
-        let _ = rustix::io::write(&self.0, &answer::entry_notice(parent, name));
-    }
-
-    fn attributes_changed(&self, ino: u64) {
-        let _ = rustix::io::write(&self.0, &answer::attributes_notice(ino));
     }
 }
