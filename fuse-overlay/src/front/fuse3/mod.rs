@@ -8,7 +8,7 @@
 //! the whole file system, the caller's mask (the kernel applies it, also where
 //! a default access list should take its place), opening without a request
 //! (the crate lets OPEN truncate, and then the kernel does not), taking
-//! set-user-id bits away only where the kernel asks for it, notices.
+//! set-user-id bits away only where the kernel asks for it.
 
 mod adapter;
 mod listing;
