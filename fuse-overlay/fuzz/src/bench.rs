@@ -218,41 +218,54 @@ impl View {
     /// # Errors
     /// The overlay's.
     pub fn list(&self, path: &str) -> Result<Vec<String>, Errno> {
-        let mut names = Vec::new();
-        let ino = self.find(path)?.ino;
-        let mut offset = 0;
-        // In small pieces: where a listing goes on is part of what is tested.
-        loop {
-            let mut page = Page { names: Vec::new(), next: offset, room: 3 };
-            self.overlay.list(ino, offset, &mut page)?;
-            if page.names.is_empty() {
-                break;
-            }
-            offset = page.next;
-            names.extend(page.names);
-        }
+        let entries = self.entries(self.find(path)?.ino, false)?;
+        let mut names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
         names.retain(|name| name != "." && name != "..");
         names.sort();
         Ok(names)
     }
+
+    /// A listing, the two dots included, in pieces of three: where it goes on is part of what is tested.
+    pub(crate) fn entries(&self, ino: u64, wants_attributes: bool) -> Result<Vec<Found>, Errno> {
+        let mut all = Vec::new();
+        let mut offset = 0;
+        loop {
+            let mut page = Page { entries: Vec::new(), next: offset, wants_attributes };
+            self.overlay.list(ino, offset, &mut page)?;
+            if page.entries.is_empty() {
+                return Ok(all);
+            }
+            offset = page.next;
+            all.extend(page.entries);
+        }
+    }
+}
+
+/// An entry of a listing.
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) attributes: Attributes,
+    /// Whether the attributes came along, which counts as a lookup.
+    pub(crate) known: bool,
 }
 
 struct Page {
-    names: Vec<String>,
+    entries: Vec<Found>,
     next: u64,
-    room: usize,
+    wants_attributes: bool,
 }
 
 impl Listing for Page {
     fn wants_attributes(&self) -> bool {
-        false
+        self.wants_attributes
     }
 
     fn take(&mut self, entry: &Listed<'_>) -> bool {
-        if self.names.len() == self.room {
+        if self.entries.len() == 3 {
             return false;
         }
-        self.names.push(String::from_utf8_lossy(entry.name).into_owned());
+        let name = String::from_utf8_lossy(entry.name).into_owned();
+        self.entries.push(Found { name, attributes: entry.attributes, known: entry.known });
         self.next = entry.next;
         true
     }

@@ -13,11 +13,12 @@
 pub mod bench;
 pub mod choices;
 pub mod forging;
-pub mod model;
 pub mod operations;
+pub mod rules;
 pub mod sequence;
 pub mod targets;
 pub mod text;
 
 mod laying;
+mod model;
 mod player;

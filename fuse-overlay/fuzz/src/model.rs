@@ -4,19 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::operations::Laid;
+use crate::rules::Rules;
 use crate::text;
-
-/// In what the file systems under test differ.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// What the kernel's overlay does: no directory of a layer is moved.
-    pub overlay: bool,
-    /// Whether there is anybody else to give a file to.
-    pub has_ids: bool,
-    /// Whether the root of each layer has an extended attribute. Without any in all layers a file that was not
-    /// copied up says "not supported" on some systems where the model says "no data".
-    pub marked: bool,
-}
 
 /// The name of an errno, as the steps write it.
 pub(crate) type Errno = &'static str;
@@ -64,16 +53,11 @@ fn ok() -> Answer {
     Ok("ok".into())
 }
 
-/// What the root of each layer has, where [`Rules::marked`].
-pub(crate) fn mark(rules: Rules) -> Option<(&'static str, &'static str)> {
-    rules.marked.then_some(("user.marked", "x"))
-}
-
 impl Model {
     pub(crate) fn new(rules: Rules) -> Self {
         let mut model = Self { nodes: Vec::new(), open: BTreeMap::new(), rules };
         let root = model.add(Body::Directory(BTreeMap::new()), 0o755, ROOT);
-        if let Some((name, value)) = mark(rules) {
+        if let Some((name, value)) = rules.mark() {
             model.nodes[root].attributes.insert(name.into(), value.into());
         }
         model

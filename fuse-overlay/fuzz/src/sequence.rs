@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::choices::Choices;
-use crate::model::{self, Model, Rules};
+use crate::model::Model;
 use crate::operations::{self, Laid, Operation};
+use crate::rules::Rules;
 
 /// What is done, before it is known what has to come of it.
 #[derive(Clone, Debug)]
@@ -41,7 +42,7 @@ impl Sequence {
     pub fn case(&self, rules: Rules) -> String {
         let mut model = Model::new(rules);
         let mut case = format!("== {}\n", self.name);
-        if let Some((name, value)) = model::mark(rules) {
+        if let Some((name, value)) = rules.mark() {
             for layer in 1..=3 {
                 writeln!(case, "{layer}: setxattr . {name} {value}").expect("write to a string");
             }

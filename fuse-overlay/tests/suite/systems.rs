@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pybox_fuse_overlay_fuzz::model::Rules;
+use pybox_fuse_overlay_fuzz::rules::Rules;
 
 /// What the cases run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,32 +3,21 @@
 use std::collections::BTreeMap;
 
 use pybox_fuse_overlay::Ids;
-use pybox_fuse_overlay::filesystem::{Attributes, FileSystem as _, Listed, Listing, ROOT, kind};
+use pybox_fuse_overlay::filesystem::{Attributes, FileSystem as _, ROOT, kind};
 use rustix::io::Errno;
 
 use super::{Answer, Player};
-use crate::bench::me;
+use crate::bench::{Found, me};
 use crate::text;
 
 /// Links and names of each file.
 type Names = BTreeMap<u64, (u32, Vec<String>)>;
 
 impl Player {
-    /// A listing in small pieces, each entry as a lookup finds it.
+    /// A listing, each entry as a lookup finds it.
     fn entries(&mut self, ino: u64) -> Result<Vec<(String, Attributes)>, Errno> {
-        let mut listed = Vec::new();
-        let mut offset = 0;
-        loop {
-            let mut page = Page { entries: Vec::new(), next: offset, room: 3 };
-            self.view().overlay.list(ino, offset, &mut page)?;
-            if page.entries.is_empty() {
-                break;
-            }
-            offset = page.next;
-            listed.extend(page.entries);
-        }
         let mut entries = Vec::new();
-        for (name, of_list, known) in listed {
+        for Found { name, attributes: of_list, known } in self.view().entries(ino, true)? {
             if known {
                 self.counted(of_list);
             }
@@ -137,31 +126,5 @@ fn kind_name(kind: u32) -> &'static str {
         kind::SYMLINK => "link",
         kind::FIFO => "fifo",
         _ => "other",
-    }
-}
-
-/// A few entries of a listing, now and then with attributes, as the kernel asks.
-struct Page {
-    entries: Vec<(String, Attributes, bool)>,
-    next: u64,
-    room: usize,
-}
-
-impl Listing for Page {
-    fn wants_attributes(&self) -> bool {
-        true
-    }
-
-    fn take(&mut self, entry: &Listed<'_>) -> bool {
-        if self.entries.len() == self.room {
-            return false;
-        }
-        self.entries.push((String::from_utf8_lossy(entry.name).into_owned(), entry.attributes, entry.known));
-        self.next = entry.next;
-        true
-    }
-
-    fn room(&self) -> usize {
-        100
     }
 }

@@ -11,9 +11,10 @@ use pybox_fuse_overlay::Ids;
 use crate::bench::Bench;
 use crate::choices::{Bytes, Choices as _};
 use crate::laying::{self, Whiteouts};
-use crate::model::{Model, Rules};
+use crate::model::Model;
 use crate::operations::Operation;
 use crate::player::{Player, name_of};
+use crate::rules::Rules;
 use crate::sequence::lay_all;
 
 /// As long as a sequence may get.
