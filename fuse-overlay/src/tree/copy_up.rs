@@ -269,7 +269,8 @@ impl Tree {
         for directory in merged.into_iter().rev() {
             let fd = self.handle(directory)?;
             crate::whiteout::make_opaque(&fd)?;
-            self.nodes.get_mut(directory)?.lower = None;
+            let node = self.nodes.get_mut(directory)?;
+            node.showed = node.lower.take();
         }
         Ok(())
     }

@@ -1,19 +1,21 @@
 //! Listing directories, without a state between the calls.
 //!
 //! Where a listing goes on is a number: 1 and 2 behind the two dots, then one
-//! for each entry of the layers, then what the upper directory's own file
-//! system says, shifted. So a listing survives whatever happens to the
-//! directory meanwhile exactly as well as that file system's own.
+//! for each name that the layers have, then what the upper directory's own file
+//! system says, shifted. A name of the layers keeps its number whatever becomes
+//! of it: copied up, replaced, or moved along with a directory that is closed
+//! to the layers meanwhile, it is listed once. So a listing survives what
+//! happens to the directory exactly as well as that file system's own, and the
+//! kernel, which keeps whole listings, may put one together from several calls.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{RawDir, SeekFrom};
+use rustix::fs::{RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::Tree;
 use super::lookup::{Seen, is_hidden_by_file, look};
-use super::place::Place;
 use crate::beneath;
 use crate::filesystem::{Attributes, Listed, Listing, ROOT, kind};
 use crate::index::Position;
@@ -24,6 +26,17 @@ const FIRST: u64 = 2;
 /// No offset may be larger: the kernel's are signed.
 const LAST: u64 = i64::MAX.unsigned_abs();
 
+/// A directory that is being listed.
+struct Shown<'a> {
+    ino: u64,
+    /// What shows through.
+    lower: Option<Position>,
+    /// Whose names have numbers of their own: what shows through, or did.
+    order: Option<Position>,
+    /// The directory in the upper one.
+    fd: Option<&'a OwnedFd>,
+}
+
 impl Tree {
     /// Lists a directory from `offset`.
     pub(super) fn list(&mut self, ino: u64, offset: u64, listing: &mut dyn Listing) -> Result<(), Errno> {
@@ -31,19 +44,21 @@ impl Tree {
         if !self.list_dots(ino, offset, listing)? {
             return Ok(());
         }
-        let children = match place.lower {
-            Some(lower) => self.index.children(&self.index.entry(lower)?),
+        let order = place.lower.or_else(|| self.nodes.get(ino).and_then(|node| node.showed));
+        let names = match order {
+            Some(order) => self.index.children(&self.index.entry(order)?),
             None => 0..0,
         };
-        let upper_begins = FIRST + u64::from(children.end - children.start);
+        let upper_begins = FIRST + u64::from(names.end - names.start);
         let fd = if place.upper { Some(self.handle(ino)?) } else { None };
-        for (nth, number) in (FIRST..upper_begins).zip(children) {
-            if nth >= offset && !self.list_lower(fd.as_deref(), Position(number), nth + 1, listing)? {
+        let shown = Shown { ino, lower: place.lower, order, fd: fd.as_deref() };
+        for (nth, number) in (FIRST..upper_begins).zip(names) {
+            if nth >= offset && !self.list_named_below(&shown, Position(number), nth + 1, listing)? {
                 return Ok(());
             }
         }
-        match fd {
-            Some(fd) => self.list_upper((ino, place), &fd, (offset, upper_begins), listing),
+        match &fd {
+            Some(fd) => self.list_upper(&shown, fd, (offset, upper_begins), listing),
             None => Ok(()),
         }
     }
@@ -61,19 +76,29 @@ impl Tree {
         Ok(true)
     }
 
-    fn list_lower(
+    /// Lists a name that the layers have, as whatever stands under it.
+    fn list_named_below(
         &mut self,
-        upper: Option<&OwnedFd>,
+        shown: &Shown<'_>,
         position: Position,
         next: u64,
         listing: &mut dyn Listing,
     ) -> Result<bool, Errno> {
-        let entry = self.index.entry(position)?;
-        if let Some(fd) = upper
-            && (!matches!(look(fd, entry.name)?, Seen::Nothing) || is_hidden_by_file(fd, entry.name)?)
-        {
-            return Ok(true);
+        let Some(fd) = shown.fd else { return self.list_lower(position, next, listing) };
+        let name = self.index.entry(position)?.name;
+        match look(fd, name)? {
+            Seen::Hidden => Ok(true),
+            Seen::Present(stat) => {
+                let name = name.to_vec();
+                self.list_present(shown, fd, (&name, &stat), next, listing)
+            }
+            Seen::Nothing if shown.lower.is_none() || is_hidden_by_file(fd, name)? => Ok(true),
+            Seen::Nothing => self.list_lower(position, next, listing),
         }
+    }
+
+    fn list_lower(&mut self, position: Position, next: u64, listing: &mut dyn Listing) -> Result<bool, Errno> {
+        let entry = self.index.entry(position)?;
         let known = self.wants(listing, entry.kind());
         let mut attributes = self.show(self.index.attributes(&entry));
         if known && entry.is_linked() && self.work.is_some() {
@@ -100,9 +125,10 @@ impl Tree {
         }
     }
 
+    /// Lists what only the upper directory has.
     fn list_upper(
         &mut self,
-        (ino, place): (u64, Place),
+        shown: &Shown<'_>,
         fd: &OwnedFd,
         (offset, begins): (u64, u64),
         listing: &mut dyn Listing,
@@ -114,29 +140,42 @@ impl Tree {
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." || whiteout::is_reserved(name) {
+            let dots = name == b"." || name == b"..";
+            if dots || whiteout::is_reserved(name) || self.below(shown.order, name)?.is_some() {
                 continue;
             }
             let next = begins.saturating_add(entry.next_entry_cookie()).min(LAST);
             let Seen::Present(stat) = look(fd, name)? else { continue };
-            let known = self.wants(listing, stat.st_mode & kind::MASK);
-            let attributes = if known {
-                self.adopt(ino, name, &stat, place.lower)?
-            } else {
-                let (number, _) = self.identify(fd, name, &stat, place.lower)?;
-                let mode = super::owners::kind_of(self.read_record(fd, name, &stat)?, &stat);
-                Attributes { mode, ..beneath::attributes(&stat, number) }
-            };
-            let taken = listing.take(&Listed { name, next, attributes, known });
-            match (known, taken) {
-                (true, true) => self.listed(&attributes),
-                (true, false) => self.let_go(attributes.ino),
-                (false, _) => {}
-            }
-            if !taken {
+            if !self.list_present(shown, fd, (name, &stat), next, listing)? {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Lists an entry of the upper directory.
+    fn list_present(
+        &mut self,
+        shown: &Shown<'_>,
+        fd: &OwnedFd,
+        (name, stat): (&[u8], &Stat),
+        next: u64,
+        listing: &mut dyn Listing,
+    ) -> Result<bool, Errno> {
+        let known = self.wants(listing, stat.st_mode & kind::MASK);
+        let attributes = if known {
+            self.adopt(shown.ino, name, stat, shown.lower)?
+        } else {
+            let (number, _) = self.identify(fd, name, stat, shown.lower)?;
+            let mode = super::owners::kind_of(self.read_record(fd, name, stat)?, stat);
+            Attributes { mode, ..beneath::attributes(stat, number) }
+        };
+        let taken = listing.take(&Listed { name, next, attributes, known });
+        match (known, taken) {
+            (true, true) => self.listed(&attributes),
+            (true, false) => self.let_go(attributes.ino),
+            (false, _) => {}
+        }
+        Ok(taken)
     }
 }
