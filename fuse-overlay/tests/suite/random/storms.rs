@@ -32,10 +32,33 @@ fn storms(system: System) {
     assert!(answers.is_empty(), "{}", answers.join("\n"));
 }
 
+/// The kernel puts a listing together from several answers, and keeps it; a directory that is moved
+/// in between is another one to the overlay, with the same entries.
+fn listings(system: System) {
+    if cannot(system) {
+        return;
+    }
+    let count = 100 * long();
+    let mut table = "== moved while listed\n1: mkdir d\n".to_owned();
+    for number in 0..count {
+        writeln!(table, "1: mkdir d/{number}").expect("write to a string");
+        for name in ["a", "b", "c"] {
+            writeln!(table, "1: file d/{number}/{name} {name}").expect("write to a string");
+        }
+    }
+    writeln!(table, "race-listing d => {count} times each once").expect("write to a string");
+    let answers = wrong(system, &table);
+    assert!(answers.is_empty(), "{}", answers.join("\n"));
+}
+
 macro_rules! on {
     ($($name:ident: $system:ident),* $(,)?) => {$(
-        #[test]
-        fn $name() { storms(System::$system); }
+        mod $name {
+            #[test]
+            fn storms() { super::storms(super::System::$system); }
+            #[test]
+            fn listings() { super::listings(super::System::$system); }
+        }
     )*};
 }
 

@@ -2,6 +2,7 @@
 //! what is left has to be a tree, the same one in the next mount.
 
 use std::path::{Path, PathBuf};
+use std::sync::Barrier;
 use std::thread;
 
 use rustix::fs::{self, CWD, Mode, OFlags, RenameFlags};
@@ -12,6 +13,7 @@ use super::{Command, Failure, Outcome, Words, World, data, ok};
 pub(super) const TABLE: &[(&str, Command)] = &[
     ("storm", storm),
     ("race-cycle", race_cycle),
+    ("race-listing", race_listing),
     ("savetree", save_tree),
     ("sametree", same_tree),
     ("savestat", save_stat),
@@ -92,6 +94,41 @@ fn race_cycle(_: &mut World, words: &mut Words<'_>) -> Outcome {
         fs::rmdir(outer)?;
     }
     Ok(format!("{times} times one"))
+}
+
+/// `race-listing DIRECTORY`: each directory in it is moved while it is listed; the listings of what
+/// came of them have each name once.
+fn race_listing(_: &mut World, words: &mut Words<'_>) -> Outcome {
+    let dir = data::path(words.next()?);
+    let list = |path: &Path| -> std::io::Result<Vec<_>> {
+        std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
+    };
+    let all = list(dir)?;
+    for name in &all {
+        let from = dir.join(name);
+        let mut moved = name.clone();
+        moved.push(".moved");
+        let to = dir.join(moved);
+        let before = Barrier::new(2);
+        let (listed, renamed) = thread::scope(|scope| {
+            let lister = scope.spawn(|| {
+                let opened = std::fs::read_dir(&from);
+                before.wait();
+                opened.map(|entries| entries.flatten().count())
+            });
+            before.wait();
+            let renamed = fs::rename(&from, &to);
+            (lister.join().unwrap_or(Ok(0)), renamed)
+        });
+        let mut names = list(if renamed.is_ok() { &to } else { &from })?;
+        let found = names.len();
+        names.sort();
+        names.dedup();
+        if names.len() != found || !listed.as_ref().is_ok_and(|count| *count == found) {
+            return Ok(format!("{}: {listed:?} listed meanwhile, {found} then, {} names", name.display(), names.len()));
+        }
+    }
+    Ok(format!("{} times each once", all.len()))
 }
 
 fn kept(name: &str) -> Result<PathBuf, Failure> {
