@@ -15,17 +15,24 @@ RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-
   cargo build --quiet --profile fuzz -p pybox-fuse-overlay-fuzz --features runtime --target "$host" --target-dir "$out" >&2
 programs=$out/$host/fuzz
 
-# In memory where that has attributes (Linux 6.6): the disk is not what is fuzzed.
-if [ -z "${PYBOX_FUZZ_DIR:-}" ] && [ -w /dev/shm ] &&
-  [ "$(printf '6.6\n%s\n' "$(uname -r)" | sort -V | head -n 1)" = 6.6 ]; then
-  PYBOX_FUZZ_DIR=/dev/shm
-fi
-PYBOX_FUZZ_DIR=$(mktemp -d -p "${PYBOX_FUZZ_DIR:-/var/tmp}" pybox-fuzz.XXXXXX)
-export PYBOX_FUZZ_DIR
-trap 'rm -rf "$PYBOX_FUZZ_DIR"' EXIT
+# Where a target works: in memory where that has attributes (Linux 6.6), since the disk is not what is fuzzed.
+# Only operations are on a disk: a tmpfs may list a name twice.
+room() {
+  where=/var/tmp
+  if [ "$1" != operations ] && [ -w /dev/shm ] &&
+    [ "$(printf '6.6\n%s\n' "$(uname -r)" | sort -V | head -n 1)" = 6.6 ]; then
+    where=/dev/shm
+  fi
+  room=$(mktemp -d -p "${given:-$where}" pybox-fuzz.XXXXXX)
+  export PYBOX_FUZZ_DIR="$room"
+}
+given=${PYBOX_FUZZ_DIR:-}
+room=
+trap '[ -z "$room" ] || rm -rf "$room"' EXIT
 trap 'exit 130' INT TERM
 
 fuzz() {
+  room "$1"
   mkdir -p "$out/corpus/$1" "$out/findings"
   "$programs/$1" "$out/corpus/$1" "$fuzz/corpus/$1" -max_total_time="$2" -max_len=512 -timeout=20 \
     -print_final_stats=1 -artifact_prefix="$out/findings/$1-" >"$out/$1.log" 2>&1 || {
@@ -34,6 +41,7 @@ fuzz() {
     printf '\n%s: a finding. Again: scripts/fuzz.sh %s %s\n' "$1" "$1" "${found:-?}"
     return 1
   }
+  rm -rf "$room"
   printf '%s: %s\n' "$1" "$(grep -E '^#[0-9]+.*DONE' "$out/$1.log")"
 }
 
@@ -42,6 +50,7 @@ target=${1:-all}
 if [ "$target" = all ]; then
   for each in operations requests index journal; do fuzz "$each" "${1:-60}"; done
 elif [ -f "${1:-}" ]; then
+  room "$target"
   "$programs/$target" "$@"
 else
   fuzz "$target" "${1:-60}"

@@ -58,6 +58,12 @@ impl Bench {
         self.dir.path().join("work")
     }
 
+    /// Whether all of it is in a tmpfs.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        const TMPFS: rustix::fs::FsWord = 0x0102_1994;
+        rustix::fs::statfs(self.dir.path()).is_ok_and(|found| found.f_type == TMPFS)
+    }
+
     /// Puts a file into a layer, with the directories above it.
     pub fn lower(&self, layer: usize, path: &str, contents: &str) {
         let path = self.layer(layer).join(path);
@@ -230,14 +236,20 @@ impl View {
         let mut all = Vec::new();
         let mut offset = 0;
         loop {
-            let mut page = Page { entries: Vec::new(), next: offset, wants_attributes };
-            self.overlay.list(ino, offset, &mut page)?;
-            if page.entries.is_empty() {
+            let (entries, next) = self.page(ino, offset, wants_attributes)?;
+            if entries.is_empty() {
                 return Ok(all);
             }
-            offset = page.next;
-            all.extend(page.entries);
+            offset = next;
+            all.extend(entries);
         }
+    }
+
+    /// One piece of it, and where the next begins.
+    pub(crate) fn page(&self, ino: u64, offset: u64, wants_attributes: bool) -> Result<(Vec<Found>, u64), Errno> {
+        let mut page = Page { entries: Vec::new(), next: offset, wants_attributes };
+        self.overlay.list(ino, offset, &mut page)?;
+        Ok((page.entries, page.next))
     }
 }
 

@@ -7,8 +7,10 @@ use pybox_fuse_overlay::Ids;
 use pybox_fuse_overlay::filesystem::{Attributes, Caller, Change, FileSystem as _, Move, New, ROOT, SetXattr, kind};
 use rustix::io::Errno;
 
+mod reading;
 mod sight;
 
+use self::reading::Reading;
 use crate::bench::{Bench, View, me};
 use crate::operations::Operation;
 use crate::text;
@@ -37,6 +39,7 @@ pub(crate) struct Player {
     open: BTreeMap<String, Opened>,
     /// How often each number was looked up and not forgotten.
     known: BTreeMap<u64, u64>,
+    reading: Option<Reading>,
 }
 
 fn ok() -> Answer {
@@ -64,7 +67,7 @@ pub(crate) fn name_of(error: Errno) -> String {
 impl Player {
     pub(crate) fn new(bench: Bench) -> Self {
         let view = Some(bench.open());
-        Self { bench, view, open: BTreeMap::new(), known: BTreeMap::new() }
+        Self { bench, view, open: BTreeMap::new(), known: BTreeMap::new(), reading: None }
     }
 
     fn view(&self) -> &View {
@@ -97,13 +100,14 @@ impl Player {
     fn needed(&mut self) -> BTreeSet<u64> {
         let mut needed = BTreeSet::new();
         let open: Vec<_> = self.open.values().map(|open| (open.ino, open.parent)).collect();
-        for (ino, parent) in open {
-            needed.insert(ino);
+        let read = self.reading.as_ref().map(|reading| (reading.ino, reading.ino));
+        for (ino, parent) in open.into_iter().chain(read) {
             let mut above = Some(parent);
             // Of a directory that was removed nothing is above.
             while let Some(directory) = above.filter(|directory| needed.insert(*directory) && *directory != ROOT) {
                 above = self.lookup(directory, "..").ok().map(|found| found.ino);
             }
+            needed.insert(ino);
         }
         needed
     }
@@ -111,6 +115,7 @@ impl Player {
     pub(crate) fn remount(&mut self) {
         self.open.clear();
         self.known.clear();
+        self.reading = None;
         self.view = None;
         self.view = Some(self.bench.open());
     }

@@ -43,6 +43,8 @@ impl Setting {
 enum Step {
     Do(Operation),
     Forget,
+    /// Reads a piece of a listing, or begins with this directory.
+    ReadOn(String),
 }
 
 /// Sequences of operations, on an overlay and on a model.
@@ -61,6 +63,9 @@ pub fn operations(bytes: &[u8]) {
         match choose(&mut choices, &trial.model) {
             Step::Do(operation) => trial.put(&operation),
             Step::Forget => trial.forget(),
+            Step::ReadOn(path) => {
+                trial.read_on(&path);
+            }
         }
     }
     trial.end();
@@ -71,8 +76,14 @@ fn choose(choices: &mut Bytes<'_>, model: &Model) -> Step {
         0 | 1 => Step::Do(Operation::Tree),
         2 => Step::Do(Operation::Remount),
         3 | 4 => Step::Forget,
+        60..=63 => Step::ReadOn(choose_directory(choices, model)),
         _ => Step::Do(Operation::choose(choices, model)),
     }
+}
+
+fn choose_directory(choices: &mut Bytes<'_>, model: &Model) -> String {
+    let paths = model.paths();
+    if paths.is_empty() { ".".into() } else { paths[choices.below(paths.len())].clone() }
 }
 
 struct Trial {
@@ -128,6 +139,7 @@ impl Trial {
         // What panics inside is to be seen with what came before it.
         let answer = self.told(|player| player.act(&operation)).unwrap_or_else(name_of);
         assert_eq!(answer, expected, "an answer, the model's\n{}", self.log);
+        self.told(Player::watch_reading).expect("a listing");
         if self.forgetful {
             self.forget();
         }
@@ -152,6 +164,15 @@ impl Trial {
         answer
     }
 
+    /// Whether there is more to read.
+    fn read_on(&mut self, path: &str) -> bool {
+        writeln!(self.log, "# a listing of {path}, or the next piece of the one under way").expect("write to a string");
+        match self.told(|player| player.read_on(path)) {
+            Ok(more) => more,
+            Err(wrong) => panic!("{wrong}, and was there all the time\n{}", self.log),
+        }
+    }
+
     fn forget(&mut self) {
         self.log += "# the kernel forgets what is not open\n";
         self.told(Player::forget);
@@ -162,6 +183,7 @@ impl Trial {
         self.put(&Operation::Tree);
         self.forget();
         self.put(&Operation::Tree);
+        while self.read_on(".") {}
         self.put(&Operation::Remount);
         self.put(&Operation::Tree);
         let litter = self.player.litter();
