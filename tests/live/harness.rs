@@ -243,10 +243,10 @@ impl Run {
             // A program that does not read its input is free to do so.
             std::thread::spawn(move || pipe.write_all(&bytes).ok());
         }
-        let shown = Arc::default();
+        let (shown, told) = (Arc::default(), Arc::default());
         let stdout = drain(child.stdout.take(), Arc::clone(&shown));
-        let stderr = drain(child.stderr.take(), Arc::default());
-        Running { child, line, shown, stdout, stderr, end: Instant::now() + self.limit }
+        let stderr = drain(child.stderr.take(), Arc::clone(&told));
+        Running { child, line, shown, told, stdout, stderr, end: Instant::now() + self.limit }
     }
 }
 
@@ -255,6 +255,7 @@ pub(crate) struct Running {
     child: Child,
     line: String,
     shown: Arc<Mutex<Vec<u8>>>,
+    told: Arc<Mutex<Vec<u8>>>,
     stdout: mpsc::Receiver<Vec<u8>>,
     stderr: mpsc::Receiver<Vec<u8>>,
     end: Instant,
@@ -278,7 +279,7 @@ impl Running {
 
     /// Whether standard output has `words` by now.
     pub(crate) fn has_shown(&self, words: &str) -> bool {
-        String::from_utf8_lossy(&self.shown.lock().expect("output")).contains(words)
+        has(&self.shown, words)
     }
 
     /// Waits until standard output has `words`.
@@ -286,6 +287,16 @@ impl Running {
     pub(crate) fn shows(&self, words: &str) {
         while !self.has_shown(words) {
             assert!(Instant::now() < self.end, "{}\n  never showed \"{words}\"", self.line);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until standard error has `words`.
+    #[track_caller]
+    pub(crate) fn tells(&self, words: &str) {
+        while !has(&self.told, words) {
+            let so_far = || String::from_utf8_lossy(&self.told.lock().expect("output")).into_owned();
+            assert!(Instant::now() < self.end, "{}\n  never told \"{words}\"\n{}", self.line, so_far());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -365,6 +376,10 @@ impl std::fmt::Display for Outcome {
         let out = String::from_utf8_lossy(&self.stdout);
         write!(f, "{}\n  ended with {end}\n--- stdout\n{out}\n--- stderr\n{}\n---", self.line, self.stderr)
     }
+}
+
+fn has(output: &Mutex<Vec<u8>>, words: &str) -> bool {
+    String::from_utf8_lossy(&output.lock().expect("output")).contains(words)
 }
 
 fn drain(pipe: Option<impl Read + Send + 'static>, shown: Arc<Mutex<Vec<u8>>>) -> mpsc::Receiver<Vec<u8>> {
