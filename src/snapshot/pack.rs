@@ -63,6 +63,8 @@ pub struct Style<'s> {
     /// Whether the tree is the upper directory of an overlay: its marks become those of a layer
     /// (OCI image-spec 1.1, "Whiteouts").
     pub layer: bool,
+    /// Whether what packing starts at, if that is the root, has no entry itself.
+    pub without_root: bool,
     /// Whose all files are, whoever owns them.
     pub owner: Option<(u32, u32)>,
     /// The permission bits of all files and directories.
@@ -133,7 +135,9 @@ pub(super) fn pack_truly(
     // Paths still to be read, the next one last.
     let mut pending = Vec::new();
     if start.is_empty() {
-        packer.directory(b"")?;
+        if !packer.style.without_root {
+            packer.directory(b"")?;
+        }
         pending = packer.names(b"")?;
     } else if packer.entry(&start)? {
         pending = packer.names(&start)?;

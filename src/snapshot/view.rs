@@ -50,7 +50,8 @@ pub(crate) fn perform(root: &OwnedFd, task: &Task, truth: &Truth, streams: Vec<O
         Task::Archive { path, name, dress, follow, cross, exclude } => {
             let (owner, mode) = (dress.owner, dress.mode);
             let times = if dress.timeless { Times::Fixed(0) } else { Times::Kept };
-            let style = Style { name: name.as_bytes(), cross: *cross, owner, mode, times, ..Style::default() };
+            let (name, without_root) = (name.as_bytes(), dress.without_root);
+            let style = Style { name, cross: *cross, owner, mode, times, without_root, ..Style::default() };
             archive(&tree, (path, *follow), (style, &Ignore::of(exclude)), (truth, next()?))
         }
         Task::Find { parts, pivot, deep } => find::find(&tree, parts, (*pivot, *deep), next()?),

@@ -41,7 +41,8 @@ impl Site<'_> {
     fn archive_of(&self, made: &Made, writer: OwnedFd) -> Result<(), Failure> {
         let config = made.config();
         let bench = self.engine.bench(self.store, Ground { layers: &made.layers, config: &config })?;
-        let worker = bench.archive((Path::new("/"), ""), (Dress::default(), &[]), &writer)?;
+        let dress = Dress { without_root: true, ..Dress::default() };
+        let worker = bench.archive((Path::new("/"), ""), (dress, &[]), &writer)?;
         drop(writer);
         worker.done()?;
         Ok(())

@@ -165,6 +165,9 @@ pub struct Dress {
     /// Whether they have no times, as for a digest.
     #[serde(default)]
     pub timeless: bool,
+    /// Whether the root has no entry: it is the mount's, made a moment ago, and no part of an image.
+    #[serde(default)]
+    pub without_root: bool,
 }
 
 /// Whose the files of an archive are.
