@@ -52,8 +52,10 @@ impl Tree {
         let upper_begins = FIRST + u64::from(names.end - names.start);
         let fd = if place.upper { Some(self.handle(ino)?) } else { None };
         let shown = Shown { ino, lower: place.lower, order, fd: fd.as_deref() };
-        for (nth, number) in (FIRST..upper_begins).zip(names) {
-            if nth >= offset && !self.list_named_below(&shown, Position(number), nth + 1, listing)? {
+        let done = u32::try_from(offset.saturating_sub(FIRST)).unwrap_or(u32::MAX);
+        for number in names.start.saturating_add(done)..names.end {
+            let next = FIRST + u64::from(number - names.start) + 1;
+            if !self.list_named_below(&shown, Position(number), next, listing)? {
                 return Ok(());
             }
         }
