@@ -92,7 +92,11 @@ impl Journal {
             Some(record) => self.records.insert(ino, record),
             None => self.records.remove(&ino),
         };
-        if self.written > 2 * self.records.len() + SLACK { self.rewrite(work) } else { Ok(()) }
+        if self.written > 2 * self.records.len() + SLACK {
+            // It is recorded; a disk that has no room for all of it anew is asked again with the next one.
+            let _ = self.rewrite(work);
+        }
+        Ok(())
     }
 
     fn rewrite(&mut self, work: impl AsFd) -> io::Result<()> {
@@ -198,5 +202,21 @@ mod tests {
         assert!(Journal::parse(b"").is_none());
         assert!(Journal::parse(&[7; 64]).is_none());
         assert_eq!(Journal::parse(&MAGIC).map(|(_, written)| written), Some(0));
+    }
+
+    #[test]
+    fn what_cannot_be_written_anew_is_recorded_all_the_same() {
+        let dir = tempfile::tempdir_in("/var/tmp").expect("a temporary directory");
+        std::fs::create_dir(dir.path().join(NEW_NAME)).expect("mkdir");
+        let work = File::open(dir.path()).expect("open");
+        let mut journal = Journal::open(&work).expect("begin");
+        for uid in 0..u32::try_from(SLACK).expect("few") + 10 {
+            journal.set(&work, 1, Some(record(uid))).expect("set");
+        }
+        std::fs::remove_dir(dir.path().join(NEW_NAME)).expect("rmdir");
+        journal.set(&work, 1, Some(record(5))).expect("set");
+        assert_eq!(journal.written, 1);
+        drop(journal);
+        assert_eq!(Journal::open(&work).expect("open").get(1), Some(record(5)));
     }
 }
