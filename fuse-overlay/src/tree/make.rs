@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::Tree;
@@ -80,7 +80,7 @@ impl Tree {
             Work::unhide(&directory, name)?;
         }
         let stat = beneath::stat_of(&fd)?;
-        let ino = self.newborn(&rules.attributes(), stat.st_ino);
+        let ino = self.newborn(&rules.attributes(&stat), stat.st_ino);
         self.nodes.add_name(ino, parent, name);
         self.nodes.count(ino);
         self.open.put(Key::Upper(ino), fd);
@@ -97,7 +97,7 @@ impl Tree {
         let fd = rustix::fs::openat(&directory, c".", flags, Mode::from_raw_mode(rules.mode & PERMISSIONS))?;
         self.finish(&fd, &rules)?;
         let stat = beneath::stat_of(&fd)?;
-        let ino = self.newborn(&rules.attributes(), stat.st_ino);
+        let ino = self.newborn(&rules.attributes(&stat), stat.st_ino);
         self.nodes.count(ino);
         self.nodes.get_mut(ino)?.pinned = Some(std::sync::Arc::new(fd));
         let attributes = self.true_above(ino, beneath::attributes(&stat, ino));
@@ -129,9 +129,7 @@ impl Tree {
         match self.finish(&fd, rules) {
             Ok(()) => Ok(fd),
             Err(error) => {
-                let is_dir = rules.mode & kind::MASK == kind::DIRECTORY;
-                let flags = if is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-                let _ = rustix::fs::unlinkat(directory, name, flags);
+                unmake(directory, name, rules.mode & kind::MASK == kind::DIRECTORY);
                 Err(error)
             }
         }
@@ -154,7 +152,11 @@ impl Tree {
             }
             super::xattr::inherit_lists(directory, &fd, is_dir)?;
             // Inheritance of the work directory is not that of the place.
-            change_group(&fd, rules, self.ids)?;
+            if self.ids.are_recorded() {
+                self.finish(&fd, rules)?;
+            } else {
+                change_group(&fd, rules)?;
+            }
             self.work()?.settle(&aside, directory, name, is_dir)?;
             Ok(fd)
         });
@@ -177,19 +179,14 @@ impl Tree {
             kind::SYMLINK => rustix::fs::symlinkat(target, directory, name)?,
             _ => make_device(directory, name, (rules.mode, rules.rdev))?,
         }
-        open_entry(directory, name, kind)
+        // There may be no descriptor left.
+        open_entry(directory, name, kind).inspect_err(|_| unmake(directory, name, kind == kind::DIRECTORY))
     }
 
     /// Owner and mode, where making did not give them.
     fn finish(&mut self, fd: &OwnedFd, rules: &Rules) -> Result<(), Errno> {
         if self.ids.are_recorded() {
-            let attributes = Attributes {
-                mode: rules.mode,
-                uid: rules.uid,
-                gid: rules.gid,
-                rdev: rules.rdev,
-                ..Attributes::default()
-            };
+            let attributes = rules.attributes(&beneath::stat_of(fd)?);
             return self.record_new(fd, &attributes);
         }
         let by_making = (self.creator.0, if rules.inherits { rules.gid } else { self.creator.1 });
@@ -199,7 +196,7 @@ impl Tree {
         change_owner(fd, Some(rules.uid), Some(rules.gid))?;
         // Changing the owner takes these bits away.
         let lends = rules.mode & 0o6000 != 0 && rules.mode & kind::MASK == kind::REGULAR;
-        if lends { change_mode(fd, rules.mode & PERMISSIONS) } else { Ok(()) }
+        if lends { change_mode(fd, rules.permissions(&beneath::stat_of(fd)?)) } else { Ok(()) }
     }
 }
 
@@ -214,15 +211,31 @@ struct Rules {
 }
 
 impl Rules {
-    fn attributes(&self) -> Attributes {
-        Attributes { mode: self.mode, uid: self.uid, gid: self.gid, rdev: self.rdev, ..Attributes::default() }
+    /// Of what was made and looks like this on disk.
+    fn attributes(&self, made: &Stat) -> Attributes {
+        let mode = (self.mode & kind::MASK) | self.permissions(made);
+        Attributes { mode, uid: self.uid, gid: self.gid, rdev: self.rdev, ..Attributes::default() }
+    }
+
+    /// The permissions asked for, less what a default access list has taken from them when it was made.
+    fn permissions(&self, made: &Stat) -> u32 {
+        self.mode & ((PERMISSIONS & !0o777) | (made.st_mode & 0o777))
     }
 }
 
-fn change_group(fd: &OwnedFd, rules: &Rules, ids: Ids) -> Result<(), Errno> {
-    if !rules.inherits || ids.are_recorded() {
+fn change_group(fd: &OwnedFd, rules: &Rules) -> Result<(), Errno> {
+    if !rules.inherits {
         return Ok(());
     }
     change_owner(fd, None, Some(rules.gid))?;
-    if rules.mode & kind::MASK == kind::SYMLINK { Ok(()) } else { change_mode(fd, rules.mode & PERMISSIONS) }
+    if rules.mode & kind::MASK == kind::SYMLINK {
+        return Ok(());
+    }
+    change_mode(fd, rules.permissions(&beneath::stat_of(fd)?))
+}
+
+/// Takes away what was only just made, and could not be finished.
+fn unmake(directory: &OwnedFd, name: &[u8], is_dir: bool) {
+    let flags = if is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+    let _ = rustix::fs::unlinkat(directory, name, flags);
 }

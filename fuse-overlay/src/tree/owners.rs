@@ -137,6 +137,16 @@ impl Tree {
         self.rewrite_record(ino, fd, &truth)
     }
 
+    /// An access list was set, and with it permissions, which a record has too.
+    pub(super) fn heed_list(&mut self, ino: u64, fd: &OwnedFd) -> Result<(), Errno> {
+        if self.ids == Ids::Real {
+            return Ok(());
+        }
+        let mut truth = self.truth(ino)?;
+        truth.mode = (truth.mode & !0o777) | (beneath::stat_of(fd)?.st_mode & 0o777);
+        self.rewrite_record(ino, fd, &truth)
+    }
+
     fn rewrite_record(&mut self, ino: u64, fd: &OwnedFd, truth: &Attributes) -> Result<(), Errno> {
         let record = self.record_for(truth);
         if self.nodes.get(ino).is_some_and(|node| node.record == record) {

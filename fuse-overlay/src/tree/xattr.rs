@@ -78,6 +78,9 @@ impl Tree {
         let kind = self.place(ino)?.kind;
         let fd = self.handle_for_xattr(ino, kind)?;
         set(&fd, name, value, XattrFlags::from_bits_retain(how.flags))?;
+        if name == ACCESS_LIST {
+            self.heed_list(ino, &fd)?;
+        }
         if how.drop_group_id { self.drop_group_id(ino, &fd) } else { Ok(()) }
     }
 

@@ -236,3 +236,32 @@ fn a_moved_directory_that_the_kernel_forgot_is_found_with_what_is_in_it() {
     assert_eq!(view.list("moved/b").expect("list"), ["f"]);
     assert_eq!(view.read("moved/b/f").expect("read"), "x");
 }
+
+#[test]
+fn a_default_access_list_bounds_what_comes_in_the_place_of_a_whiteout_too() {
+    let bench = Bench::new(1);
+    bench.lower(0, "d/file", "");
+    bench.lower(0, "d/sub/x", "");
+    let view = bench.open();
+    view.unlink("d/file").expect("unlink");
+    view.unlink("d/sub/x").expect("unlink");
+    view.rmdir("d/sub").expect("rmdir");
+    let directory = view.find("d").expect("find").ino;
+    view.overlay.change(directory, &Change { mode: Some(0o2775), ..Change::default() }).expect("chmod");
+    // Owner, group and others of a list of the kernel's second version.
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights) in [(1_u16, 7_u16), (4, 5), (32, 0)] {
+        list.extend([tag.to_le_bytes(), rights.to_le_bytes()].concat());
+        list.extend(u32::MAX.to_le_bytes());
+    }
+    let set = view.overlay.set_xattr(directory, b"system.posix_acl_default", &list, SetXattr::default());
+    set.expect("setfacl");
+    for name in ["file", "new"] {
+        let made = view.make(&format!("d/{name}"), kind::REGULAR | 0o666).expect("make");
+        assert_eq!(made.mode, kind::REGULAR | 0o640, "{name}");
+    }
+    for name in ["sub", "dir"] {
+        let made = view.make(&format!("d/{name}"), kind::DIRECTORY | 0o777).expect("make");
+        assert_eq!(made.mode, kind::DIRECTORY | 0o2750, "{name}");
+    }
+}
