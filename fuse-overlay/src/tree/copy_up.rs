@@ -6,7 +6,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, Mode, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, XattrFlags};
 use rustix::io::Errno;
 
 use super::Tree;
@@ -206,18 +206,34 @@ impl Tree {
             let name: Box<[u8]> = self.index.entry(position)?.name.into();
             places.push((parent, name));
         }
-        let Some((last, rest)) = places.split_last() else {
+        if places.is_empty() {
             let work = self.work()?;
-            rustix::fs::unlinkat(work.directory(), aside, rustix::fs::AtFlags::empty())?;
-            return Ok(places);
-        };
-        for (parent, name) in rest {
-            let directory = self.handle(*parent)?;
-            keeping_times(&directory, || self.work()?.link(fd, &directory, name))?;
+            rustix::fs::unlinkat(work.directory(), aside, AtFlags::empty())?;
         }
-        let directory = self.handle(last.0)?;
-        keeping_times(&directory, || self.work()?.settle(aside, &directory, &last.1, false))?;
+        for (nth, (parent, name)) in places.iter().enumerate() {
+            let is_last = nth + 1 == places.len();
+            let given = self.handle(*parent).and_then(|directory| {
+                keeping_times(&directory, || {
+                    let work = self.work()?;
+                    if is_last { work.settle(aside, &directory, name, false) } else { work.link(fd, &directory, name) }
+                })
+            });
+            if let Err(error) = given {
+                self.take_back(places.get(..nth).unwrap_or_default());
+                return Err(error);
+            }
+        }
         Ok(places)
+    }
+
+    /// Takes names away that a copy has got already: half of them would be a file of their own.
+    fn take_back(&mut self, places: &[Name]) {
+        for (parent, name) in places {
+            // What is not even to be taken back is left as a crash would leave it.
+            let _ = self.handle(*parent).and_then(|directory| {
+                keeping_times(&directory, || rustix::fs::unlinkat(&directory, &**name, AtFlags::empty()))
+            });
+        }
     }
 
     /// The node of the index that a regular file of the upper directory was copied from.
@@ -268,14 +284,15 @@ impl Tree {
         // Leaves first: as long as a directory above is open, nothing is lost.
         for directory in merged.into_iter().rev() {
             let fd = self.handle(directory)?;
-            crate::whiteout::make_opaque(&fd)?;
+            keeping_times(&fd, || crate::whiteout::make_opaque(&fd))?;
             let node = self.nodes.get_mut(directory)?;
             node.showed = node.lower.take();
         }
         Ok(())
     }
 
-    fn abandon(&self, aside: &[u8]) {
+    /// Removes what is in the work directory after something went wrong.
+    pub(super) fn abandon(&self, aside: &[u8]) {
         if let Some(work) = &self.work {
             work.abandon(aside);
         }

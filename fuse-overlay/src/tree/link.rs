@@ -22,7 +22,7 @@ impl Tree {
             let aside_directory = rustix::io::fcntl_dupfd_cloexec(self.work()?.directory(), 0)?;
             let work = self.work()?;
             work.link(&fd, &aside_directory, &aside)?;
-            work.settle(&aside, &directory, name, false)?;
+            work.settle(&aside, &directory, name, false).inspect_err(|_| self.abandon(&aside))?;
         } else {
             self.work()?.link(&fd, &directory, name)?;
         }

@@ -40,7 +40,8 @@ pub(super) fn is_hidden_by_file(directory: &OwnedFd, name: &[u8]) -> Result<bool
     }
     match beneath::stat(directory, &whiteout::file_name(name)) {
         Ok(_) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
+        // Some disks have shorter names than we.
+        Err(Errno::NOENT | Errno::NAMETOOLONG) => Ok(false),
         Err(error) => Err(error),
     }
 }

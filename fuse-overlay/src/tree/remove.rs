@@ -10,6 +10,16 @@ use crate::filesystem::kind;
 use crate::index::Position;
 use crate::whiteout;
 
+/// A name in the layers that is about to be hidden.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Losing {
+    name: Position,
+    /// File type bits.
+    kind: u32,
+    /// Whether the file has no other that shows.
+    last: bool,
+}
+
 impl Tree {
     /// Removes a name of what is no directory.
     pub(super) fn unlink(&mut self, parent: u64, name: &[u8]) -> Result<(), Errno> {
@@ -31,22 +41,29 @@ impl Tree {
             self.unname(found.ino, parent, name);
             return Ok(());
         }
+        let losing = self.losing(hide.ok_or(Errno::STALE)?)?;
         self.work()?.hide(&directory, name)?;
-        self.lost(found.ino, hide.ok_or(Errno::STALE)?)
+        self.lost(found.ino, losing);
+        Ok(())
+    }
+
+    /// What is lost with a name in the layers that is about to be hidden. Asked before, since it may fail.
+    pub(super) fn losing(&mut self, name: Position) -> Result<Losing, Errno> {
+        let entry = self.index.entry(name)?;
+        let (kind, is_linked) = (entry.kind(), entry.is_linked());
+        let last = !is_linked || self.visible_links(name)?.iter().all(|&other| other == name);
+        Ok(Losing { name, kind, last })
     }
 
     /// Notes that a name in the layers is hidden now.
-    pub(super) fn lost(&mut self, ino: u64, name: Position) -> Result<(), Errno> {
-        let left = self.index.entry(name)?.is_linked() && !self.visible_links(name)?.is_empty();
-        if left || self.nodes.lookups(ino) == 0 {
-            return Ok(());
+    pub(super) fn lost(&mut self, ino: u64, losing: Losing) {
+        if !losing.last || self.nodes.lookups(ino) == 0 {
+            return;
         }
-        let kind = self.index.entry(name)?.kind();
         let node = self.nodes.touch(ino);
-        node.kind = kind;
-        node.lower = Some(name);
+        node.kind = losing.kind;
+        node.lower = Some(losing.name);
         node.gone = true;
-        Ok(())
     }
 
     /// Removes a directory that shows nothing.
@@ -67,8 +84,10 @@ impl Tree {
             self.unname(found.ino, parent, name);
             return Ok(());
         }
+        let losing = self.losing(hide.ok_or(Errno::STALE)?)?;
         self.work()?.hide(&directory, name)?;
-        self.lost(found.ino, hide.ok_or(Errno::STALE)?)
+        self.lost(found.ino, losing);
+        Ok(())
     }
 
     fn take_away(&mut self, directory: &std::os::fd::OwnedFd, name: &[u8], hide: bool) -> Result<(), Errno> {

@@ -12,11 +12,11 @@ use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use super::Tree;
-use super::lookup::{Seen, is_hidden_by_file, look};
+use super::lookup::{Seen, look};
+use super::remove::Losing;
 use super::work::Work;
 use crate::beneath;
 use crate::filesystem::{Move, kind};
-use crate::index::Position;
 use crate::whiteout;
 
 /// A name in a directory of the upper directory.
@@ -98,12 +98,16 @@ impl Tree {
             None => None,
         };
         self.close(source, &new)?;
-        self.shift(&old, &new, is_dir)?;
+        if is_dir && target.is_some() && hidden.is_none() {
+            self.shift_onto_directory(&old, &new)?;
+        } else {
+            self.shift(&old, &new, is_dir)?;
+        }
         if new.covers {
             Work::unhide(new.directory, new.name)?;
         }
         match (target, hidden) {
-            (Some(target), Some(position)) => self.lost(target, position)?,
+            (Some(target), Some(losing)) => self.lost(target, losing),
             (Some(target), None) => self.unname(target, new.parent, new.name),
             (None, _) => {}
         }
@@ -112,9 +116,9 @@ impl Tree {
         Ok(())
     }
 
-    /// Sees to it that what stands at the target can be replaced. The answer is
-    /// its place in the layers, if it is there that it will be hidden.
-    fn make_way(&mut self, target: u64, at: &End<'_>, by_directory: bool) -> Result<Option<Position>, Errno> {
+    /// Sees to it that what stands at the target can be replaced, which is all that happens to it yet: what
+    /// follows may fail. The answer is what is lost of the layers, if it is there that it will be hidden.
+    fn make_way(&mut self, target: u64, at: &End<'_>, by_directory: bool) -> Result<Option<Losing>, Errno> {
         let place = self.place(target)?;
         match (place.kind == kind::DIRECTORY, by_directory) {
             (true, false) => return Err(Errno::ISDIR),
@@ -123,16 +127,45 @@ impl Tree {
             (false, false) => {}
         }
         if !place.upper {
-            if place.kind == kind::DIRECTORY {
-                self.work()?.hide(at.directory, at.name)?;
-            }
-            return self.below(self.directory(at.parent)?.lower, at.name);
+            // What comes hides it, a directory because it was closed.
+            let position = self.below(self.directory(at.parent)?.lower, at.name)?.ok_or(Errno::STALE)?;
+            return self.losing(position).map(Some);
         }
         self.pin(target)?;
-        if place.kind == kind::DIRECTORY {
-            self.work()?.discard(at.directory, at.name, at.covers)?;
-        }
         Ok(None)
+    }
+
+    /// Moves a directory in the upper directory to where another stands that shows nothing, but may hold whiteouts.
+    fn shift_onto_directory(&mut self, old: &End<'_>, new: &End<'_>) -> Result<(), Errno> {
+        let exchange =
+            || rustix::fs::renameat_with(old.directory, old.name, new.directory, new.name, RenameFlags::EXCHANGE);
+        match exchange() {
+            Ok(()) => self.work()?.discard(old.directory, old.name, old.covers).inspect_err(|_| {
+                let _ = exchange();
+            }),
+            Err(Errno::INVAL | Errno::NOSYS) => self.shift_past_directory(old, new),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same where a file system cannot exchange names.
+    fn shift_past_directory(&mut self, old: &End<'_>, new: &End<'_>) -> Result<(), Errno> {
+        let work = self.work()?;
+        let aside = work.name();
+        if new.covers {
+            work.cover(new.directory, new.name)?;
+        }
+        rustix::fs::renameat(new.directory, new.name, work.directory(), &aside)?;
+        match self.shift(old, new, true) {
+            Ok(()) => {
+                self.abandon(&aside);
+                Ok(())
+            }
+            Err(error) => {
+                let _ = rustix::fs::renameat(self.work()?.directory(), &aside, new.directory, new.name);
+                Err(error)
+            }
+        }
     }
 
     /// Moves in the upper directory, and hides what the layers have under the old name.
@@ -147,8 +180,7 @@ impl Tree {
         // One step where the file system can, so that no crash shows the old name again.
         match rustix::fs::renameat_with(old.directory, old.name, new.directory, new.name, RenameFlags::WHITEOUT) {
             Err(Errno::INVAL | Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                rustix::fs::renameat(old.directory, old.name, new.directory, new.name)?;
-                self.work()?.hide(old.directory, old.name)
+                self.work()?.shift((old.directory, old.name), (new.directory, new.name))
             }
             other => other,
         }
@@ -162,9 +194,13 @@ impl Tree {
             Err(Errno::INVAL | Errno::NOSYS) => {}
             Err(error) => return Err(error),
         }
-        rustix::fs::unlinkat(new.directory, new.name, rustix::fs::AtFlags::empty())?;
-        rustix::fs::renameat(old.directory, old.name, new.directory, new.name)?;
-        let hidden = !old.covers || is_hidden_by_file(old.directory, old.name)?;
-        if hidden { Ok(()) } else { self.work()?.hide(old.directory, old.name) }
+        let work = self.work()?;
+        let ends = ((old.directory, old.name), (new.directory, new.name));
+        work.instead_of_whiteout(new.directory, new.name, |work| {
+            if old.covers {
+                return work.shift(ends.0, ends.1);
+            }
+            rustix::fs::renameat(old.directory, old.name, new.directory, new.name)
+        })
     }
 }

@@ -85,7 +85,9 @@ impl Work {
             // Full, gone, or a file system without links: the next ones are of a new model.
             Err(Errno::MLINK | Errno::NOENT | Errno::PERM | Errno::OPNOTSUPP) => {
                 rustix::fs::mknodat(&directory, name, FileType::CharacterDevice, Mode::empty(), 0)?;
-                self.model()
+                // The name is hidden, and that the next one finds no model leads back here.
+                let _ = self.model();
+                Ok(())
             }
             other => other,
         }
@@ -102,7 +104,9 @@ impl Work {
     /// Replaces what the upper directory has under `name` (no directory) by a whiteout.
     pub(super) fn replace_by_whiteout(&mut self, directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
         match self.whiteout()? {
-            Some(mark) => rustix::fs::renameat(&self.directory, &mark, directory, name),
+            Some(mark) => {
+                rustix::fs::renameat(&self.directory, &mark, directory, name).inspect_err(|_| self.abandon(&mark))
+            }
             None => {
                 self.hide(directory, name)?;
                 rustix::fs::unlinkat(directory, name, AtFlags::empty())
@@ -119,18 +123,25 @@ impl Work {
         match rustix::fs::renameat_with(&self.directory, from, directory, name, RenameFlags::NOREPLACE) {
             // The file system may not know the flag.
             Err(Errno::INVAL | Errno::NOSYS) => rustix::fs::renameat(&self.directory, from, directory, name),
+            // Whatever is more than a whiteout is not ours to take away.
+            Err(Errno::EXIST) if beneath::is_directory(&beneath::stat(directory, name)?) => Err(Errno::EXIST),
             Err(Errno::EXIST) => self.exchange(from, directory, name),
             other => other,
         }
     }
 
     /// Puts `from` in the place of a whiteout; a directory cannot simply replace one.
-    fn exchange(&self, from: &[u8], directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    fn exchange(&mut self, from: &[u8], directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
         match rustix::fs::renameat_with(&self.directory, from, directory, name, RenameFlags::EXCHANGE) {
-            Ok(()) => rustix::fs::unlinkat(&self.directory, from, AtFlags::empty()),
+            Ok(()) => {
+                self.abandon(from);
+                Ok(())
+            }
             Err(Errno::INVAL | Errno::NOSYS) => {
-                rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
-                rustix::fs::renameat(&self.directory, from, directory, name)
+                self.instead_of_whiteout(directory, name, |work| {
+                    rustix::fs::renameat(&work.directory, from, directory, name)
+                })?;
+                Self::unhide(directory, name)
             }
             Err(error) => Err(error),
         }
@@ -139,26 +150,68 @@ impl Work {
     /// Takes a directory out of the tree, leaving a whiteout if asked to, and
     /// removes it with the whiteouts that it holds.
     pub(super) fn discard(&mut self, directory: &OwnedFd, name: &[u8], hide: bool) -> Result<(), Errno> {
-        let aside = self.name();
-        let mark = if hide { self.whiteout()? } else { None };
-        match &mark {
-            Some(mark) => {
-                match rustix::fs::renameat_with(&self.directory, mark, directory, name, RenameFlags::EXCHANGE) {
-                    Ok(()) => return remove_all(&self.directory, mark),
-                    Err(Errno::INVAL | Errno::NOSYS) => {
-                        rustix::fs::unlinkat(&self.directory, mark, AtFlags::empty())?;
-                    }
-                    Err(error) => return Err(error),
-                }
+        if let Some(mark) = if hide { self.whiteout()? } else { None } {
+            let exchanged = rustix::fs::renameat_with(&self.directory, &mark, directory, name, RenameFlags::EXCHANGE);
+            self.abandon(&mark);
+            match exchanged {
+                Err(Errno::INVAL | Errno::NOSYS) => {}
+                other => return other,
             }
-            None if hide => whiteout::make_file(directory, &whiteout::file_name(name))?,
-            None => {}
         }
+        self.discard_in_steps(directory, name, hide)
+    }
+
+    /// The same where a file system cannot exchange names.
+    fn discard_in_steps(&mut self, directory: &OwnedFd, name: &[u8], hide: bool) -> Result<(), Errno> {
+        let aside = self.name();
+        let covered = hide && self.cover(directory, name)?;
         rustix::fs::renameat(directory, name, &self.directory, &aside)?;
-        if mark.is_some() {
-            self.hide(directory, name)?;
+        if hide && !covered {
+            self.hide(directory, name).inspect_err(|_| {
+                let _ = rustix::fs::renameat(&self.directory, &aside, directory, name);
+            })?;
         }
-        remove_all(&self.directory, &aside)
+        self.abandon(&aside);
+        Ok(())
+    }
+
+    /// Hides `name` of the layers by a file, whatever stands under it and will be gone in the next step: at no
+    /// time, should that be the last, does what was deleted show. `false` for a name that leaves no room for the mark.
+    pub(super) fn cover(&self, directory: &OwnedFd, name: &[u8]) -> Result<bool, Errno> {
+        match whiteout::make_file(directory, &whiteout::file_name(name)) {
+            Ok(()) => Ok(true),
+            Err(Errno::NAMETOOLONG) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves a name in two steps, and hides what the layers have under the old one.
+    pub(super) fn shift(&mut self, old: (&OwnedFd, &[u8]), new: (&OwnedFd, &[u8])) -> Result<(), Errno> {
+        if self.cover(old.0, old.1)? {
+            return rustix::fs::renameat(old.0, old.1, new.0, new.1).inspect_err(|_| {
+                let _ = Self::unhide(old.0, old.1);
+            });
+        }
+        let mark = self.whiteout()?.ok_or(Errno::NAMETOOLONG)?;
+        rustix::fs::renameat(old.0, old.1, new.0, new.1).inspect_err(|_| self.abandon(&mark))?;
+        rustix::fs::renameat(&self.directory, &mark, old.0, old.1)
+    }
+
+    /// Lets `put` put something in the place of a whiteout that cannot be replaced in one step. A file may be
+    /// left that hides the name too.
+    pub(super) fn instead_of_whiteout(
+        &mut self,
+        directory: &OwnedFd,
+        name: &[u8],
+        put: impl FnOnce(&mut Self) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let covered = self.cover(directory, name)?;
+        rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
+        put(self).inspect_err(|_| {
+            if !covered {
+                let _ = self.link_model(directory, name);
+            }
+        })
     }
 
     /// Takes the mark away that hides `name` by a file, if there is one.
@@ -176,7 +229,7 @@ impl Work {
         rustix::fs::linkat(&self.descriptors, number, directory, name, AtFlags::SYMLINK_FOLLOW)
     }
 
-    /// Removes what is called `name` in the work directory after something went wrong.
+    /// Removes what is called `name` in the work directory: after something went wrong, or has left the tree.
     pub(super) fn abandon(&self, name: &[u8]) {
         // It is swept away with the next start at the latest.
         let _ = remove_all(&self.directory, name);
@@ -258,5 +311,80 @@ mod tests {
         let fd = OwnedFd::from(std::fs::File::open(top.path()).expect("open"));
         remove_all(&fd, b"a").expect("remove");
         assert_eq!(std::fs::read_dir(top.path()).expect("list").count(), 0);
+    }
+
+    /// A work directory, and a directory beside it in which things are hidden.
+    fn beside() -> (tempfile::TempDir, Work, OwnedFd) {
+        let top = tempfile::tempdir_in("/var/tmp").expect("a temporary directory");
+        let open = |name: &str| {
+            std::fs::create_dir(top.path().join(name)).expect("mkdir");
+            OwnedFd::from(std::fs::File::open(top.path().join(name)).expect("open"))
+        };
+        let upper = Upper { directory: open("upper"), work: open("work") };
+        let work = Work::begin(&upper).expect("a work directory");
+        (top, work, upper.directory)
+    }
+
+    fn is_hidden(directory: &OwnedFd, name: &[u8]) -> bool {
+        use crate::tree::lookup::{Seen, is_hidden_by_file, look};
+        match look(directory, name).expect("look") {
+            Seen::Hidden => true,
+            Seen::Present(_) => false,
+            Seen::Nothing => is_hidden_by_file(directory, name).expect("look"),
+        }
+    }
+
+    /// A usual name, and one that leaves no room for the mark of a file.
+    const NAMES: [&[u8]; 2] = [b"name", &[b'n'; 255]];
+
+    #[test]
+    fn what_stood_behind_a_whiteout_stays_hidden_when_nothing_comes_in_its_place() {
+        for name in NAMES {
+            let (_top, mut work, directory) = beside();
+            work.hide(&directory, name).expect("hide");
+            let failing = work.instead_of_whiteout(&directory, name, |work| {
+                assert_eq!(is_hidden(&directory, name), name.len() < 250, "and at no time shows");
+                rustix::fs::renameat(&work.directory, "none", &directory, name)
+            });
+            assert_eq!(failing, Err(Errno::NOENT));
+            assert!(is_hidden(&directory, name));
+        }
+    }
+
+    #[test]
+    fn a_name_is_hidden_when_it_was_moved_in_steps() {
+        for name in NAMES {
+            let (_top, mut work, directory) = beside();
+            rustix::fs::mkdirat(&directory, name, Mode::RWXU).expect("mkdir");
+            whiteout::make_file(&directory, b"full").expect("make a file");
+            assert_eq!(work.shift((&directory, name), (&directory, b"full")), Err(Errno::NOTDIR));
+            assert!(beneath::is_directory(&beneath::stat(&directory, name).expect("still there")));
+            assert!(!crate::tree::lookup::is_hidden_by_file(&directory, name).expect("look"));
+            work.shift((&directory, name), (&directory, b"new")).expect("move");
+            assert!(is_hidden(&directory, name) && beneath::stat(&directory, b"new").is_ok());
+        }
+    }
+
+    #[test]
+    fn a_directory_is_hidden_when_it_was_discarded_in_steps() {
+        for name in NAMES {
+            let (top, mut work, directory) = beside();
+            rustix::fs::mkdirat(&directory, name, Mode::RWXU).expect("mkdir");
+            let inside = super::super::place::open_entry(&directory, name, crate::filesystem::kind::DIRECTORY);
+            work.hide(&inside.expect("open"), b"gone").expect("hide");
+            work.discard_in_steps(&directory, name, true).expect("discard");
+            assert!(is_hidden(&directory, name));
+            assert_eq!(std::fs::read_dir(top.path().join("work")).expect("list").count(), 1, "only the model");
+        }
+    }
+
+    #[test]
+    fn only_a_whiteout_is_replaced_by_a_directory() {
+        let (_top, mut work, directory) = beside();
+        rustix::fs::mkdirat(&directory, "d", Mode::RWXU).expect("mkdir");
+        rustix::fs::mkdirat(&work.directory, "new", Mode::RWXU).expect("mkdir");
+        assert_eq!(work.settle(b"new", &directory, b"d", true), Err(Errno::EXIST));
+        work.hide(&directory, b"e").expect("hide");
+        work.settle(b"new", &directory, b"e", true).expect("in place of the whiteout");
     }
 }

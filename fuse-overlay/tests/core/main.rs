@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
+mod failing;
 mod layers;
 mod random;
 mod recorded;
