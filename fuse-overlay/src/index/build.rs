@@ -54,10 +54,10 @@ pub fn build(layers: &[Layer<'_>], reverse: Reverse<'_>, file: &File) -> io::Res
     Ok(())
 }
 
-/// A directory whose children are not written yet.
+/// A directory whose children are not written yet. Its path is not kept: of many deep ones that would be more than
+/// all else.
 struct Pending {
     node: u32,
-    path: Vec<u8>,
     layers: Vec<u8>,
 }
 
@@ -98,16 +98,17 @@ impl<'a> Draft<'a> {
         let node = self.node(0, b"", (0, &stat), (b"", set))?;
         let all = (0..self.layers.len()).filter_map(|layer| u8::try_from(layer).ok()).collect();
         self.nodes.push(node);
-        self.pending.push_back(Pending { node: 0, path: Vec::new(), layers: all });
+        self.pending.push_back(Pending { node: 0, layers: all });
         Ok(())
     }
 
     fn directory(&mut self, directory: &Pending) -> Result<(), Errno> {
+        let path = self.path(directory.node)?;
         let mut merged = Merged::default();
         let mut open = Vec::with_capacity(directory.layers.len());
         for &layer in &directory.layers {
             let Some(root) = self.layers.get(usize::from(layer)) else { return Err(Errno::INVAL) };
-            let fd = beneath::open(root.directory, &directory.path, beneath::DIRECTORY)?;
+            let fd = beneath::open(root.directory, &path, beneath::DIRECTORY)?;
             let hides = merged.add(layer, &fd)?;
             open.push((layer, fd));
             if hides {
@@ -122,10 +123,10 @@ impl<'a> Draft<'a> {
                 Seen::Directory { layers, stat, .. } => (layers.first().copied().unwrap_or(0), stat),
             };
             let Some((_, parent)) = open.iter().find(|(number, _)| *number == layer) else { return Err(Errno::INVAL) };
-            let path = join(&directory.path, name);
-            let number = self.child(directory.node, (name, &path), (layer, stat), parent.as_fd())?;
+            let child = (&name[..], &join(&path, name)[..]);
+            let number = self.child(directory.node, child, (layer, stat), parent.as_fd())?;
             if let Seen::Directory { layers, .. } = seen {
-                self.pending.push_back(Pending { node: number, path, layers: layers.clone() });
+                self.pending.push_back(Pending { node: number, layers: layers.clone() });
             }
         }
         let count = self.next()? - first;
@@ -133,6 +134,20 @@ impl<'a> Draft<'a> {
             node.extent = Node::pair(first, count);
         }
         Ok(())
+    }
+
+    /// The path of a node that is written already.
+    fn path(&self, node: u32) -> Result<Vec<u8>, Errno> {
+        let mut names = Vec::new();
+        let mut here = node;
+        while here != 0 {
+            let node = self.nodes.get(here as usize).ok_or(Errno::INVAL)?;
+            let end = node.name as usize + usize::from(node.name_length);
+            names.push(self.names.bytes.get(node.name as usize..end).ok_or(Errno::INVAL)?);
+            here = node.parent;
+        }
+        names.reverse();
+        Ok(names.join(&b'/'))
     }
 
     fn next(&self) -> Result<u32, Errno> {
