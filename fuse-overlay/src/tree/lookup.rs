@@ -108,7 +108,7 @@ impl Tree {
     /// Which node an entry of an upper directory is, and which lower directory
     /// shows through it. `lower` is what shows through its parent.
     pub(super) fn identify(
-        &self,
+        &mut self,
         directory: &OwnedFd,
         name: &[u8],
         stat: &Stat,
@@ -119,12 +119,21 @@ impl Tree {
         }
         let origin = match stat.st_mode & kind::MASK {
             kind::DIRECTORY => self.shows_through(directory, name, lower)?,
-            kind::REGULAR => self.origin(directory, name)?,
+            kind::REGULAR => self.whole_origin(directory, name)?,
             _ => None,
         };
-        let free = origin.filter(|position| self.nodes.get(position.ino()).is_none_or(|node| node.upper.is_none()));
+        let is_free = |node: &Node| node.upper.is_none() && !node.gone;
+        let free = origin.filter(|position| self.nodes.get(position.ino()).is_none_or(is_free));
         let ino = free.map_or_else(|| upper_number(stat.st_ino), Position::ino);
         Ok((ino, origin.filter(|_| stat.st_mode & kind::MASK == kind::DIRECTORY || free.is_some())))
+    }
+
+    /// The node of the index that a copy is now. Not one that a crash has left without some of its names: these are
+    /// of the file in the layers still, and that one keeps its number.
+    fn whole_origin(&mut self, directory: &OwnedFd, name: &[u8]) -> Result<Option<Position>, Errno> {
+        let Some(position) = self.origin(directory, name)? else { return Ok(None) };
+        let is_whole = !self.index.entry(position)?.is_linked() || self.visible_links(position)?.is_empty();
+        Ok(is_whole.then_some(position))
     }
 
     fn shows_through(

@@ -69,6 +69,32 @@ fn a_linked_file_is_copied_up_with_all_its_names_or_not_at_all() {
 }
 
 #[test]
+fn names_of_a_linked_file_that_a_crash_has_parted_are_two_files() {
+    for first in ["a", "b"] {
+        let bench = Bench::new(1);
+        bench.lower(0, "a", "lower");
+        std::fs::hard_link(bench.layer(0).join("a"), bench.layer(0).join("b")).expect("link");
+        let view = bench.open();
+        view.write("a", "UP").expect("write");
+        drop(view);
+        // As if the server had died between the first name and the second.
+        std::fs::remove_file(bench.upper().join("b")).expect("unlink");
+        let view = bench.open();
+        let number = view.find(first).expect("find").ino;
+        assert_ne!(view.find("a").expect("find").ino, view.find("b").expect("find").ino);
+        assert_eq!(view.find(first).expect("find").ino, number);
+        assert_eq!((view.read("a"), view.read("b")), (Ok("UPwer".into()), Ok("lower".into())));
+        view.write("b", "by").expect("write");
+        for name in ["a", "b"] {
+            assert_eq!(view.find(name).expect("find").links, 1);
+        }
+        let view = bench.open_after(view);
+        assert_ne!(view.find("a").expect("find").ino, view.find("b").expect("find").ino);
+        assert_eq!((view.read("a"), view.read("b")), (Ok("UPwer".into()), Ok("bywer".into())));
+    }
+}
+
+#[test]
 fn a_directory_that_could_not_be_replaced_is_still_there() {
     for target in ["emptied", "lower", "upper"] {
         let bench = Bench::new(1);
