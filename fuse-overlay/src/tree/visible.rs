@@ -43,12 +43,13 @@ impl Tree {
             }
             let fd = self.handle(directory.ino())?;
             let name: Box<[u8]> = self.index.entry(next)?.name.into();
+            let lower = self.directory(directory.ino())?.lower;
             match look(&fd, &name)? {
                 Seen::Hidden => return Ok(false),
                 Seen::Nothing if is_hidden_by_file(&fd, &name)? => return Ok(false),
-                Seen::Nothing => return Ok(true),
+                // One that was moved and came back is closed to the layers.
+                Seen::Nothing => return Ok(lower.is_some()),
                 Seen::Present(stat) => {
-                    let lower = self.directory(directory.ino())?.lower;
                     let is_dir = beneath::is_directory(&stat);
                     if !is_dir || self.adopt(directory.ino(), &name, &stat, lower)?.ino != next.ino() {
                         return Ok(false);

@@ -95,6 +95,22 @@ fn names_of_a_linked_file_that_a_crash_has_parted_are_two_files() {
 }
 
 #[test]
+fn a_name_does_not_show_through_a_directory_that_came_back() {
+    let bench = Bench::new(1);
+    bench.lower(0, "a", "lower");
+    std::fs::create_dir(bench.layer(0).join("d")).expect("mkdir");
+    std::fs::hard_link(bench.layer(0).join("a"), bench.layer(0).join("d/b")).expect("link");
+    let view = bench.open();
+    let number = view.find("a").expect("find").ino;
+    rename(&view, "d", "e").expect("rename");
+    rename(&view, "e", "d").expect("rename");
+    view.unlink("d/b").expect("unlink");
+    view.overlay.forget(number, 100);
+    let found = view.find("a").expect("find");
+    assert_eq!((found.ino, found.links), (number, 1));
+}
+
+#[test]
 fn a_directory_that_could_not_be_replaced_is_still_there() {
     for target in ["emptied", "lower", "upper"] {
         let bench = Bench::new(1);
