@@ -71,6 +71,12 @@ impl Tree {
         let attributes = self.index.attributes(&self.index.entry(position)?);
         let (parent, name) = self.name_of(ino)?;
         let above = self.handle(parent)?;
+        if let Seen::Present(stat) = look(&above, &name)? {
+            // It is there, and was forgotten: who asks came to something in it by a handle.
+            let lower = self.directory(parent)?.lower;
+            let found = self.adopt(parent, &name, &stat, lower)?.ino;
+            return if found == ino { Ok(()) } else { Err(Errno::STALE) };
+        }
         let aside = self.work()?.name();
         let work = self.work()?;
         rustix::fs::mkdirat(work.directory(), &aside, Mode::RWXU)?;

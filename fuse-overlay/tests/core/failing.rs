@@ -111,6 +111,24 @@ fn a_name_does_not_show_through_a_directory_that_came_back() {
 }
 
 #[test]
+fn a_directory_that_was_forgotten_before_a_file_in_it_is_found_again() {
+    let bench = Bench::new(1);
+    bench.lower(0, "d/e/f", "lower");
+    let view = bench.open();
+    let file = view.find("d/e/f").expect("find").ino;
+    view.write("d/e/other", "other").expect("write");
+    for path in ["d/e/other", "d/e", "d"] {
+        let number = view.find(path).expect("find").ino;
+        view.overlay.forget(number, 100);
+    }
+    // Nobody has looked up where it is: it may be known by a handle.
+    assert_eq!(view.overlay.write(file, 0, b"UP", false), Ok(2));
+    assert_eq!(view.read("d/e/f"), Ok("UPwer".into()));
+    assert_eq!(view.read("d/e/other"), Ok("other".into()));
+    assert_eq!(left(&bench), 0);
+}
+
+#[test]
 fn a_directory_that_could_not_be_replaced_is_still_there() {
     for target in ["emptied", "lower", "upper"] {
         let bench = Bench::new(1);
