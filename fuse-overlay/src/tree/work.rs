@@ -166,7 +166,9 @@ impl Work {
         let aside = self.name();
         let covered = hide && self.cover(directory, name)?;
         rustix::fs::renameat(directory, name, &self.directory, &aside)?;
-        if hide && !covered {
+        if covered {
+            self.uncover(directory, name);
+        } else if hide {
             self.hide(directory, name).inspect_err(|_| {
                 let _ = rustix::fs::renameat(&self.directory, &aside, directory, name);
             })?;
@@ -185,12 +187,21 @@ impl Work {
         }
     }
 
+    /// Puts a device in the place of the file that hides `name`, where devices are what hides: others know them too.
+    fn uncover(&self, directory: &OwnedFd, name: &[u8]) {
+        if self.style == Style::Device && self.link_model(directory.as_fd(), name).is_ok() {
+            let _ = Self::unhide(directory, name);
+        }
+    }
+
     /// Moves a name in two steps, and hides what the layers have under the old one.
     pub(super) fn shift(&mut self, old: (&OwnedFd, &[u8]), new: (&OwnedFd, &[u8])) -> Result<(), Errno> {
         if self.cover(old.0, old.1)? {
-            return rustix::fs::renameat(old.0, old.1, new.0, new.1).inspect_err(|_| {
+            rustix::fs::renameat(old.0, old.1, new.0, new.1).inspect_err(|_| {
                 let _ = Self::unhide(old.0, old.1);
-            });
+            })?;
+            self.uncover(old.0, old.1);
+            return Ok(());
         }
         let mark = self.whiteout()?.ok_or(Errno::NAMETOOLONG)?;
         rustix::fs::renameat(old.0, old.1, new.0, new.1).inspect_err(|_| self.abandon(&mark))?;
@@ -301,6 +312,7 @@ fn first_directory(directory: &OwnedFd) -> Result<Option<Vec<u8>>, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::lookup::{Seen, is_hidden_by_file, look};
 
     #[test]
     fn deep_trees_are_removed() {
@@ -326,7 +338,6 @@ mod tests {
     }
 
     fn is_hidden(directory: &OwnedFd, name: &[u8]) -> bool {
-        use crate::tree::lookup::{Seen, is_hidden_by_file, look};
         match look(directory, name).expect("look") {
             Seen::Hidden => true,
             Seen::Present(_) => false,
@@ -359,9 +370,10 @@ mod tests {
             whiteout::make_file(&directory, b"full").expect("make a file");
             assert_eq!(work.shift((&directory, name), (&directory, b"full")), Err(Errno::NOTDIR));
             assert!(beneath::is_directory(&beneath::stat(&directory, name).expect("still there")));
-            assert!(!crate::tree::lookup::is_hidden_by_file(&directory, name).expect("look"));
+            assert!(!is_hidden_by_file(&directory, name).expect("look"));
             work.shift((&directory, name), (&directory, b"new")).expect("move");
             assert!(is_hidden(&directory, name) && beneath::stat(&directory, b"new").is_ok());
+            assert!(matches!(look(&directory, name), Ok(Seen::Hidden)), "by a device");
         }
     }
 
