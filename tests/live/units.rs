@@ -106,15 +106,20 @@ fn a_service_hears_when_its_container_is_up_and_when_it_stops() {
     let socket = UnixDatagram::bind(&path).expect("a socket");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     std::fs::set_permissions(&path, open).expect("permissions");
-    let script = "trap 'exit 7' TERM; while :; do sleep 0.1; done";
+    let script = "trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done";
     let run = |flags: &[&str]| {
         let words = ["run", "--rm", "--name", "web"].iter().chain(flags).copied();
         live.pybox(words.chain([image.as_str(), "sh", "-c", script])).env("NOTIFY_SOCKET", &path)
     };
+    // A first process that has not set its trap yet would miss the signal.
+    let stop = || {
+        awaits(|| live.pybox(["logs", "web"]).ok() == "up");
+        live.pybox(["stop", "web"]).ok();
+    };
     // Somebody stays with it.
     let running = run(&["--sdnotify=conmon"]).start();
     assert_eq!(told(&socket, "READY=1"), ["READY=1"]);
-    live.pybox(["stop", "web"]).ok();
+    stop();
     assert_eq!(told(&socket, "STOPPING=1"), ["STOPPING=1"]);
     running.wait().exits(7);
     // Nobody does: the monitor is the service.
@@ -123,14 +128,14 @@ fn a_service_hears_when_its_container_is_up_and_when_it_stops() {
     let pid = all.first().and_then(|text| text.strip_prefix("MAINPID=")).expect("a process");
     let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).expect("a process");
     assert_eq!((comm.trim(), all.len()), ("pybox-monitor", 2));
-    live.pybox(["stop", "web"]).ok();
+    stop();
     assert_eq!(told(&socket, "STOPPING=1"), ["STOPPING=1"]);
     // The program says when it is up; the rest is the monitor's to say.
     run(&["-d", "--sdnotify=container"]).ok();
     let mut buffer = [0; 64];
     let count = socket.recv(&mut buffer).expect("a datagram");
     assert!(buffer[..count].starts_with(b"MAINPID="), "{}", String::from_utf8_lossy(&buffer[..count]));
-    live.pybox(["stop", "web"]).ok();
+    stop();
     assert_eq!(told(&socket, "STOPPING=1"), ["STOPPING=1"]);
     // It is up when its check says so.
     let running = run(&["--sdnotify=healthy", "--health-cmd", "test -e /tmp/up", "--health-interval", "100ms"]).start();
@@ -140,7 +145,7 @@ fn a_service_hears_when_its_container_is_up_and_when_it_stops() {
     socket.set_nonblocking(false).expect("a flag");
     live.pybox(["exec", "web", "touch", "/tmp/up"]).ok();
     assert_eq!(told(&socket, "READY=1"), ["READY=1"]);
-    live.pybox(["stop", "web"]).ok();
+    stop();
     running.wait().exits(7);
     run(&["--sdnotify=healthy"]).run().refuses(125, "has no health check").says("--health-cmd");
     live.pybox(["create", "--sdnotify=healthy", &image]).run().refuses(125, "pybox start --sdnotify");
