@@ -291,8 +291,7 @@ impl Tree {
         for directory in merged.into_iter().rev() {
             let fd = self.handle(directory)?;
             keeping_times(&fd, || crate::whiteout::make_opaque(&fd))?;
-            let node = self.nodes.get_mut(directory)?;
-            node.showed = node.lower.take();
+            self.nodes.get_mut(directory)?.lower = None;
         }
         Ok(())
     }

@@ -44,7 +44,8 @@ impl Tree {
         if !self.list_dots(ino, offset, listing)? {
             return Ok(());
         }
-        let order = place.lower.or_else(|| self.nodes.get(ino).and_then(|node| node.showed));
+        // One that was closed to the layers has kept its number, and with it the order in which it is listed.
+        let order = place.lower.or_else(|| self.index.position(ino));
         let names = match order {
             Some(order) => self.index.children(&self.index.entry(order)?),
             None => 0..0,

@@ -36,8 +36,6 @@ pub(super) struct Node {
     /// Of a directory: what it shows of the layers. Of others: where in the
     /// index they come from.
     pub lower: Option<Position>,
-    /// Of a directory that was closed to the layers: what it showed of them. Listings under way go on in that order.
-    pub showed: Option<Position>,
     /// Inode number in the upper directory, if it is there.
     pub upper: Option<u64>,
     /// Names by which it can be reached in the upper directory: parent and entry.
