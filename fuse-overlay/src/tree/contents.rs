@@ -72,9 +72,7 @@ impl Overlay {
         let mut tree = self.tree();
         let late = tree.place(ino)?.upper;
         if late || copied.is_err() {
-            if let Some(work) = &tree.work {
-                work.abandon(&prepared.name);
-            }
+            tree.abandon(&prepared.name);
             return copied;
         }
         tree.raise_node(ino, None, Some(prepared))

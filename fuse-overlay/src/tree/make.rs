@@ -160,11 +160,7 @@ impl Tree {
             self.work()?.settle(&aside, directory, name, is_dir)?;
             Ok(fd)
         });
-        made.inspect_err(|_| {
-            if let Some(work) = &self.work {
-                work.abandon(&aside);
-            }
-        })
+        made.inspect_err(|_| self.abandon(&aside))
     }
 
     fn create(&self, directory: &OwnedFd, name: &[u8], target: &[u8], rules: &Rules) -> Result<OwnedFd, Errno> {

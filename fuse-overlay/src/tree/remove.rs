@@ -1,5 +1,7 @@
 //! Removing names.
 
+use std::os::fd::OwnedFd;
+
 use rustix::fs::{AtFlags, Dir};
 use rustix::io::Errno;
 
@@ -41,9 +43,19 @@ impl Tree {
             self.unname(found.ino, parent, name);
             return Ok(());
         }
-        let losing = self.losing(hide.ok_or(Errno::STALE)?)?;
-        self.work()?.hide(&directory, name)?;
-        self.lost(found.ino, losing);
+        self.hide_below(found.ino, (&directory, name), hide)
+    }
+
+    /// Hides what only the layers have under a name.
+    fn hide_below(
+        &mut self,
+        ino: u64,
+        (directory, name): (&OwnedFd, &[u8]),
+        position: Option<Position>,
+    ) -> Result<(), Errno> {
+        let losing = self.losing(position.ok_or(Errno::STALE)?)?;
+        self.work()?.hide(directory, name)?;
+        self.lost(ino, losing);
         Ok(())
     }
 
@@ -84,13 +96,10 @@ impl Tree {
             self.unname(found.ino, parent, name);
             return Ok(());
         }
-        let losing = self.losing(hide.ok_or(Errno::STALE)?)?;
-        self.work()?.hide(&directory, name)?;
-        self.lost(found.ino, losing);
-        Ok(())
+        self.hide_below(found.ino, (&directory, name), hide)
     }
 
-    fn take_away(&mut self, directory: &std::os::fd::OwnedFd, name: &[u8], hide: bool) -> Result<(), Errno> {
+    fn take_away(&mut self, directory: &OwnedFd, name: &[u8], hide: bool) -> Result<(), Errno> {
         if hide {
             return self.work()?.discard(directory, name, true);
         }

@@ -29,6 +29,11 @@ struct End<'a> {
     covers: bool,
 }
 
+/// What stands at both ends changes places.
+fn swap(old: &End<'_>, new: &End<'_>) -> Result<(), Errno> {
+    rustix::fs::renameat_with(old.directory, old.name, new.directory, new.name, RenameFlags::EXCHANGE)
+}
+
 impl Tree {
     /// Moves a name. A whiteout that is to be left is what is left anyway: the name is gone, and
     /// what the layers have of it stays hidden. (As a device that could be seen it would be a
@@ -83,7 +88,7 @@ impl Tree {
         self.raise_movable(target)?;
         self.close(source, &new)?;
         self.close(target, &old)?;
-        rustix::fs::renameat_with(old.directory, old.name, new.directory, new.name, RenameFlags::EXCHANGE)?;
+        swap(&old, &new)?;
         for (ino, left, reached) in [(source, &old, &new), (target, &new, &old)] {
             self.nodes.drop_name(ino, left.parent, left.name);
             self.nodes.add_name(ino, reached.parent, reached.name);
@@ -137,11 +142,9 @@ impl Tree {
 
     /// Moves a directory in the upper directory to where another stands that shows nothing, but may hold whiteouts.
     fn shift_onto_directory(&mut self, old: &End<'_>, new: &End<'_>) -> Result<(), Errno> {
-        let exchange =
-            || rustix::fs::renameat_with(old.directory, old.name, new.directory, new.name, RenameFlags::EXCHANGE);
-        match exchange() {
+        match swap(old, new) {
             Ok(()) => self.work()?.discard(old.directory, old.name, old.covers).inspect_err(|_| {
-                let _ = exchange();
+                let _ = swap(old, new);
             }),
             Err(Errno::INVAL | Errno::NOSYS) => self.shift_past_directory(old, new),
             Err(error) => Err(error),
@@ -187,7 +190,7 @@ impl Tree {
     }
 
     fn shift_onto_whiteout(&mut self, old: &End<'_>, new: &End<'_>) -> Result<(), Errno> {
-        match rustix::fs::renameat_with(old.directory, old.name, new.directory, new.name, RenameFlags::EXCHANGE) {
+        match swap(old, new) {
             // The whiteout has come to the old name, where it is wanted or not.
             Ok(()) if old.covers => return Ok(()),
             Ok(()) => return rustix::fs::unlinkat(old.directory, old.name, rustix::fs::AtFlags::empty()),
