@@ -4,7 +4,9 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use pybox_fuse_overlay::filesystem::{Attributes, Caller, FileSystem as _, Listed, Listing, New, ROOT, SetXattr, kind};
+use pybox_fuse_overlay::filesystem::{
+    Attributes, Caller, FileSystem as _, Listed, Listing, Move, New, ROOT, SetXattr, kind,
+};
 use pybox_fuse_overlay::record::{Record, TRUTH};
 use pybox_fuse_overlay::{Config, Durability, Ids, Overlay, Upper};
 use rustix::io::Errno;
@@ -69,6 +71,13 @@ impl Bench {
         let path = self.layer(layer).join(path);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
         std::fs::write(path, contents).expect("write");
+    }
+
+    /// Gives a file of a layer one more name, with the directories above it.
+    pub fn lower_link(&self, layer: usize, from: &str, to: &str) {
+        let (from, to) = (self.layer(layer).join(from), self.layer(layer).join(to));
+        std::fs::create_dir_all(to.parent().expect("a parent")).expect("mkdir");
+        std::fs::hard_link(from, to).expect("link");
     }
 
     /// What an overlay of all this is opened with.
@@ -209,6 +218,15 @@ impl View {
         self.overlay.rmdir(parent, name)
     }
 
+    /// Moves a name.
+    ///
+    /// # Errors
+    /// The overlay's.
+    pub fn rename(&self, from: &str, to: &str, how: Move) -> Result<(), Errno> {
+        let (from, to) = (self.parent(from)?, self.parent(to)?);
+        self.overlay.rename(from, to, how)
+    }
+
     /// Gives a file one more name.
     ///
     /// # Errors
@@ -226,12 +244,11 @@ impl View {
     pub fn list(&self, path: &str) -> Result<Vec<String>, Errno> {
         let entries = self.entries(self.find(path)?.ino, false)?;
         let mut names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
-        names.retain(|name| name != "." && name != "..");
         names.sort();
         Ok(names)
     }
 
-    /// A listing, the two dots included, in pieces of three: where it goes on is part of what is tested.
+    /// A listing without the two dots, in pieces of three: where it goes on is part of what is tested.
     pub(crate) fn entries(&self, ino: u64, wants_attributes: bool) -> Result<Vec<Found>, Errno> {
         let mut all = Vec::new();
         let mut offset = 0;
@@ -241,7 +258,7 @@ impl View {
                 return Ok(all);
             }
             offset = next;
-            all.extend(entries);
+            all.extend(entries.into_iter().filter(|found| found.name != "." && found.name != ".."));
         }
     }
 
@@ -285,6 +302,17 @@ impl Listing for Page {
     fn room(&self) -> usize {
         100
     }
+}
+
+/// An access list as the kernel writes it: tag, rights and id of each entry.
+pub fn access_list(entries: impl IntoIterator<Item = (u16, u16, u32)>) -> Vec<u8> {
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in entries {
+        list.extend(tag.to_le_bytes());
+        list.extend(rights.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    list
 }
 
 /// Sets an extended attribute on disk.

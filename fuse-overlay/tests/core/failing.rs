@@ -8,7 +8,7 @@ use pybox_fuse_overlay::filesystem::{FileSystem as _, Move, kind};
 use rustix::fs::IFlags;
 use rustix::io::Errno;
 
-use crate::bench::{Bench, View, is_whiteout};
+use crate::bench::{Bench, is_whiteout};
 
 /// A directory of the disk to which nothing can be added until this is dropped.
 struct Frozen(PathBuf);
@@ -44,17 +44,11 @@ fn left(bench: &Bench) -> usize {
     std::fs::read_dir(bench.work()).expect("list").count() - 1
 }
 
-fn rename(view: &View, from: &str, to: &str) -> Result<(), Errno> {
-    let (from, to) = (view.parent(from)?, view.parent(to)?);
-    view.overlay.rename(from, to, Move::Replace)
-}
-
 #[test]
 fn a_linked_file_is_copied_up_with_all_its_names_or_not_at_all() {
     let bench = Bench::new(1);
     bench.lower(0, "a", "lower");
-    std::fs::create_dir(bench.layer(0).join("d")).expect("mkdir");
-    std::fs::hard_link(bench.layer(0).join("a"), bench.layer(0).join("d/b")).expect("link");
+    bench.lower_link(0, "a", "d/b");
     let view = bench.open();
     view.write("d/other", "").expect("write");
     let Some(frozen) = Frozen::new(bench.upper().join("d")) else { return };
@@ -73,7 +67,7 @@ fn names_of_a_linked_file_that_a_crash_has_parted_are_two_files() {
     for first in ["a", "b"] {
         let bench = Bench::new(1);
         bench.lower(0, "a", "lower");
-        std::fs::hard_link(bench.layer(0).join("a"), bench.layer(0).join("b")).expect("link");
+        bench.lower_link(0, "a", "b");
         let view = bench.open();
         view.write("a", "UP").expect("write");
         drop(view);
@@ -98,12 +92,11 @@ fn names_of_a_linked_file_that_a_crash_has_parted_are_two_files() {
 fn a_name_does_not_show_through_a_directory_that_came_back() {
     let bench = Bench::new(1);
     bench.lower(0, "a", "lower");
-    std::fs::create_dir(bench.layer(0).join("d")).expect("mkdir");
-    std::fs::hard_link(bench.layer(0).join("a"), bench.layer(0).join("d/b")).expect("link");
+    bench.lower_link(0, "a", "d/b");
     let view = bench.open();
     let number = view.find("a").expect("find").ino;
-    rename(&view, "d", "e").expect("rename");
-    rename(&view, "e", "d").expect("rename");
+    view.rename("d", "e", Move::Replace).expect("rename");
+    view.rename("e", "d", Move::Replace).expect("rename");
     view.unlink("d/b").expect("unlink");
     view.overlay.forget(number, 100);
     let found = view.find("a").expect("find");
@@ -141,14 +134,14 @@ fn a_directory_that_could_not_be_replaced_is_still_there() {
         view.make("from/d", kind::DIRECTORY | 0o755).expect("mkdir");
         let known = view.find(target).expect("find").ino;
         let Some(frozen) = Frozen::new(bench.upper().join("from")) else { return };
-        assert_eq!(rename(&view, "from/d", target).err(), Some(Errno::PERM));
+        assert_eq!(view.rename("from/d", target, Move::Replace).err(), Some(Errno::PERM));
         drop(frozen);
         assert_eq!(left(&bench), 0, "{target}");
         assert_eq!(view.find(target).map(|found| found.ino), Ok(known), "{target}");
         assert_eq!(view.overlay.attributes(known).map(|found| found.links), Ok(1), "{target}");
         view.write(&format!("{target}/y"), "y").expect("write");
         view.unlink(&format!("{target}/y")).expect("unlink");
-        rename(&view, "from/d", target).expect("rename");
+        view.rename("from/d", target, Move::Replace).expect("rename");
         assert!(view.list("from").expect("list").is_empty(), "{target}");
         assert_eq!(bench.open_after(view).list(target).expect("list"), [""; 0], "{target}");
     }

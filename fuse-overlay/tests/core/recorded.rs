@@ -4,7 +4,10 @@ use pybox_fuse_overlay::Ids;
 use pybox_fuse_overlay::filesystem::{Change, FileSystem as _, SetXattr, device_number, kind};
 use pybox_fuse_overlay::record::{ENTRY, Record, TRUTH};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, access_list};
+
+/// The id of an entry that has none.
+const NOBODY: u32 = u32::MAX;
 
 fn recorded() -> Bench {
     Bench { ids: Ids::Hidden, ..Bench::new(1) }
@@ -138,17 +141,6 @@ fn the_truth_is_told_and_heard_through_attributes() {
     assert_eq!(view.overlay.xattr(root, TRUTH.as_bytes()), Err(Errno::NODATA));
 }
 
-/// An access list as the kernel writes it: tag, rights and id of each entry.
-fn access_list(entries: &[(u16, u16)]) -> Vec<u8> {
-    let mut list = 2_u32.to_le_bytes().to_vec();
-    for (tag, rights) in entries {
-        list.extend_from_slice(&tag.to_le_bytes());
-        list.extend_from_slice(&rights.to_le_bytes());
-        list.extend_from_slice(&if *tag == 8 { 0 } else { u32::MAX }.to_le_bytes());
-    }
-    list
-}
-
 #[test]
 fn an_access_list_is_in_the_mode_of_a_file_whose_owner_is_recorded() {
     const LIST: &str = "system.posix_acl_access";
@@ -158,7 +150,7 @@ fn an_access_list_is_in_the_mode_of_a_file_whose_owner_is_recorded() {
     let ino = view.find("f").expect("find").ino;
     view.give(ino, 33, 44).expect("chown");
     // Owner, group, group 0, mask, others.
-    let list = access_list(&[(1, 6), (4, 4), (8, 7), (16, 7), (32, 0)]);
+    let list = access_list([(1, 6, NOBODY), (4, 4, NOBODY), (8, 7, 0), (16, 7, NOBODY), (32, 0, NOBODY)]);
     view.overlay.set_xattr(ino, LIST.as_bytes(), &list, SetXattr::default()).expect("setfacl");
     let mut view = view;
     for _ in 0..2 {
@@ -177,7 +169,7 @@ fn a_default_access_list_bounds_the_mode_of_a_file_whose_owner_is_recorded() {
     let view = bench.open();
     view.make("d", kind::DIRECTORY | 0o755).expect("mkdir");
     let directory = view.find("d").expect("find").ino;
-    let list = access_list(&[(1, 7), (4, 5), (32, 0)]);
+    let list = access_list([(1, 7, NOBODY), (4, 5, NOBODY), (32, 0, NOBODY)]);
     view.overlay.set_xattr(directory, LIST.as_bytes(), &list, SetXattr::default()).expect("setfacl");
     for (name, uid) in [("root", 0), ("other", 5)] {
         let new = New { mode: kind::REGULAR | 0o666, mask: 0o022, rdev: 0, target: b"" };

@@ -5,18 +5,13 @@ use std::os::unix::fs::MetadataExt as _;
 use pybox_fuse_overlay::filesystem::{Change, CopyRange, FileSystem as _, Move, New, SetTime, SetXattr, Time, kind};
 use rustix::io::Errno;
 
-use crate::bench::{Bench, View, is_whiteout, me};
-
-fn rename(view: &View, from: &str, to: &str, how: Move) -> Result<(), Errno> {
-    let (from, to) = (view.parent(from)?, view.parent(to)?);
-    view.overlay.rename(from, to, how)
-}
+use crate::bench::{Bench, access_list, is_whiteout, me};
 
 #[test]
 fn writing_copies_up_and_keeps_number_times_and_links() {
     let bench = Bench::new(1);
     bench.lower(0, "d/a", "lower");
-    std::fs::hard_link(bench.layer(0).join("d/a"), bench.layer(0).join("b")).expect("link");
+    bench.lower_link(0, "d/a", "b");
     let view = bench.open();
     let before = view.find("d/a").expect("find");
     let directory = view.find("d").expect("find");
@@ -41,7 +36,7 @@ fn a_deleted_name_of_a_linked_file_stays_deleted_when_it_is_copied_up() {
     let bench = Bench::new(1);
     bench.lower(0, "a", "x");
     for name in ["b", "c"] {
-        std::fs::hard_link(bench.layer(0).join("a"), bench.layer(0).join(name)).expect("link");
+        bench.lower_link(0, "a", name);
     }
     let view = bench.open();
     view.unlink("b").expect("unlink");
@@ -106,7 +101,7 @@ fn directories_of_the_layers_move_with_all_they_show() {
     let view = bench.open();
     view.unlink("d/gone").expect("unlink");
     let (deep, x) = (view.find("d/deep").expect("find").ino, view.find("d/deep/x").expect("find").ino);
-    rename(&view, "d", "e", Move::Replace).expect("rename");
+    view.rename("d", "e", Move::Replace).expect("rename");
     let mut view = view;
     for _ in 0..2 {
         assert_eq!(view.list("").expect("list"), ["e"]);
@@ -128,17 +123,17 @@ fn renames_of_each_kind() {
     bench.lower(0, "b", "b");
     bench.lower(0, "d/x", "x");
     let view = bench.open();
-    assert_eq!(rename(&view, "a", "b", Move::KeepTarget).err(), Some(Errno::EXIST));
-    rename(&view, "a", "d", Move::Exchange).expect("exchange");
+    assert_eq!(view.rename("a", "b", Move::KeepTarget).err(), Some(Errno::EXIST));
+    view.rename("a", "d", Move::Exchange).expect("exchange");
     assert_eq!(view.read("d").expect("read"), "a");
     assert_eq!(view.list("a").expect("list"), ["x"]);
-    assert_eq!(rename(&view, "d", "a", Move::Replace).err(), Some(Errno::ISDIR));
-    assert_eq!(rename(&view, "a", "d", Move::Replace).err(), Some(Errno::NOTDIR));
-    rename(&view, "d", "b", Move::Replace).expect("rename");
+    assert_eq!(view.rename("d", "a", Move::Replace).err(), Some(Errno::ISDIR));
+    assert_eq!(view.rename("a", "d", Move::Replace).err(), Some(Errno::NOTDIR));
+    view.rename("d", "b", Move::Replace).expect("rename");
     assert_eq!(view.list("").expect("list"), ["a", "b"]);
     assert_eq!(view.read("b").expect("read"), "a");
-    assert_eq!(rename(&view, "b", "nowhere/b", Move::Replace).err(), Some(Errno::NOENT));
-    assert_eq!(rename(&view, "b", ".wh.x", Move::Replace).err(), Some(Errno::INVAL));
+    assert_eq!(view.rename("b", "nowhere/b", Move::Replace).err(), Some(Errno::NOENT));
+    assert_eq!(view.rename("b", ".wh.x", Move::Replace).err(), Some(Errno::INVAL));
     assert_eq!(bench.open_after(view).list("").expect("list"), ["a", "b"]);
 }
 
@@ -248,12 +243,8 @@ fn a_default_access_list_bounds_what_comes_in_the_place_of_a_whiteout_too() {
     view.rmdir("d/sub").expect("rmdir");
     let directory = view.find("d").expect("find").ino;
     view.overlay.change(directory, &Change { mode: Some(0o2775), ..Change::default() }).expect("chmod");
-    // Owner, group and others of a list of the kernel's second version.
-    let mut list = 2_u32.to_le_bytes().to_vec();
-    for (tag, rights) in [(1_u16, 7_u16), (4, 5), (32, 0)] {
-        list.extend([tag.to_le_bytes(), rights.to_le_bytes()].concat());
-        list.extend(u32::MAX.to_le_bytes());
-    }
+    // Owner, group and others.
+    let list = access_list([(1, 7, u32::MAX), (4, 5, u32::MAX), (32, 0, u32::MAX)]);
     let set = view.overlay.set_xattr(directory, b"system.posix_acl_default", &list, SetXattr::default());
     set.expect("setfacl");
     for name in ["file", "new"] {

@@ -53,8 +53,7 @@ impl Player {
     }
 
     fn names(&self, ino: u64) -> Result<BTreeSet<(String, u64)>, Errno> {
-        let entries = self.view().entries(ino, false)?.into_iter().map(|found| (found.name, found.attributes.ino));
-        Ok(entries.filter(|(name, _)| name != "." && name != "..").collect())
+        Ok(self.view().entries(ino, false)?.into_iter().map(|found| (found.name, found.attributes.ino)).collect())
     }
 
     /// Looks at what is there still, after each change. Of a directory that was removed the kernel reads nothing.

@@ -1,5 +1,6 @@
 //! Extended attributes, ACLs in the kernel's binary form, and file capabilities.
 
+use pybox_fuse_overlay_fuzz::bench::access_list;
 use rustix::fs::{self, AtFlags, Mode, OFlags, XattrFlags};
 
 use super::{Command, Failure, Outcome, Words, World, ok};
@@ -112,7 +113,7 @@ fn acl_name(kind: &str) -> &'static str {
 fn set_acl(world: &mut World, words: &mut Words<'_>) -> Outcome {
     let place = words.next()?;
     let name = acl_name(&words.text()?);
-    let mut value = 2_u32.to_le_bytes().to_vec();
+    let mut entries = Vec::new();
     for entry in words.text()?.split(',') {
         let wrong = || Failure::Said(format!("`{entry}` is no entry"));
         let mut parts = entry.split(':');
@@ -121,11 +122,9 @@ fn set_acl(world: &mut World, words: &mut Words<'_>) -> Outcome {
         let tag =
             TAGS.iter().find(|(_, known, named)| *known == letter && *named != id.is_empty()).ok_or_else(wrong)?;
         let bits = [(b'r', 4_u16), (b'w', 2), (b'x', 1)].into_iter().filter(|(c, _)| rights.as_bytes().contains(c));
-        value.extend(tag.0.to_le_bytes());
-        value.extend(bits.map(|(_, bit)| bit).sum::<u16>().to_le_bytes());
-        value.extend(id.parse::<u32>().unwrap_or(u32::MAX).to_le_bytes());
+        entries.push((tag.0, bits.map(|(_, bit)| bit).sum(), id.parse().unwrap_or(u32::MAX)));
     }
-    put(world, place, (name.as_bytes(), &value), XattrFlags::empty())
+    put(world, place, (name.as_bytes(), &access_list(entries)), XattrFlags::empty())
 }
 
 fn get_acl(world: &mut World, words: &mut Words<'_>) -> Outcome {
