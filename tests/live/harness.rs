@@ -286,18 +286,20 @@ impl Running {
     /// Waits until standard output has `words`.
     #[track_caller]
     pub(crate) fn shows(&self, words: &str) {
-        while !self.has_shown(words) {
-            assert!(Instant::now() < self.end, "{}\n  never showed \"{words}\"", self.line);
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.comes_in(&self.shown, words);
     }
 
     /// Waits until standard error has `words`.
     #[track_caller]
     pub(crate) fn tells(&self, words: &str) {
-        while !has(&self.told, words) {
-            let so_far = || String::from_utf8_lossy(&self.told.lock().expect("output")).into_owned();
-            assert!(Instant::now() < self.end, "{}\n  never told \"{words}\"\n{}", self.line, so_far());
+        self.comes_in(&self.told, words);
+    }
+
+    #[track_caller]
+    fn comes_in(&self, output: &Mutex<Vec<u8>>, words: &str) {
+        while !has(output, words) {
+            let so_far = || String::from_utf8_lossy(&output.lock().expect("output")).into_owned();
+            assert!(Instant::now() < self.end, "{}\n  never showed \"{words}\"; it showed\n{}", self.line, so_far());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
