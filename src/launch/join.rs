@@ -100,11 +100,7 @@ impl Joining {
     /// Takes one report; false at the end, when both processes have ended or executed.
     fn listen(&mut self) -> Result<bool, LaunchError> {
         let mut packet = [0; wire::PACKET];
-        let received = match message::receive(self.wire.as_fd(), &mut packet) {
-            // They ended with our byte unread; what they said before that is still in the queue.
-            Err(Errno::CONNRESET) => return Ok(true),
-            other => other.map_err(wire_error)?,
-        };
+        let received = message::receive(self.wire.as_fd(), &mut packet).map_err(wire_error)?;
         let [fd, ..] = received.fds;
         match (packet.get(..received.len).and_then(Report::decode), fd) {
             (Some(Report::Born { pid }), Some(pidfd)) => {

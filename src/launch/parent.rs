@@ -220,15 +220,9 @@ impl Held {
     /// The next report, and what is on board; none if there will be no more.
     fn hear(&self) -> Result<(Option<Report>, Option<OwnedFd>), LaunchError> {
         let mut packet = [0; wire::PACKET];
-        loop {
-            let received = match message::receive(self.wire.as_fd(), &mut packet) {
-                // It ended with our byte unread; what it said before that is still in the queue.
-                Err(Errno::CONNRESET) => continue,
-                other => other.map_err(wire_error)?,
-            };
-            let [on_board, ..] = received.fds;
-            return Ok((packet.get(..received.len).and_then(Report::decode), on_board));
-        }
+        let received = message::receive(self.wire.as_fd(), &mut packet).map_err(wire_error)?;
+        let [on_board, ..] = received.fds;
+        Ok((packet.get(..received.len).and_then(Report::decode), on_board))
     }
 
     /// Opens the gate and waits until the program is executed. `serve` is given the device of a

@@ -375,10 +375,7 @@ pub fn receive_descriptors(socket: &OwnedFd, count: u32) -> Result<Vec<OwnedFd>,
 /// [`WireError::Closed`] at the end of the connection, else what is wrong.
 pub fn receive<T: DeserializeOwned>(socket: &OwnedFd) -> Result<(T, Cargo), WireError> {
     let mut buffer = vec![0; MOST_BYTES];
-    let received = match message::receive(socket.as_fd(), &mut buffer) {
-        Err(Errno::CONNRESET) => return Err(WireError::Closed),
-        other => other.map_err(|error| WireError::Socket(error.into()))?,
-    };
+    let received = message::receive(socket.as_fd(), &mut buffer).map_err(|error| WireError::Socket(error.into()))?;
     let text = buffer.get(..received.len).filter(|text| !text.is_empty()).ok_or(WireError::Closed)?;
     Ok((serde_json::from_slice(text).map_err(WireError::Content)?, received.fds))
 }

@@ -96,20 +96,30 @@ pub struct Received {
     pub fds: [Option<OwnedFd>; MAX_FDS],
 }
 
+/// Receives again where the other end has closed with packets of ours unread: the kernel tells of that once, and before
+/// the packets that the other end had sent (unix_release_sock and __skb_try_recv_datagram of Linux). These, and then the
+/// end of the connection, come with the next call.
+///
+/// # Errors
+/// Those of `receive`, but for ECONNRESET and EINTR.
+pub fn retry<T>(mut receive: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match receive() {
+            Err(Errno::CONNRESET | Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
 /// Waits for one packet. Does not allocate; descriptors are close-on-exec.
 ///
 /// # Errors
-/// EMSGSIZE if the packet was larger than `buffer`, else those of recvmsg(2).
+/// EMSGSIZE if the packet was larger than `buffer`, else those of recvmsg(2); never ECONNRESET, see [`retry`].
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
-    let result = loop {
-        match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
-            Err(Errno::INTR) => {}
-            other => break other?,
-        }
-    };
+    let result = retry(|| rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags))?;
     if result.flags.contains(rustix::net::ReturnFlags::TRUNC) {
         return Err(Errno::MSGSIZE);
     }
@@ -141,6 +151,17 @@ mod tests {
         assert_eq!(rustix::io::read(reader, &mut buffer[..1]), Ok(1));
         let mut small = [0; 3];
         assert_eq!(receive(right.as_fd(), &mut small).map(|packet| packet.len), Err(Errno::MSGSIZE));
+        assert_eq!(receive(right.as_fd(), &mut buffer).map(|packet| packet.len), Ok(0));
+    }
+    #[test]
+    fn last_words_arrive_though_ours_were_not_read() {
+        let (left, right) = pair().expect("a pair");
+        send(right.as_fd(), b"never read", &[]).expect("send");
+        send(left.as_fd(), b"last words", &[]).expect("send");
+        drop(left);
+        let mut buffer = [0; 16];
+        let last = receive(right.as_fd(), &mut buffer).expect("receive");
+        assert_eq!(&buffer[..last.len], b"last words");
         assert_eq!(receive(right.as_fd(), &mut buffer).map(|packet| packet.len), Ok(0));
     }
 }

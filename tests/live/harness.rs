@@ -272,6 +272,15 @@ impl Running {
         nix::sys::signal::kill(self.pid(), signal).expect("send a signal");
     }
 
+    /// Sends it a signal for the container; false if it has ended.
+    pub(crate) fn passes_on(&mut self, signal: Signal) -> bool {
+        let lives = self.child.try_wait().expect("wait for a child").is_none();
+        if lives {
+            self.signal(signal);
+        }
+        lives
+    }
+
     /// Types into a command that is [`Run::typed`].
     pub(crate) fn types(&mut self, text: &str) {
         let pipe = self.child.stdin.as_mut().expect("input that is open");

@@ -1,5 +1,7 @@
 //! Commands that meet on the same container: one of the legal ends comes of it, and nothing is left.
 
+use nix::sys::signal::Signal;
+
 use crate::exec::awaits;
 use crate::harness::{Live, Running};
 
@@ -107,4 +109,18 @@ fn orphans_of_the_container_are_nobodys_zombies() {
         live.pybox(["rm", "-f", "storm"]).ok();
     }
     awaits(|| live.leftovers().is_empty());
+}
+
+#[test]
+fn signals_that_meet_the_end_do_not_hide_it() {
+    let Some(live) = Live::new() else { return };
+    // A word that the monitor has not read when it closes must not cost us its own last one.
+    for _ in 0..20 {
+        let mut running = live.sh(&[], "echo begun; sleep 0.1; exit 7").start();
+        running.shows("begun");
+        while running.passes_on(Signal::SIGUSR1) {
+            std::thread::sleep(std::time::Duration::from_micros(50));
+        }
+        running.wait().exits(7);
+    }
 }

@@ -82,7 +82,7 @@ fn ask(socket: BorrowedFd<'_>, question: &Ask) -> Result<Option<(OwnedFd, Option
             Ok(fds.next().map(|network| (network, fds.next())))
         }
         Ok(Some((Answer::Failed(sentence), _))) => Err(sentence),
-        Ok(None) | Err(Errno::CONNRESET) => Ok(None),
+        Ok(None) => Ok(None),
         Err(error) => Err(format!("ask the process that keeps the networks: {error}")),
     }
 }

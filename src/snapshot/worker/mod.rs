@@ -218,19 +218,13 @@ impl Worker {
     }
 
     fn receive(&self) -> Result<Answer, SnapshotError> {
-        let answer = match protocol::receive(self.socket.as_fd()) {
-            // A worker that ends without taking its job resets the connection, which is told before what it
-            // had said (unix_release_sock of net/unix/af_unix.c); that comes with the next call.
-            Err(rustix::io::Errno::CONNRESET) => protocol::receive(self.socket.as_fd()),
-            other => other,
-        };
-        match answer {
+        match protocol::receive(self.socket.as_fd()) {
             Ok(Some((Answer::Failed(failure), _))) => Err(failure.into()),
             Ok(Some((Answer::NoNamespaces(errno), _))) => {
                 Err(SnapshotError::Namespaces(std::io::Error::from_raw_os_error(errno)))
             }
             Ok(Some((answer, _))) => Ok(answer),
-            Ok(None) | Err(rustix::io::Errno::CONNRESET) => Err(SnapshotError::Lost(self.last_words())),
+            Ok(None) => Err(SnapshotError::Lost(self.last_words())),
             Err(error) => Err(SnapshotError::Wire(error.into())),
         }
     }

@@ -16,6 +16,7 @@ use super::view::{Looked, Stub, View};
 use crate::model::digest::Digest;
 use crate::snapshot::driver::Found;
 use crate::snapshot::failure::Failure;
+use crate::sys::message;
 
 /// No message is longer; a longer one is an error of the sender.
 const MAX_MESSAGE: usize = 64 << 10;
@@ -157,9 +158,8 @@ pub(super) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<Opt
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(&mut buffer)];
-    let received = rustix::io::retry_on_intr(|| {
-        rustix::net::recvmsg(socket.as_fd(), &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
-    })?;
+    let received =
+        message::retry(|| rustix::net::recvmsg(socket.as_fd(), &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC))?;
     let mut fds = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(more) = message {
