@@ -163,8 +163,10 @@ fn a_command_ends_with_its_container() {
     let Some(live) = Live::new() else { return };
     for init in [&[] as &[&str], &["--init"]] {
         let guest = Guest::runs(&live, init, "touch /tmp/ready; sleep 300");
-        let running: Vec<Running> = (0..5).map(|_| guest.sh(&[], "echo begun; sleep 300; exit").start()).collect();
-        awaits(|| guest.count("sh -c echo begun") >= 5);
+        // Each says that it has written: a command line shows before its shell has read the first word.
+        let script = "echo begun; touch /tmp/said.$$; sleep 300; exit";
+        let running: Vec<Running> = (0..5).map(|_| guest.sh(&[], script).start()).collect();
+        awaits(|| guest.sh(&[], "ls /tmp/said.* | wc -l").ok() == "5");
         live.pybox(["kill", "guest"]).ok();
         for running in running {
             let end = running.wait().exits(137);
