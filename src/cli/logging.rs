@@ -7,6 +7,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::logs::journal::entry::{Entry, Sender};
+use crate::sys::wait::read_out_within;
 
 /// How much is told; each level includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,17 +87,40 @@ impl Level {
 /// Shows events up to `level` from now on, in the whole process.
 pub(crate) fn start(level: Level) {
     let stream = std::env::var("JOURNAL_STREAM").ok();
-    let journal = stream.filter(|stream| is_standard_error(stream)).and_then(|_| Sender::new(Some(PATIENCE)).ok());
+    let journal = stream
+        .filter(|stream| is_stream(stream, rustix::stdio::stderr()))
+        .and_then(|_| Sender::new(Some(PATIENCE)).ok());
     // Only a second call could fail; the first one's level stays then.
     let _ = tracing::subscriber::set_global_default(Stderr { level, journal: journal.map(Mutex::new) });
 }
 
+/// Gives journald time to find out whose line it was that came last, if we are a unit's process and our streams lead
+/// there. It asks /proc for the unit of a user's process, and of one that has gone `journalctl --user -u` shows nothing.
+pub(crate) fn last_word() {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return };
+    // The journal takes all lines of a stream for those of the process that systemd began; which one that is, systemd
+    // says since 248.
+    let first = std::env::var("SYSTEMD_EXEC_PID");
+    if first.is_ok_and(|pid| pid != std::process::id().to_string()) {
+        return;
+    }
+    let ours = [rustix::stdio::stderr(), rustix::stdio::stdout()].into_iter().find(|fd| is_stream(&stream, *fd));
+    if let Some(socket) = ours.filter(|socket| !read_out_within(socket, Duration::ZERO))
+        && read_out_within(socket, PATIENCE)
+    {
+        std::thread::sleep(LOOKING_UP);
+    }
+}
+
+/// From the reading of a line to the last file of /proc that journald reads for it; a tenth of it on a machine that rests.
+const LOOKING_UP: Duration = Duration::from_millis(10);
+
 /// How long an entry may wait for room in the journal before it goes to standard error.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Whether standard error is the file of this device and number; the variable is inherited by who has another one.
-fn is_standard_error(stream: &str) -> bool {
-    let stat = rustix::fs::fstat(rustix::stdio::stderr());
+/// Whether `fd` is the file of this device and number; the variable is inherited by who has another one.
+fn is_stream(stream: &str, fd: BorrowedFd<'_>) -> bool {
+    let stat = rustix::fs::fstat(fd);
     stat.is_ok_and(|stat| is_file(stream, (stat.st_dev, stat.st_ino)))
 }
 

@@ -29,6 +29,12 @@ use session::Session;
 
 /// Reads the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
+    let code = answer();
+    logging::last_word();
+    code
+}
+
+fn answer() -> ExitCode {
     if completion::is_asked() {
         completion::answer();
         return ExitCode::SUCCESS;
