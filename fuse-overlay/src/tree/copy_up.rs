@@ -181,9 +181,7 @@ impl Tree {
             }
         }
         if attributes.kind() == kind::REGULAR {
-            // Without it the file has another number after the next mount, no more.
-            let origin = [self.index.identity().to_le_bytes().as_slice(), &position.0.to_le_bytes()].concat();
-            let _ = rustix::fs::fsetxattr(fd, ORIGIN, &origin, XattrFlags::empty());
+            self.note_origin(fd, position);
         }
         let at = |time: Time| Some(SetTime::At(time));
         set_times(fd, at(attributes.accessed), at(attributes.modified))
@@ -242,8 +240,15 @@ impl Tree {
         }
     }
 
-    /// The node of the index that a regular file of the upper directory was copied from.
-    pub(super) fn origin(&self, directory: &OwnedFd, name: &[u8]) -> Result<Option<Position>, Errno> {
+    /// Writes down what a file or directory was copied from. Without that it has another number after the next
+    /// mount, no more.
+    fn note_origin(&self, fd: &OwnedFd, position: Position) {
+        let origin = [self.index.identity().to_le_bytes().as_slice(), &position.0.to_le_bytes()].concat();
+        let _ = rustix::fs::fsetxattr(fd, ORIGIN, &origin, XattrFlags::empty());
+    }
+
+    /// The node of the index that an entry of the upper directory was copied from, a file or directory as `kind` says.
+    pub(super) fn origin(&self, directory: &OwnedFd, name: &[u8], kind: u32) -> Result<Option<Position>, Errno> {
         let mut path = beneath::magic_path(directory).into_bytes();
         path.push(b'/');
         path.extend_from_slice(name);
@@ -259,7 +264,7 @@ impl Tree {
         let Ok(place) = <[u8; 4]>::try_from(place) else { return Ok(None) };
         let known = u64::from_le_bytes(*identity) == self.index.identity();
         let position = self.index.position(u64::from(u32::from_le_bytes(place)) + 1).filter(|_| known);
-        Ok(position.filter(|&position| self.index.entry(position).is_ok_and(|entry| entry.kind() == kind::REGULAR)))
+        Ok(position.filter(|&position| self.index.entry(position).is_ok_and(|entry| entry.kind() == kind)))
     }
 
     /// Copies a directory up with all that shows in it, and closes it to the
@@ -290,6 +295,10 @@ impl Tree {
         // Leaves first: as long as a directory above is open, nothing is lost.
         for directory in merged.into_iter().rev() {
             let fd = self.handle(directory)?;
+            if let Some(lower) = self.directory(directory)?.lower {
+                // Its name may be another one soon.
+                self.note_origin(&fd, lower);
+            }
             keeping_times(&fd, || crate::whiteout::make_opaque(&fd))?;
             self.nodes.get_mut(directory)?.lower = None;
         }

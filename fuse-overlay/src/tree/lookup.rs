@@ -117,21 +117,31 @@ impl Tree {
         if let Some(ino) = self.nodes.of_upper(stat.st_ino) {
             return Ok((ino, self.nodes.get(ino).and_then(|node| node.lower)));
         }
-        let origin = match stat.st_mode & kind::MASK {
-            kind::DIRECTORY => self.shows_through(directory, name, lower)?,
-            kind::REGULAR => self.whole_origin(directory, name)?,
-            _ => None,
+        let (origin, lower) = match stat.st_mode & kind::MASK {
+            kind::DIRECTORY => match self.shows_through(directory, name, lower)? {
+                Some(lower) => (Some(lower), Some(lower)),
+                // A closed one may have come from elsewhere.
+                None => (self.origin(directory, name, kind::DIRECTORY)?, None),
+            },
+            kind::REGULAR => {
+                let origin = self.whole_origin(directory, name)?.filter(|position| self.is_free(*position));
+                (origin, origin)
+            }
+            _ => (None, None),
         };
-        let is_free = |node: &Node| node.upper.is_none() && !node.gone;
-        let free = origin.filter(|position| self.nodes.get(position.ino()).is_none_or(is_free));
-        let ino = free.map_or_else(|| upper_number(stat.st_ino), Position::ino);
-        Ok((ino, origin.filter(|_| stat.st_mode & kind::MASK == kind::DIRECTORY || free.is_some())))
+        let free = origin.filter(|position| self.is_free(*position));
+        Ok((free.map_or_else(|| upper_number(stat.st_ino), Position::ino), lower))
+    }
+
+    /// Whether no node of the upper directory has the number of this one.
+    fn is_free(&self, position: Position) -> bool {
+        self.nodes.get(position.ino()).is_none_or(|node| node.upper.is_none() && !node.gone)
     }
 
     /// The node of the index that a copy is now. Not one that a crash has left without some of its names: these are
     /// of the file in the layers still, and that one keeps its number.
     fn whole_origin(&mut self, directory: &OwnedFd, name: &[u8]) -> Result<Option<Position>, Errno> {
-        let Some(position) = self.origin(directory, name)? else { return Ok(None) };
+        let Some(position) = self.origin(directory, name, kind::REGULAR)? else { return Ok(None) };
         let is_whole = !self.index.entry(position)?.is_linked() || self.visible_links(position)?.is_empty();
         Ok(is_whole.then_some(position))
     }
