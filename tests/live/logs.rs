@@ -1,6 +1,7 @@
 //! What containers write is kept, byte for byte, and shown as it is asked for.
 
 use std::io::Read as _;
+use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 
 use crate::exec::{Guest, awaits};
@@ -185,8 +186,12 @@ fn who_follows_until_a_time_is_let_go_of_at_that_time() {
     drop(guest);
 }
 
-/// A journal for as long as this lives: only root can be one, and only where there is none.
-struct FakeJournal(std::os::unix::net::UnixDatagram);
+/// A journal for as long as this lives: only root can be one, and only where there is none. It hears other tests too,
+/// and reads at once, as journald does: who finds no room for a line in time does without.
+struct FakeJournal {
+    socket: UnixDatagram,
+    entries: std::sync::mpsc::Receiver<String>,
+}
 
 impl FakeJournal {
     const SOCKET: &str = "/run/systemd/journal/socket";
@@ -196,24 +201,35 @@ impl FakeJournal {
             return None;
         }
         std::fs::create_dir_all("/run/systemd/journal").ok()?;
-        let socket = std::os::unix::net::UnixDatagram::bind(Self::SOCKET).ok()?;
+        let socket = UnixDatagram::bind(Self::SOCKET).ok()?;
         std::os::unix::fs::chown(Self::SOCKET, None, None).ok()?;
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         std::fs::set_permissions(Self::SOCKET, open).ok()?;
-        socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).ok()?;
-        Some(Self(socket))
+        let (reader, (heard, entries)) = (socket.try_clone().ok()?, std::sync::mpsc::channel());
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 64 << 10];
+            while let Ok(count @ 1..) = reader.recv(&mut buffer) {
+                if heard.send(String::from_utf8_lossy(&buffer[..count]).into_owned()).is_err() {
+                    break;
+                }
+            }
+        });
+        Some(Self { socket, entries })
     }
 
-    fn next(&self) -> String {
-        let mut buffer = vec![0; 64 << 10];
-        let count = self.0.recv(&mut buffer).expect("an entry");
-        String::from_utf8_lossy(&buffer[..count]).into_owned()
+    /// Waits for that many lines of the container.
+    fn lines_of(&self, container: &str, count: usize) -> Vec<String> {
+        let next = || self.entries.recv_timeout(std::time::Duration::from_secs(30)).expect("an entry");
+        // Events of this container, and of those of other tests, are told in between.
+        let lines = std::iter::repeat_with(next).filter(|entry| entry.contains("CONTAINER_NAME\n"));
+        lines.filter(|entry| entry.contains(&format!("{container}\n"))).take(count).collect()
     }
 }
 
 impl Drop for FakeJournal {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(Self::SOCKET);
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
     }
 }
 
@@ -229,9 +245,7 @@ fn the_journal_is_told_and_who_may_not_read_it_has_a_file() {
         return println!("SKIPPED: a journal listens here already, and must not be written to by tests");
     };
     live.pybox(words).ok();
-    // Events of this container, and of those of other tests, are told in between.
-    let lines = std::iter::from_fn(|| Some(journal.next())).filter(|entry| entry.contains("CONTAINER_NAME\n"));
-    let entries: Vec<String> = lines.filter(|entry| entry.contains("told\n")).take(2).collect();
+    let entries = journal.lines_of("told", 2);
     for (line, priority) in
         [("one", "PRIORITY\n\u{1}\0\0\0\0\0\0\u{0}6\n"), ("two", "PRIORITY\n\u{1}\0\0\0\0\0\0\u{0}3\n")]
     {
