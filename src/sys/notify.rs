@@ -168,16 +168,19 @@ pub fn load(program: &[u8]) -> Result<OwnedFd, Errno> {
     }
     let len = u16::try_from(program.len() / 8).map_err(|_| Errno::INVAL)?;
     let program = Program { len, instructions: program.as_ptr() };
-    // SAFETY: `program` points to `len` instructions of eight bytes, which live through the call.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
-            &raw const program,
-        )
+    let try_with = |flags: libc::c_ulong| {
+        // SAFETY: `program` points to `len` instructions of eight bytes, which live through the call.
+        let result =
+            unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+        i32::try_from(result).ok().filter(|fd| *fd >= 0).ok_or_else(last_error)
     };
-    let fd = i32::try_from(result).ok().filter(|fd| *fd >= 0).ok_or_else(last_error)?;
+    // A call that a signal interrupts is made again, and a file that was made for it is in its way then: so only
+    // death interrupts one that somebody works on, where the kernel knows how (Linux 5.19).
+    let listens = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let fd = match try_with(listens | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        Err(Errno::INVAL) => try_with(listens)?,
+        other => other?,
+    };
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -104,11 +106,30 @@ static void storm(void) {
   CHECK(syscall(SYS_getuid) == 0);
 }
 
+static void rang(int unused) { (void)unused; }
+
+// Files are made once, however many signals come meanwhile.
+static void signals(void) {
+  struct sigaction action = {.sa_handler = rang, .sa_flags = SA_RESTART};
+  struct itimerval often = {{0, 150}, {0, 150}}, never = {{0, 0}, {0, 0}};
+  char path[64];
+  CHECK(syscall(SYS_setresuid, 50, 50, 50) == 0 && sigaction(SIGALRM, &action, 0) == 0);
+  CHECK(setitimer(ITIMER_REAL, &often, 0) == 0);
+  for (int round = 0; round < 1500; round++) {
+    sprintf(path, "/tmp/signals-%d", round);
+    CHECK(mkdir(path, 0755) == 0 && rmdir(path) == 0 && symlink("x", path) == 0 && unlink(path) == 0);
+    int file = open(path, O_CREAT | O_EXCL | O_WRONLY, 0644);
+    CHECK(file >= 0 && close(file) == 0 && unlink(path) == 0);
+  }
+  CHECK(setitimer(ITIMER_REAL, &never, 0) == 0);
+}
+
 int main(int count, char **words) {
   CHECK(count == 2);
   if (!strcmp(words[1], "pointers")) pointers();
   if (!strcmp(words[1], "races")) races();
   if (!strcmp(words[1], "storm")) storm();
+  if (!strcmp(words[1], "signals")) signals();
   printf("%s ok\n", words[1]);
   return 0;
 }

@@ -276,3 +276,10 @@ fn hostile_calls_get_the_kernels_answers_or_ours_and_nothing_else() {
     assert_eq!(said, "pointers ok\nraces ok\nstorm ok\n0");
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
+
+#[test]
+fn a_file_is_made_once_whatever_signals_come() {
+    let Some(live) = Live::plain() else { return };
+    let mount = hostile(&live);
+    assert_eq!(live.sh(&["-v", &mount], "/hostile/hostile signals").ok(), "signals ok");
+}
