@@ -32,7 +32,7 @@ use nix::sched::CloneFlags;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Gid, Uid};
+use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,9 @@ pub fn main(number: Option<&OsStr>) -> u8 {
     let number = number.and_then(OsStr::to_str).and_then(|number| number.parse().ok());
     let Some(socket) = number.and_then(exec::inherited) else { return 125 };
     let _ = rustix::thread::set_name(c"pybox-emulation");
+    // Each thread that has asked costs one.
+    let most = rustix::process::getrlimit(Resource::Nofile);
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: most.maximum, ..most });
     match serve(&socket) {
         Ok(()) => 0,
         Err(_) => 125,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -124,12 +125,34 @@ static void signals(void) {
   CHECK(setitimer(ITIMER_REAL, &never, 0) == 0);
 }
 
+static sem_t asked;
+
+static void *ask_and_stay(void *unused) {
+  struct stat st;
+  CHECK(syscall(SYS_getuid) == 50 && stat("/tmp/crowd", &st) == 0 && st.st_uid == 7);
+  CHECK(sem_post(&asked) == 0);
+  for (;;) pause();
+  return unused;
+}
+
+// More threads than there are descriptors by default.
+static void crowd(void) {
+  pthread_attr_t small;
+  pthread_t thread;
+  CHECK(mkdir("/tmp/crowd", 0755) == 0 && chown("/tmp/crowd", 7, 7) == 0 && setresuid(50, 50, 50) == 0);
+  CHECK(sem_init(&asked, 0, 0) == 0 && pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, 65536) == 0);
+  for (int number = 0; number < 1200; number++) {
+    CHECK(pthread_create(&thread, &small, ask_and_stay, 0) == 0 && sem_wait(&asked) == 0);
+  }
+}
+
 int main(int count, char **words) {
   CHECK(count == 2);
   if (!strcmp(words[1], "pointers")) pointers();
   if (!strcmp(words[1], "races")) races();
   if (!strcmp(words[1], "storm")) storm();
   if (!strcmp(words[1], "signals")) signals();
+  if (!strcmp(words[1], "crowd")) crowd();
   printf("%s ok\n", words[1]);
   return 0;
 }

@@ -283,3 +283,13 @@ fn a_file_is_made_once_whatever_signals_come() {
     let mount = hostile(&live);
     assert_eq!(live.sh(&["-v", &mount], "/hostile/hostile signals").ok(), "signals ok");
 }
+
+#[test]
+fn more_threads_ask_than_a_process_has_descriptors() {
+    let Some(live) = Live::plain() else { return };
+    let mount = hostile(&live);
+    let mut shell = live.command("sh");
+    let words = format!("{} run --rm -v {mount} {}", live.program().display(), live.image("busybox"));
+    shell.args(["-c", &format!("ulimit -Sn 1024; exec {words} /hostile/hostile crowd")]);
+    assert_eq!(Run::of(shell).ok(), "crowd ok");
+}
