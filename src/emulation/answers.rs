@@ -55,6 +55,9 @@ impl Answers {
 
     /// Answers `call` of somebody who begins as `first`. Who has been killed meanwhile needs no answer.
     pub(super) fn answer(&mut self, listener: BorrowedFd<'_>, call: &Call, first: &Person) {
+        if let Some(threads) = parts_with_kin(call.number()) {
+            self.people.settle(self.proc.as_fd(), call.pid, threads, first);
+        }
         let outcome = match self.people.find(self.proc.as_fd(), call.pid, first) {
             // The thread is the one that asks: its directory in /proc was opened while it waited.
             Ok(known) if notify::is_waiting(listener, call) => {
@@ -70,6 +73,23 @@ impl Answers {
             },
         };
         let _ = notify::answer(listener, call, answer);
+    }
+}
+
+/// Whether who makes this call is nobody to take after any more, for its children; and for its threads, too.
+fn parts_with_kin(call: libc::c_long) -> Option<bool> {
+    match call {
+        libc::SYS_exit_group => Some(false),
+        libc::SYS_setuid
+        | libc::SYS_setgid
+        | libc::SYS_setreuid
+        | libc::SYS_setregid
+        | libc::SYS_setresuid
+        | libc::SYS_setresgid
+        | libc::SYS_setfsuid
+        | libc::SYS_setfsgid
+        | libc::SYS_setgroups => Some(true),
+        _ => None,
     }
 }
 

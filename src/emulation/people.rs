@@ -42,6 +42,18 @@ impl People {
         self.all.get_mut(&pid).ok_or(Errno::SRCH)
     }
 
+    /// Notes who those are that have not asked yet and take after `pid`: its children, and before it becomes
+    /// somebody else its other threads. Later, who they ask after would be another one, or another one's child.
+    pub(super) fn settle(&mut self, proc: BorrowedFd<'_>, pid: u32, threads: bool, first: &Person) {
+        let Ok(target) = Target::open(proc, pid) else { return };
+        let siblings = target.threads().unwrap_or_default();
+        let children: Vec<u32> = siblings.iter().flat_map(|thread| target.children_of(*thread)).collect();
+        for kin in siblings.into_iter().filter(|_| threads).chain(children) {
+            // One that ends meanwhile needs no name any more.
+            let _ = self.find(proc, kin, first);
+        }
+    }
+
     fn inherited(&self, proc: BorrowedFd<'_>, target: &Target, pid: u32) -> Option<Person> {
         let known = |pid: u32| self.all.get(&pid).filter(|known| known.target.lives());
         let mut status = target.status().ok()?;

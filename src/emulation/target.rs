@@ -3,9 +3,11 @@
 //! All of it is reached through one descriptor of its directory in /proc, which stays that
 //! thread's and becomes useless when it ends: no other can come to stand for it.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 /// As many bytes as a path has (`PATH_MAX`).
@@ -49,6 +51,26 @@ impl Target {
         let mut bytes = [0_u8; 2048];
         let length = rustix::io::read(&file, &mut bytes)?;
         Ok(Status::parse(bytes.get(..length).unwrap_or_default()))
+    }
+
+    /// The threads of its process.
+    pub(super) fn threads(&self) -> Result<Vec<u32>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut threads = Vec::new();
+        for entry in Dir::new(rustix::fs::openat(&self.place, "task", flags, Mode::empty())?)? {
+            threads.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+        }
+        Ok(threads)
+    }
+
+    /// The processes that one of its threads has made; none where the kernel does not tell
+    /// (`CONFIG_PROC_CHILDREN`).
+    pub(super) fn children_of(&self, thread: u32) -> Vec<u32> {
+        let path = format!("task/{thread}/children");
+        let file = rustix::fs::openat(&self.place, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let mut text = String::new();
+        let read = file.is_ok_and(|file| File::from(file).read_to_string(&mut text).is_ok());
+        text.split_ascii_whitespace().filter(|_| read).filter_map(|pid| pid.parse().ok()).collect()
     }
 
     /// The bytes at `address`; all of them, or EFAULT.
@@ -147,6 +169,18 @@ mod tests {
         assert_eq!(Status::parse(text), Status { leader: 17, parent: 4, umask: 0o22 });
         assert_eq!(Status::parse(b"Umask:\tx\nTgid"), Status::default());
         assert_eq!(ourselves().status().expect("status").leader, std::process::id());
+    }
+
+    #[test]
+    fn kin_is_found() {
+        let mut child = std::process::Command::new("sleep").arg("9").spawn().expect("sleep");
+        let (target, thread) = (ourselves(), rustix::thread::gettid().as_raw_pid().cast_unsigned());
+        let threads = target.threads().expect("threads");
+        assert!(threads.contains(&thread) && threads.contains(&std::process::id()), "{thread} {threads:?}");
+        // Of the test's own thread, or of another one where the kernel counts it so.
+        assert!(threads.iter().any(|thread| target.children_of(*thread).contains(&child.id())), "{threads:?}");
+        child.kill().and_then(|()| child.wait()).expect("ended");
+        assert_eq!(target.children_of(1_000_000_000), Vec::<u32>::new());
     }
 
     #[test]

@@ -54,7 +54,9 @@ const OLD: [libc::c_long; 10] = [
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: [libc::c_long; 2] = [libc::SYS_setfsuid, libc::SYS_setfsgid];
 
-const ASKED: [libc::c_long; 22] = [
+const ASKED: [libc::c_long; 23] = [
+    // Who ends leaves its children to another parent, after whom they would be taken.
+    libc::SYS_exit_group,
     libc::SYS_newfstatat,
     libc::SYS_fstat,
     libc::SYS_statx,

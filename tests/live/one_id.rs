@@ -285,6 +285,18 @@ fn a_file_is_made_once_whatever_signals_come() {
 }
 
 #[test]
+fn a_process_takes_after_who_its_parent_was() {
+    let Some(live) = Live::plain() else { return };
+    let mount = hostile(&live);
+    assert_eq!(live.sh(&["-v", &mount], "/hostile/hostile kin").ok(), "kin ok");
+    // Nobody answers for one that cannot be executed; it ends nevertheless.
+    let guest = Guest::runs(&live, &[], "sleep 100");
+    live.pybox(["exec", "guest", "nothing"]).run().refuses(127, "no such file");
+    drop(guest);
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+#[test]
 fn more_threads_ask_than_a_process_has_descriptors() {
     let Some(live) = Live::plain() else { return };
     let mount = hostile(&live);
