@@ -13,7 +13,6 @@ use super::lookup::{Seen, is_hidden_by_file, look};
 use super::place::open_entry;
 use super::work::Work;
 use crate::beneath;
-use crate::config::Ids;
 use crate::filesystem::{Attributes, Caller, New, kind};
 use crate::whiteout;
 
@@ -59,8 +58,9 @@ impl Tree {
         if whiteout::is_reserved(beneath::entry_name(name)?) {
             return Err(Errno::INVAL);
         }
-        if self.ids == Ids::Real && new.mode & kind::MASK == kind::CHARACTER && new.rdev == 0 {
-            // On disk it would delete the name, and so could not be seen. The kernel's overlay refuses it too.
+        if new.mode & kind::MASK == kind::CHARACTER && new.rdev == 0 {
+            // On disk it would delete the name, and so could not be seen; recorded it would do so in the layer that is
+            // made of it. The kernel's overlay refuses it too.
             return Err(Errno::PERM);
         }
         self.raise_directory(parent)?;

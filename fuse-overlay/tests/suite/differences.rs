@@ -46,7 +46,6 @@ pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
         "names below user.overlay. are the overlay's own: the kernel escapes them, we do not have them",
     ),
     ("ranges-between-systems", "the kernel copies no ranges from FUSE to ext4 (EXDEV); who asks then reads and writes"),
-    ("recorded-device", "where devices are recorded and not made, this one is nothing special"),
     (
         "rename-whiteout",
         "the kernel's overlay has no RENAME_WHITEOUT; on ours it leaves nothing to be seen, on ext4 a device",
