@@ -5,22 +5,26 @@
 //! calls that the filter would have let through anyway, which all of these are: what one process with one id may
 //! do the kernel judges, and we only change what it hears.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use pybox_fuse_overlay::record::{ENTRY, Record};
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
+use super::making::Maker;
 use super::owners::Files;
 use super::people::{Known, People};
 use super::person::{Kind, Person};
+use super::place::Place;
 use super::target::Target;
 use crate::sys::notify::{self, Answer, Call};
 use crate::sys::stat::{Stat, Statx};
 
 const POINT: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 const EMPTY_PATH: i32 = libc::AT_EMPTY_PATH;
+/// Who has files in the eyes of those whose namespace does not have their owner (`overflowuid`), and the id that
+/// leaves one as it is.
+const NOBODY: u32 = 65_534;
+const SAME: u32 = u32::MAX;
 const NO_FOLLOW: i32 = libc::AT_SYMLINK_NOFOLLOW;
 
 /// All that is known of a container's processes and files.
@@ -32,18 +36,11 @@ pub(super) struct Answers {
 }
 
 /// Where a call's answer comes from.
-enum Outcome {
+pub(super) enum Outcome {
     /// It has to be sent.
     Answer(Answer),
     /// This file becomes a descriptor of who asks.
     File(OwnedFd, bool),
-}
-
-/// A file that a call names: the directory that the path begins in, and the path; an empty one is the directory
-/// itself.
-struct Place {
-    base: OwnedFd,
-    path: CString,
 }
 
 impl Answers {
@@ -115,39 +112,42 @@ fn judge(known: &mut Known, files: &mut Files, call: &Call) -> Result<Outcome, E
         return Ok(outcome);
     }
     let Known { target, person } = known;
+    let (target, person) = (&*target, &*person);
     let here = libc::AT_FDCWD;
     let [a, b, c, d, e, _] = call.arguments;
+    let chown = |place, files, ids, flags| chown(place, (person, files), ids, flags);
+    let mut maker = Maker { target, person, files: &mut *files };
     match call.number() {
-        libc::SYS_fstat => stat(target, files, (int(a), 0), EMPTY_PATH, b),
-        libc::SYS_newfstatat => stat(target, files, (int(a), b), int(d), c),
+        libc::SYS_fstat => stat(Place::open(target, int(a))?, files, EMPTY_PATH, (b, target)),
+        libc::SYS_newfstatat => stat(Place::locate(target, (int(a), b), int(d))?, files, int(d), (c, target)),
         libc::SYS_statx => statx(target, files, (int(a), b), (int(c), id(d)), e),
-        libc::SYS_fchown => chown((target, person), files, (int(a), 0), (id(b), id(c)), EMPTY_PATH),
-        libc::SYS_fchownat => chown((target, person), files, (int(a), b), (id(c), id(d)), int(e)),
-        libc::SYS_openat => open((target, person), files, (int(a), b), (int(c), id(d))),
-        libc::SYS_mkdirat => make_directory((target, person), files, (int(a), b), id(c)),
-        libc::SYS_symlinkat => make_link((target, person), files, a, (int(b), c)),
-        libc::SYS_mknodat => make_node((target, person), files, (int(a), b), (id(c), id(d))),
+        // What only points at a file cannot be given away by this call; nor can flags be ignored. The kernel says so.
+        libc::SYS_fchown if target.only_points(int(a)) => Ok(Outcome::Answer(Answer::Go)),
+        libc::SYS_fchownat if int(e) & !(EMPTY_PATH | NO_FOLLOW) != 0 => Ok(Outcome::Answer(Answer::Go)),
+        libc::SYS_fchown => chown(Place::open(target, int(a))?, files, (id(b), id(c)), EMPTY_PATH),
+        libc::SYS_fchownat => chown(Place::locate(target, (int(a), b), int(e))?, files, (id(c), id(d)), int(e)),
+        libc::SYS_openat => maker.open((int(a), b), (int(c), id(d))),
+        libc::SYS_mkdirat => maker.directory((int(a), b), id(c)),
+        libc::SYS_symlinkat => maker.link(a, (int(b), c)),
+        libc::SYS_mknodat => maker.node((int(a), b), (id(c), id(d))),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_stat => stat(target, files, (here, a), 0, b),
+        libc::SYS_stat => stat(Place::locate(target, (here, a), 0)?, files, 0, (b, target)),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_lstat => stat(target, files, (here, a), NO_FOLLOW, b),
+        libc::SYS_lstat => stat(Place::locate(target, (here, a), 0)?, files, NO_FOLLOW, (b, target)),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_chown => chown((target, person), files, (here, a), (id(b), id(c)), 0),
+        libc::SYS_chown => chown(Place::locate(target, (here, a), 0)?, files, (id(b), id(c)), 0),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_lchown => chown((target, person), files, (here, a), (id(b), id(c)), NO_FOLLOW),
+        libc::SYS_lchown => chown(Place::locate(target, (here, a), 0)?, files, (id(b), id(c)), NO_FOLLOW),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_open => open((target, person), files, (here, a), (int(b), id(c))),
+        libc::SYS_open => maker.open((here, a), (int(b), id(c))),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_creat => {
-            let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
-            open((target, person), files, (here, a), (flags, id(b)))
-        }
+        libc::SYS_creat => maker.open((here, a), (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, id(b))),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_mkdir => make_directory((target, person), files, (here, a), id(b)),
+        libc::SYS_mkdir => maker.directory((here, a), id(b)),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_symlink => make_link((target, person), files, a, (here, b)),
+        libc::SYS_symlink => maker.link(a, (here, b)),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_mknod => make_node((target, person), files, (here, a), (id(b), id(c))),
+        libc::SYS_mknod => maker.node((here, a), (id(b), id(c))),
         _ => Ok(Outcome::Answer(Answer::Go)),
     }
 }
@@ -208,58 +208,21 @@ fn tell_groups(target: &Target, person: &Person, room: i32, place: u64) -> Resul
     Ok(value(count))
 }
 
-/// What a directory's descriptor and the address of a path name. Makes the target's root ours.
-fn locate(target: &Target, (number, address): (i32, u64), flags: i32) -> Result<Place, Errno> {
-    let path = match address {
-        0 if flags & EMPTY_PATH != 0 => Vec::new(),
-        address => target.string(address)?,
-    };
-    if path.is_empty() {
-        if flags & EMPTY_PATH == 0 {
-            return Err(Errno::NOENT);
+fn stat(place: Place<'_>, files: &mut Files, flags: i32, (into, target): (u64, &Target)) -> Result<Outcome, Errno> {
+    let follow = flags & NO_FOLLOW == 0;
+    let (_, (found, owner)) = place.reach(follow, |place| {
+        let found = Stat::at(place.base.as_fd(), &place.path, flags | EMPTY_PATH)?;
+        match files.remember(&found.plain()) {
+            Some(owner) => Ok((found, owner)),
+            None => {
+                // Both of one file: the name may mean another one by now.
+                let file = place.point(follow)?;
+                let found = Stat::at(file.as_fd(), c"", EMPTY_PATH)?;
+                let owner = files.owner(file.as_fd(), &found.plain())?;
+                Ok((found, owner))
+            }
         }
-        return Ok(Place { base: target.base(number)?, path: CString::default() });
-    }
-    target.share_root()?;
-    let base = if path.starts_with(b"/") {
-        rustix::fs::openat(CWD, "/", POINT, Mode::empty())?
-    } else {
-        target.base(number)?
-    };
-    Ok(Place { base, path: CString::new(path).map_err(|_| Errno::INVAL)? })
-}
-
-impl Place {
-    /// A descriptor that points at the file.
-    fn point(self, follow: bool) -> Result<OwnedFd, Errno> {
-        if self.path.is_empty() {
-            return Ok(self.base);
-        }
-        let flags = if follow { POINT } else { POINT | OFlags::NOFOLLOW };
-        rustix::fs::openat(&self.base, self.path.as_c_str(), flags, Mode::empty())
-    }
-
-    /// The directory that the file lies in, and its own name.
-    fn split(&self) -> Result<(OwnedFd, CString), Errno> {
-        let path = self.path.as_bytes();
-        let cut = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-        let (parent, name) = path.split_at(cut);
-        if matches!(name, b"" | b"." | b"..") {
-            return Err(Errno::EXIST);
-        }
-        let parent = if parent.is_empty() { b"." } else { parent };
-        let directory = rustix::fs::openat(&self.base, parent, POINT | OFlags::DIRECTORY, Mode::empty())?;
-        Ok((directory, CString::new(name).map_err(|_| Errno::INVAL)?))
-    }
-}
-
-fn stat(target: &Target, files: &mut Files, named: (i32, u64), flags: i32, into: u64) -> Result<Outcome, Errno> {
-    let place = locate(target, named, flags)?;
-    let found = Stat::at(place.base.as_fd(), &place.path, flags | EMPTY_PATH)?;
-    let owner = match files.remember(&found.plain()) {
-        Some(owner) => owner,
-        None => files.owner(place.point(flags & NO_FOLLOW == 0)?.as_fd(), &found.plain())?,
-    };
+    })?;
     target.write(into, &found.owned_by(owner))?;
     Ok(done(Ok(())))
 }
@@ -271,128 +234,40 @@ fn statx(
     (flags, mask): (i32, u32),
     into: u64,
 ) -> Result<Outcome, Errno> {
-    let place = locate(target, named, flags)?;
-    let found = Statx::at(place.base.as_fd(), &place.path, flags | EMPTY_PATH, mask)?;
-    let owner = match files.remember(&found.plain()) {
-        Some(owner) => owner,
-        None => files.owner(place.point(flags & NO_FOLLOW == 0)?.as_fd(), &found.plain())?,
-    };
+    let follow = flags & NO_FOLLOW == 0;
+    let (_, (found, owner)) = Place::locate(target, named, flags)?.reach(follow, |place| {
+        let found = Statx::at(place.base.as_fd(), &place.path, flags | EMPTY_PATH, mask)?;
+        match files.remember(&found.plain()) {
+            Some(owner) => Ok((found, owner)),
+            None => {
+                let file = place.point(follow)?;
+                let found = Statx::at(file.as_fd(), c"", flags | EMPTY_PATH, mask)?;
+                let owner = files.owner(file.as_fd(), &found.plain())?;
+                Ok((found, owner))
+            }
+        }
+    })?;
     target.write(into, &found.owned_by(owner))?;
     Ok(done(Ok(())))
 }
 
 fn chown(
-    (target, person): (&Target, &Person),
-    files: &mut Files,
-    named: (i32, u64),
+    place: Place<'_>,
+    (person, files): (&Person, &mut Files),
     (uid, gid): (u32, u32),
     flags: i32,
 ) -> Result<Outcome, Errno> {
-    let file = locate(target, named, flags)?.point(flags & NO_FOLLOW == 0)?;
+    let follow = flags & NO_FOLLOW == 0;
+    let (_, file) = place.reach(follow, |place| place.point(follow))?;
     let found = Stat::at(file.as_fd(), c"", EMPTY_PATH)?;
     let owner = files.owner(file.as_fd(), &found.plain())?;
-    if !person.may_give(owner.0, uid, gid) {
+    // Root gives away what belongs to somebody in the container, and nobody else's.
+    let foreign = found.plain().owner.0 == NOBODY && owner == found.plain().owner && (uid, gid) != (SAME, SAME);
+    if foreign && rustix::fs::fstatvfs(&file)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Ok(done(Err(Errno::ROFS)));
+    }
+    if foreign || !person.may_give(owner, uid, gid) {
         return Ok(done(Err(Errno::PERM)));
     }
     Ok(done(files.give(file.as_fd(), uid, gid)))
-}
-
-/// Gives something new to who has made it.
-fn hand_on(person: &Person, files: &mut Files, file: BorrowedFd<'_>) -> Result<(), Errno> {
-    let found = Stat::at(file, c"", EMPTY_PATH)?;
-    // A directory may have handed its group on.
-    let inherited = files.owner(file, &found.plain())?.1;
-    let gid = if inherited == 0 { person.group.files } else { inherited };
-    files.give(file, person.user.files, gid)
-}
-
-/// Whether what it makes belongs to root in any case.
-fn makes_as_root(person: &Person) -> bool {
-    (person.user.files, person.group.files) == (0, 0)
-}
-
-fn open(
-    (target, person): (&Target, &Person),
-    files: &mut Files,
-    named: (i32, u64),
-    (flags, mode): (i32, u32),
-) -> Result<Outcome, Errno> {
-    if makes_as_root(person) {
-        return Ok(Outcome::Answer(Answer::Go));
-    }
-    let mode = Mode::from_raw_mode(mode & 0o7777 & !target.status()?.umask);
-    let place = locate(target, named, 0)?;
-    // Only what is new is ours to make: the kernel opens the rest.
-    let wanted = OFlags::from_bits_retain(flags.cast_unsigned()) | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = rustix::fs::openat(&place.base, place.path.as_c_str(), wanted, mode)?;
-    hand_on(person, files, file.as_fd())?;
-    Ok(Outcome::File(file, flags & libc::O_CLOEXEC != 0))
-}
-
-fn make_directory(
-    (target, person): (&Target, &Person),
-    files: &mut Files,
-    named: (i32, u64),
-    mode: u32,
-) -> Result<Outcome, Errno> {
-    if makes_as_root(person) {
-        return Ok(Outcome::Answer(Answer::Go));
-    }
-    let mode = Mode::from_raw_mode(mode & 0o1777 & !target.status()?.umask);
-    let place = locate(target, named, 0)?;
-    rustix::fs::mkdirat(&place.base, place.path.as_c_str(), mode)?;
-    hand_on(person, files, place.point(false)?.as_fd())?;
-    Ok(done(Ok(())))
-}
-
-fn make_link(
-    (target, person): (&Target, &Person),
-    files: &mut Files,
-    text: u64,
-    named: (i32, u64),
-) -> Result<Outcome, Errno> {
-    if makes_as_root(person) {
-        return Ok(Outcome::Answer(Answer::Go));
-    }
-    let text = target.string(text)?;
-    let place = locate(target, named, 0)?;
-    rustix::fs::symlinkat(text, &place.base, place.path.as_c_str())?;
-    hand_on(person, files, place.point(false)?.as_fd())?;
-    Ok(done(Ok(())))
-}
-
-/// Makes a device, which is one in its record alone: nobody can open it; or for somebody else than root, a pipe,
-/// a socket or a file.
-fn make_node(
-    (target, person): (&Target, &Person),
-    files: &mut Files,
-    named: (i32, u64),
-    (mode, rdev): (u32, u32),
-) -> Result<Outcome, Errno> {
-    let device = matches!(mode & libc::S_IFMT, libc::S_IFCHR | libc::S_IFBLK);
-    if makes_as_root(person) && !device {
-        return Ok(Outcome::Answer(Answer::Go));
-    }
-    let mode = mode & libc::S_IFMT | mode & 0o7777 & !target.status()?.umask;
-    if !device {
-        let place = locate(target, named, 0)?;
-        let (kind, mode) = (FileType::from_raw_mode(mode), Mode::from_raw_mode(mode));
-        rustix::fs::mknodat(&place.base, place.path.as_c_str(), kind, mode, 0)?;
-        hand_on(person, files, place.point(false)?.as_fd())?;
-        return Ok(done(Ok(())));
-    }
-    if person.user.files != 0 {
-        return Ok(done(Err(Errno::PERM)));
-    }
-    let (directory, name) = locate(target, named, 0)?.split()?;
-    let record = Record { uid: person.user.files, gid: person.group.files, mode, rdev };
-    let text = [record.text().as_bytes(), b" ", name.as_bytes()].concat();
-    match files.set_text(directory.as_fd(), ENTRY, &text) {
-        Ok(()) => {}
-        Err(Errno::EXIST) => return Ok(done(Err(Errno::EXIST))),
-        Err(error) => return Err(error),
-    }
-    // Refused, but so the kernel forgets that there was nothing.
-    let _ = rustix::fs::mknodat(&directory, name.as_c_str(), FileType::RegularFile, Mode::empty(), 0);
-    Ok(done(Ok(())))
 }

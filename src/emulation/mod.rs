@@ -4,7 +4,8 @@
 //! There the kernel refuses to give files away, to become anybody, and to make devices, before a file system
 //! is asked; and shows every owner but root as nobody. So the calls about these things are stopped by a filter
 //! ([`crate::sys::notify`]) and answered here: what a process believes to be is kept by thread ([`people`]),
-//! whose a file is by the file system ([`owners`]), and what comes of a call stands in [`answers`].
+//! whose a file is by the file system ([`owners`]), and what comes of a call stands in [`answers`] and, where it makes
+//! a file, in [`making`].
 //!
 //! It makes root inside behave like root. It is no border: what keeps the container in is what keeps every other
 //! container in, and the one id on disk is the user's. A process that has become somebody else here is not kept
@@ -20,9 +21,11 @@
 //! monitor ends the container.
 
 mod answers;
+mod making;
 mod owners;
 mod people;
 pub mod person;
+mod place;
 mod target;
 
 use std::ffi::OsStr;

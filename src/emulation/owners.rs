@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use pybox_fuse_overlay::record::{Record, TRUTH, XATTR};
-use rustix::fs::{FileType, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -18,8 +18,20 @@ const MANY: usize = 1 << 16;
 /// A file that changed less than this ago may change again without showing a later time, in nanoseconds.
 const SETTLED: i64 = 20_000_000;
 
+/// Seconds and nanoseconds since the epoch.
+type Time = (i64, i64);
+
 /// An owner, and the time of the last change that the file showed with it.
-type Answered = ((i64, i64), (u32, u32));
+type Answered = (Time, (u32, u32));
+
+/// What statfs(2) says of a FUSE mount (`FUSE_SUPER_MAGIC`).
+const FUSE: rustix::fs::FsWord = 0x6573_5546;
+
+/// When the file was made, where its file system tells.
+fn birth(file: BorrowedFd<'_>) -> Result<Time, Errno> {
+    let found = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BTIME)?;
+    Ok((found.stx_btime.tv_sec, found.stx_btime.tv_nsec.into()))
+}
 
 /// What is known of files.
 #[derive(Debug)]
@@ -28,8 +40,8 @@ pub(super) struct Files {
     descriptors: OwnedFd,
     /// Answers that hold as long as the file shows the time of change that comes with them.
     remembered: HashMap<(u64, u64), Answered>,
-    /// Owners of files that nothing else can hold.
-    held: HashMap<(u64, u64), (u32, u32)>,
+    /// Owners of files that nothing else can hold, and when each was made: its number may become another one's.
+    held: HashMap<(u64, u64), (Time, (u32, u32))>,
     /// File systems without attributes.
     plain: Vec<u64>,
 }
@@ -44,7 +56,9 @@ impl Files {
         if let Some(known) = self.remember(plain) {
             return Ok(known);
         }
-        if let Some(owner) = self.held.get(&(plain.device, plain.inode)) {
+        if let Some((made, owner)) = self.held.get(&(plain.device, plain.inode))
+            && *made == birth(file)?
+        {
             return Ok(*owner);
         }
         let record = match self.record(file, TRUTH) {
@@ -116,20 +130,38 @@ impl Files {
         let key = (stat.st_dev, stat.st_ino);
         self.remembered.remove(&key);
         match self.set(file, TRUTH, &record) {
+            Ok(()) => return self.harmless(file, stat.st_mode),
             Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => {}
-            other => return other,
+            Err(error) => return Err(error),
         }
         let owner = (record.uid, record.gid);
         let carries = matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Directory);
         if carries && self.set(file, XATTR, &record).is_ok() {
-            return Ok(());
+            return self.harmless(file, stat.st_mode);
         }
         if owner == plain.owner {
-            self.held.remove(&key)
+            self.held.remove(&key);
         } else {
-            self.held.insert(key, owner)
-        };
-        Ok(())
+            self.held.insert(key, (birth(file)?, owner));
+        }
+        self.harmless(file, stat.st_mode)
+    }
+
+    /// Takes the bits away that lend an owner's rights, as the kernel does whoever gives a file to whom. Our server
+    /// has done so.
+    fn harmless(&self, file: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
+        let group = if mode & libc::S_IXGRP == 0 { 0 } else { libc::S_ISGID };
+        let lends = mode & (libc::S_ISUID | group);
+        if lends == 0 || FileType::from_raw_mode(mode) == FileType::Directory {
+            return Ok(());
+        }
+        rustix::process::fchdir(&self.descriptors)?;
+        rustix::fs::chmod(file.as_raw_fd().to_string(), Mode::from_raw_mode(mode & !lends & 0o7777))
+    }
+
+    /// Whether `file` is on a file system of a server that may be ours: elsewhere its attributes are like others.
+    pub(super) fn serves_records(file: BorrowedFd<'_>) -> bool {
+        rustix::fs::fstatfs(file).is_ok_and(|system| system.f_type == FUSE)
     }
 
     fn set(&self, file: BorrowedFd<'_>, name: &str, record: &Record) -> Result<(), Errno> {

@@ -167,14 +167,14 @@ impl Person {
         Ok(())
     }
 
-    /// Whether it may give a file of `owner` to `uid` and `gid`; the highest number leaves one as it is.
-    pub fn may_give(&self, owner: u32, uid: u32, gid: u32) -> bool {
+    /// Whether it may give a file of `owner` and `group` to `uid` and `gid`; the highest number leaves one as it is.
+    pub fn may_give(&self, (owner, group): (u32, u32), uid: u32, gid: u32) -> bool {
         if self.user.files == 0 {
             return true;
         }
         let own = owner == self.user.files;
-        let group = gid == u32::MAX || gid == self.group.files || self.groups.contains(&gid);
-        own && group && (uid == u32::MAX || uid == owner)
+        let known = gid == group || gid == self.group.files || self.groups.contains(&gid);
+        (uid == u32::MAX || (own && uid == owner)) && (gid == u32::MAX || (own && known))
     }
 }
 
@@ -240,9 +240,13 @@ mod tests {
             (5, SAME, 8, false),
             (5, 6, SAME, false),
             (6, SAME, 7, false),
+            // What changes nothing takes no right, and a group that the file has already none to that.
+            (6, SAME, SAME, true),
+            (5, 5, 9, true),
+            (6, SAME, 9, false),
         ] {
-            assert_eq!(ann.may_give(owner, uid, gid), allowed, "{owner} {uid} {gid}");
+            assert_eq!(ann.may_give((owner, 9), uid, gid), allowed, "{owner} {uid} {gid}");
         }
-        assert!(Person::default().may_give(6, 7, 8));
+        assert!(Person::default().may_give((6, 6), 7, 8));
     }
 }

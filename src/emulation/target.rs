@@ -47,10 +47,39 @@ impl Target {
     }
 
     pub(super) fn status(&self) -> Result<Status, Errno> {
-        let file = rustix::fs::openat(&self.place, "status", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut bytes = [0_u8; 2048];
-        let length = rustix::io::read(&file, &mut bytes)?;
-        Ok(Status::parse(bytes.get(..length).unwrap_or_default()))
+        read_status(&self.place).map(|text| Status::parse(&text))
+    }
+
+    /// Its process's and its own number in the procfs whose root directory is `root`.
+    pub(super) fn number_in(&self, root: BorrowedFd<'_>) -> Result<(u32, u32), Errno> {
+        let namespace = |place: &OwnedFd| {
+            let stat = rustix::fs::statat(place, "ns/pid", AtFlags::empty())?;
+            Ok((stat.st_dev, stat.st_ino))
+        };
+        let (text, own) = (read_status(&self.place)?, namespace(&self.place)?);
+        let (processes, threads) = (Numbers::of(&text, "NStgid"), Numbers::of(&text, "NSpid"));
+        // One number for each pid namespace that it is in, the innermost last; the directory is of one of them.
+        for (process, thread) in processes.0.iter().zip(&threads.0).rev() {
+            let Ok(found) = rustix::fs::openat(root, process.to_string(), DIRECTORY, Mode::empty()) else { continue };
+            let innermost = |text: &[u8]| Numbers::of(text, "NStgid").0.last().copied();
+            if read_status(&found).is_ok_and(|text| innermost(&text) == processes.0.last().copied())
+                && namespace(&found) == Ok(own)
+            {
+                return Ok((*process, *thread));
+            }
+        }
+        Err(Errno::NOENT)
+    }
+
+    /// Whether a descriptor of its was opened with `O_PATH`.
+    pub(super) fn only_points(&self, number: i32) -> bool {
+        let name = format!("fdinfo/{number}");
+        let mut text = String::new();
+        let read = rustix::fs::openat(&self.place, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .is_ok_and(|file| File::from(file).read_to_string(&mut text).is_ok());
+        let flags = text.lines().filter(|_| read).find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+        flags.is_some_and(|flags| OFlags::from_bits_retain(flags).contains(OFlags::PATH))
     }
 
     /// The threads of its process.
@@ -140,6 +169,26 @@ impl Target {
         let root = rustix::fs::openat(&self.place, "root", DIRECTORY, Mode::empty())?;
         rustix::process::fchdir(root.as_fd())?;
         rustix::process::chroot(c".")
+    }
+}
+
+/// `status` of the thread whose directory in a procfs this is.
+fn read_status(place: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let file = rustix::fs::openat(place, "status", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = vec![0_u8; 4096];
+    let length = rustix::io::read(&file, &mut bytes)?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// The numbers of a line of `status`.
+struct Numbers(Vec<u32>);
+
+impl Numbers {
+    fn of(text: &[u8], name: &str) -> Self {
+        let text = String::from_utf8_lossy(text);
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Self(line.unwrap_or_default().split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect())
     }
 }
 

@@ -26,6 +26,11 @@ impl Stat {
         }
     }
 
+    /// Kind and permissions.
+    pub fn mode(&self) -> u32 {
+        self.0.st_mode
+    }
+
     /// The same as rustix has it.
     pub fn plain(&self) -> Plain {
         let of = &self.0;

@@ -81,6 +81,32 @@ static void races(void) {
   CHECK(pthread_join(thread, 0) == 0);
 }
 
+static void *switch_link(void *unused) {
+  for (over = 0; !over;) {
+    CHECK(symlink("/tmp/1", "/tmp/next") == 0 && rename("/tmp/next", "/tmp/current") == 0);
+    CHECK(symlink("/tmp/2", "/tmp/next") == 0 && rename("/tmp/next", "/tmp/current") == 0);
+  }
+  return unused;
+}
+
+// A path leads to one of two files. Whichever is told of, it has its own owner, then and later.
+static void switches(void) {
+  pthread_t thread;
+  struct stat one, two, st;
+  CHECK(mkdir("/tmp/1", 0755) == 0 && mkdir("/tmp/2", 0755) == 0 && symlink("/tmp/1", "/tmp/current") == 0);
+  CHECK(close(open("/tmp/1/f", O_CREAT | O_RDWR, 0644)) == 0 && close(open("/tmp/2/f", O_CREAT | O_RDWR, 0644)) == 0);
+  CHECK(chown("/tmp/1/f", 11, 11) == 0 && chown("/tmp/2/f", 22, 22) == 0 && stat("/tmp/1/f", &one) == 0 && stat("/tmp/2/f", &two) == 0);
+  CHECK(pthread_create(&thread, 0, switch_link, 0) == 0);
+  for (int round = 0; round < 6000; round++) {
+    // What is remembered of a file is forgotten when it changes.
+    if (round % 16 == 0) CHECK(chmod("/tmp/1/f", 0600 + round % 32) == 0 && chmod("/tmp/2/f", 0600 + round % 32) == 0);
+    CHECK(stat("/tmp/current/f", &st) == 0);
+    CHECK(st.st_uid == (st.st_ino == one.st_ino ? 11 : 22));
+  }
+  over = 1;
+  CHECK(pthread_join(thread, 0) == 0);
+}
+
 // Many who ask, change and die in the middle of it.
 static void storm(void) {
   for (int round = 0; round < 60; round++) {
@@ -184,6 +210,7 @@ int main(int count, char **words) {
   if (!strcmp(words[1], "pointers")) pointers();
   if (!strcmp(words[1], "races")) races();
   if (!strcmp(words[1], "storm")) storm();
+  if (!strcmp(words[1], "switches")) switches();
   if (!strcmp(words[1], "signals")) signals();
   if (!strcmp(words[1], "kin")) kin();
   if (!strcmp(words[1], "crowd")) crowd();

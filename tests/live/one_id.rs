@@ -254,15 +254,40 @@ fn who_answers_keeps_nothing_of_the_host() {
     drop(guest);
 }
 
-/// A program that asks in ways that no libc would: built where there is a compiler, as everywhere pybox is built.
+/// A program that asks in ways that no libc would, as a mount.
 fn hostile(live: &Live) -> String {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/hostile_calls.c");
-    let program = live.directory("hostile").join("hostile");
+    built(live, "hostile_calls.c", "hostile")
+}
+
+/// The program of the source `name` as `/PROGRAM/PROGRAM` of a mount: built where there is a compiler, as everywhere
+/// pybox is built.
+fn built(live: &Live, name: &str, program: &str) -> String {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live").join(name);
+    let program = live.directory(program).join(program);
     let mut gcc = Command::new("gcc");
     gcc.args(["-static", "-O1", "-pthread", "-o"]).arg(&program).arg(source);
     let built = gcc.output().expect("gcc");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    format!("{}:/hostile:ro", program.parent().expect("a directory").display())
+    let directory = program.parent().expect("a directory");
+    format!("{}:/{}:ro", directory.display(), directory.file_name().expect("a name").display())
+}
+
+#[test]
+fn calls_about_owners_are_answered_as_by_the_kernel() {
+    let (Some(live), Some(judge)) = (Live::plain(), Live::new()) else { return };
+    let said = |live: &Live| {
+        let mount = built(live, "owner_calls.c", "owners");
+        live.pybox(["volume", "create", "kept"]).ok();
+        ["/here", "/kept/here", "/dev/shm/here"].map(|place| {
+            let root = if place == "/here" { "export ROOT=1; " } else { "" };
+            let script = format!("{root}/owners/owners {place}");
+            live.sh(&["-v", &mount, "-v", "kept:/kept"], &script).ok()
+        })
+    };
+    for (ours, theirs) in said(&live).iter().zip(&said(&judge)) {
+        let differ: Vec<_> = ours.lines().zip(theirs.lines()).filter(|(ours, theirs)| ours != theirs).collect();
+        assert!(differ.is_empty() && ours.len() > 4000, "{differ:#?}\n{ours}");
+    }
 }
 
 #[test]
@@ -275,6 +300,13 @@ fn hostile_calls_get_the_kernels_answers_or_ours_and_nothing_else() {
         .ok();
     assert_eq!(said, "pointers ok\nraces ok\nstorm ok\n0");
     assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn the_owner_that_is_told_is_that_of_the_file() {
+    let Some(live) = Live::plain() else { return };
+    let mount = hostile(&live);
+    assert_eq!(live.sh(&["-v", &mount], "/hostile/hostile switches").ok(), "switches ok");
 }
 
 #[test]
