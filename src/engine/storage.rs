@@ -104,6 +104,17 @@ impl Engine {
         let _ = store.remember(TOLD, b"");
     }
 
+    /// Says that owners are lost, where they have to be recorded and are not.
+    pub(super) fn tell_of_owners(&self, (driver, layers): &(StorageDriver, Layers), events: &mut dyn FnMut(Event)) {
+        let needs = Needs { recorded: layers.owners.are_recorded(), ..Needs::default() };
+        if let Some(why) = needs.unmet_by(*driver) {
+            let remedy = remedy("/dev/fuse");
+            events(Event::Warning(format!(
+                "all files belong to root here, whoever they are given to: {why}; {remedy}"
+            )));
+        }
+    }
+
     /// Indexes images that have just come, where ordinary containers of them will need it. What
     /// cannot be done now is told, and tried again by the first container.
     pub(super) fn index_ahead<'i>(
@@ -149,7 +160,9 @@ impl Engine {
 
     fn driver(&self, store: &Store, known: &Found, needs: Needs) -> Result<StorageDriver, Failure> {
         let forced = self.settings.storage_driver;
+        // One that is second best may have been found when there was no /dev/fuse.
         if let Ok(driver) = known.choose(forced, needs)
+            && needs.unmet_by(driver).is_none()
             && (driver == StorageDriver::Overlay || fuse_is_there())
         {
             return Ok(driver);

@@ -26,6 +26,21 @@ pub struct Needs {
     pub recorded: bool,
 }
 
+impl Needs {
+    /// Why files would not show or keep their owners with `driver`; none if they do.
+    pub fn unmet_by(self, driver: StorageDriver) -> Option<&'static str> {
+        match driver {
+            StorageDriver::Overlay | StorageDriver::Hybrid if self.recorded => {
+                Some("owners of files are recorded, which the driver fuse alone can do")
+            }
+            StorageDriver::Overlay if self.shifted => {
+                Some("files would show the owners that they have on disk, not those of the image")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Why there is no driver.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
@@ -63,9 +78,7 @@ impl Found {
     /// [`Unfit`].
     pub fn choose(&self, forced: Option<StorageDriver>, needs: Needs) -> Result<StorageDriver, Unfit> {
         if let Some(driver) = forced {
-            let lacks = needs.shifted && driver == StorageDriver::Overlay;
-            let lacks = lacks.then_some("files would show the owners that they have on disk, not those of the image");
-            return match self.against(driver).or(lacks) {
+            return match self.against(driver).or(needs.unmet_by(driver)) {
                 Some(why) => Err(Unfit::Forced { driver, why: why.to_owned() }),
                 None => Ok(driver),
             };
@@ -124,5 +137,11 @@ mod tests {
         let refused =
             forced(StorageDriver::Overlay, Needs { shifted: true, recorded: false }).expect_err("wrong owners");
         assert!(refused.contains("not those of the image"), "{refused}");
+        let recorded = Needs { shifted: false, recorded: true };
+        for driver in [StorageDriver::Overlay, StorageDriver::Hybrid] {
+            let unfit = found(true, true).choose(Some(driver), recorded).expect_err("owners are lost");
+            assert!(unfit.to_string().contains("owners of files are recorded"), "{unfit}");
+        }
+        assert_eq!(found(true, true).choose(Some(StorageDriver::Fuse), recorded), Ok(StorageDriver::Fuse));
     }
 }

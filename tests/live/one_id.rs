@@ -141,6 +141,24 @@ fn owners_are_kept_by_layers_archives_and_copies() {
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
 
+#[test]
+fn owners_come_back_with_fuse() {
+    let Some(live) = Live::plain() else { return };
+    others(&live);
+    let owner = ["run", "--rm", "others", "stat", "-c", "%u", "/srv/www/page"];
+    let script =
+        "mount --bind /dev/null /dev/fuse && exec setpriv --reuid pyboxplain --regid pyboxplain --clear-groups \"$@\"";
+    let mut hidden = live.privileged("unshare");
+    hidden.args(["--mount", "sh", "-c", script, "sh"]).arg(live.program()).args(owner);
+    assert_eq!(Run::of(hidden).run().exits(0).says("files belong to root here").says("modprobe fuse").text(), "0");
+    assert_eq!(live.pybox(owner).ok(), "7");
+    for driver in ["overlay", "hybrid"] {
+        let refused = live.pybox(owner).env("PYBOX_STORAGE_DRIVER", driver).run();
+        refused.refuses(125, "owners of files are recorded").says("pybox info");
+    }
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
 /// `pybox` without what newuidmap needs, as under systemd's NoNewPrivileges.
 fn powerless(live: &Live, words: &[&str]) -> Run {
     let mut command = live.command("setpriv");

@@ -78,6 +78,7 @@ impl Engine {
         let made = held.and_then(|held| {
             failpoint::reach!("create.volumes_held");
             let layers = self.layers_for(store, (&request, &facts), &store.layer_dirs(image)?)?;
+            self.tell_of_owners(&layers, events);
             let made = (&bundle, &held, layers);
             let subject = (&id, &request, cgroups_path.as_deref());
             let filter = fill(store, made, (subject, image), (&config, &facts), events)?;
