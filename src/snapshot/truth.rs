@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use pybox_fuse_overlay::filesystem::kind;
 use pybox_fuse_overlay::record::{JOURNAL, Journal, Record, TRUTH, XATTR};
-use rustix::fs::{Mode, OFlags, Stat, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
 /// As many bytes as a journal may have.
@@ -106,6 +106,19 @@ pub(crate) fn give(directory: BorrowedFd<'_>, name: &[u8], (uid, gid): (u32, u32
     let record = Record { uid, gid, mode: 0, rdev: 0 };
     rustix::process::fchdir(directory)?;
     rustix::fs::lsetxattr(name, TRUTH, record.text().as_bytes(), XattrFlags::empty())
+}
+
+/// Gives what lies as `name` in `directory`, which is no link that is followed, to an owner; by the server of the
+/// mount where the namespace does not have that id.
+///
+/// # Errors
+/// EINVAL for an id that neither knows.
+pub(crate) fn own(directory: BorrowedFd<'_>, name: &[u8], (uid, gid): (u32, u32)) -> Result<(), Errno> {
+    let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    match rustix::fs::chownat(directory, name, user, group, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::INVAL) => give(directory, name, (uid, gid)).map_err(|_| Errno::INVAL),
+        other => other,
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::find;
 use super::pack::{self, Choice, Style, Times};
 use super::tar::reader::Archive;
-use super::truth::Truth;
+use super::truth::{self, Truth};
 use super::unpack::Pipeline;
 use super::worker::view::{Change, FileKind, Looked, Owners, Stub, Task};
 use super::worker::{Compression, Limits};
@@ -93,10 +93,8 @@ fn make_directories(root: &RootFd, path: &Path, (uid, gid): (u32, u32)) -> Resul
             }
         }
         rustix::fs::mkdirat(&above, name, Mode::from_raw_mode(0o755))?;
-        let owner = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
         if (uid, gid) != (0, 0) {
-            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-            rustix::fs::chownat(&above, name, Some(owner.0), Some(owner.1), flags)?;
+            truth::own(above.as_fd(), name.as_bytes(), (uid, gid))?;
         }
     }
     Ok(())

@@ -142,6 +142,23 @@ fn owners_are_kept_by_layers_archives_and_copies() {
 }
 
 #[test]
+fn builds_give_copies_away() {
+    let Some(live) = Live::plain() else { return };
+    let context = live.directory("context");
+    live.file("context/page", "page");
+    let file = format!(
+        "FROM {}\nRUN echo 'ann:x:9:8::/:/bin/sh' >> /etc/passwd\nCOPY --chown=33:34 page /srv/deep/\n\
+         COPY --chown=ann page /page\nUSER ann\nRUN touch /tmp/made\n",
+        live.image("busybox")
+    );
+    live.file("context/Dockerfile", file);
+    live.pybox(["build", "-t", "given", context.to_str().expect("a path")]).ok();
+    let listed = ["stat", "-c", "%n %u %g", "/srv", "/srv/deep", "/srv/deep/page", "/page", "/tmp/made"];
+    let said = live.pybox(["run", "--rm", "given"].into_iter().chain(listed)).ok();
+    assert_eq!(said, "/srv 33 34\n/srv/deep 33 34\n/srv/deep/page 33 34\n/page 9 8\n/tmp/made 9 8");
+}
+
+#[test]
 fn owners_come_back_with_fuse() {
     let Some(live) = Live::plain() else { return };
     others(&live);
