@@ -142,6 +142,18 @@ fn owners_are_kept_by_layers_archives_and_copies() {
 }
 
 #[test]
+fn volumes_get_the_owners_that_the_image_has_in_their_place() {
+    let Some(live) = Live::plain() else { return };
+    others(&live);
+    let script = "cd /srv; stat -c '%n %u %g %a' www www/page; chmod 700 www/page; stat -c '%u %g %a' www/page";
+    for (volume, mode) in [("new:/srv/www", 755), ("new:/srv/www", 700), ("/srv/www", 755)] {
+        let said = live.pybox(["run", "--rm", "-v", volume, "others", "sh", "-c", script]).ok();
+        assert_eq!(said, format!("www 33 34 755\nwww/page 7 34 {mode}\n7 34 700"), "{volume}");
+    }
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+#[test]
 fn builds_give_copies_away() {
     let Some(live) = Live::plain() else { return };
     let context = live.directory("context");

@@ -117,7 +117,8 @@ impl Overlay {
             tree.work = Some(work);
             tree.nodes.put(ROOT, root);
         }
-        let xattrs = tree.work.is_some() || tree.index.has_xattrs();
+        // Whose the files of layers are is asked for as one.
+        let xattrs = tree.work.is_some() || tree.ids.are_recorded() || tree.index.has_xattrs();
         Ok(Self { tree: Mutex::new(tree), ahead: Ahead::default(), xattrs, durability })
     }
 

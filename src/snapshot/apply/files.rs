@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use pybox_fuse_overlay::record::{Record, TRUTH};
+use pybox_fuse_overlay::record::{Record, TRUTH, XATTR};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 
@@ -226,9 +226,15 @@ impl Layer<'_> {
             return Ok(Owner::Mapped);
         }
         let result = rustix::fs::fchown(file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
+        // What a container gets as a directory of its own is on no server's file system: whoever answers its calls
+        // looks for an attribute there.
+        let mounted = matches!(self.manner, Manner::Tree { root: true, .. });
         let given = || {
-            let record = Record { mode: 0, ..record(entry) };
-            rustix::fs::fsetxattr(file, TRUTH, record.text().as_bytes(), rustix::fs::XattrFlags::empty())
+            let set = |name, record: Record| {
+                rustix::fs::fsetxattr(file, name, record.text().as_bytes(), rustix::fs::XattrFlags::empty())
+            };
+            let asked = set(TRUTH, Record { mode: 0, ..record(entry) });
+            asked.or_else(|error| if mounted { set(XATTR, record(entry)) } else { Err(error) })
         };
         self.owned(result, given, entry)
     }
