@@ -2,8 +2,9 @@
 //! (SECURITY.md, the hardening baseline).
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use crate::harness::Live;
+use crate::harness::{Live, Run};
 
 /// `/proc/self/status` of the first process, as a table.
 fn status(live: &Live, flags: &[&str]) -> BTreeMap<String, String> {
@@ -182,4 +183,28 @@ fn masks_can_be_changed_by_the_user() {
     assert!(shown(&[]).starts_with("1:3"), "masked by default");
     assert!(shown(&["--security-opt", "unmask=/proc/timer_list"]).starts_with("0:0"));
     assert!(shown(&["--security-opt", "mask=/etc"]).ends_with("\n0"));
+}
+
+#[test]
+fn what_root_does_to_devices_happens_to_the_containers() {
+    let Some(live) = Live::new() else { return };
+    if !live.user.judged_by_root() {
+        return crate::fixture::skip("a container without a user namespace needs root");
+    }
+    let stat = |path: &str| std::fs::metadata(path).map(|is| (is.uid(), is.mode(), is.ino())).expect("a device");
+    let before = ["/dev/full", "/dev/null"].map(stat);
+    let script = "chown 5:6 /dev/full; chmod 600 /dev/full; chown 7 /proc/self/fd/0; chmod 600 /proc/self/fd/0; \
+                  stat -c '%u %g %a %t %T' /dev/full /dev/null; stat -L -c '%u %a' /proc/self/fd/0; echo > /dev/full || echo full";
+    let mut command = live.privileged(live.program());
+    command.env("PYBOX_ROOT", live.dir.join("admin")).env_remove("XDG_RUNTIME_DIR");
+    command.args(["run", "--rm", &live.image("busybox"), "sh", "-c", script]);
+    let said = Run::of(command).run();
+    let after = ["/dev/full", "/dev/null"].map(stat);
+    for (path, (uid, mode, _)) in ["/dev/full", "/dev/null"].into_iter().zip(before) {
+        // Whatever has come of it: others need these.
+        std::os::unix::fs::chown(path, Some(uid), None).expect("given back");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o7777)).expect("opened again");
+    }
+    assert_eq!(said.exits(0).text(), "5 6 600 1 7\n7 0 600 1 3\n7 600\nfull");
+    assert_eq!(after, before);
 }

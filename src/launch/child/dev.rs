@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -50,8 +50,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Fills the container's own /dev. Without a user namespace the nodes could
-    /// be made; binding the host's, checked by number, serves both.
+    /// Fills the container's own /dev.
     pub(super) fn populate_dev(&mut self, nodes: &[Node]) -> Result<(), Errno> {
         let root = self.root()?;
         let dev = open_in_root(root, c"dev", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
@@ -61,7 +60,7 @@ impl Walk<'_> {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => return Err(error),
                 },
-                Node::Device(target, path, number) => bind_device(root, target, path, *number)?,
+                Node::Device(target, path, number) => device(root, dev.as_fd(), (target, path, *number))?,
             }
         }
         let null = open_in_root(root, c"dev/null", OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
@@ -145,13 +144,22 @@ impl Walk<'_> {
     }
 }
 
-fn bind_device(root: BorrowedFd<'_>, target: &Target, path: &CStr, number: u64) -> Result<(), Errno> {
+/// Shows the host's device at `path`, checked by its number. Without a user namespace root inside may do to the host's
+/// node what root may, give it away or shut it: there the container gets one of its own, if it is for its /dev.
+fn device(
+    root: BorrowedFd<'_>,
+    dev: BorrowedFd<'_>,
+    (target, path, number): (&Target, &CStr, u64),
+) -> Result<(), Errno> {
     let tree = host_tree(path, Reach::One)?;
     let stat = rustix::fs::fstat(&tree)?;
-    let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
-    let is_device = matches!(kind, rustix::fs::FileType::CharacterDevice | rustix::fs::FileType::BlockDevice);
-    if !is_device || stat.st_rdev != number {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if !matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) || stat.st_rdev != number {
         return Err(Errno::NODEV);
+    }
+    let name = target.path.to_bytes().strip_prefix(b"dev/");
+    if name == Some(target.name.to_bytes()) && own_node(dev, &target.name, &stat)? {
+        return Ok(());
     }
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     mount::set_attributes(tree.as_fd(), Reach::One, attributes, Some(Propagation::Private))?;
@@ -159,11 +167,29 @@ fn bind_device(root: BorrowedFd<'_>, target: &Target, path: &CStr, number: u64) 
     mount::attach(tree.as_fd(), place.as_fd())
 }
 
+/// Makes a device as `stat` says in the container's own /dev, which is memory; false if we may not, being in a user
+/// namespace or among processes that may not, or if there is something already.
+fn own_node(dev: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<bool, Errno> {
+    if rustix::fs::fstatfs(dev)?.f_type as u64 != TMPFS_MAGIC {
+        return Ok(false);
+    }
+    let (kind, mode) = (FileType::from_raw_mode(stat.st_mode), Mode::from_raw_mode(stat.st_mode & 0o7777));
+    match rustix::fs::mknodat(dev, name, kind, mode, stat.st_rdev) {
+        Err(Errno::PERM | Errno::EXIST) => return Ok(false),
+        other => other?,
+    }
+    let (user, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    rustix::fs::chownat(dev, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+    // What the umask has taken.
+    rustix::fs::chmodat(dev, name, mode, AtFlags::empty())?;
+    Ok(true)
+}
+
 fn is_procfs(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(rustix::fs::fstatfs(fd)?.f_type as u64 == PROC_SUPER_MAGIC)
 }
 
 /// Documentation/admin-guide/devices.txt: /dev/null.
-fn null_device() -> u64 {
+pub(super) fn null_device() -> u64 {
     rustix::fs::makedev(1, 3)
 }

@@ -160,9 +160,10 @@ impl Walk<'_> {
         for fd in [input, output, error] {
             self.give_away(fd)?;
         }
-        rustix::stdio::dup2_stdin(input)?;
-        rustix::stdio::dup2_stdout(output)?;
-        rustix::stdio::dup2_stderr(error)
+        let [own_input, own_output, own_error] = [input, output, error].map(own_null);
+        rustix::stdio::dup2_stdin(own_input.as_ref().map_or(input, AsFd::as_fd))?;
+        rustix::stdio::dup2_stdout(own_output.as_ref().map_or(output, AsFd::as_fd))?;
+        rustix::stdio::dup2_stderr(own_error.as_ref().map_or(error, AsFd::as_fd))
     }
 
     fn make_interface(&self, interface: &Interface) -> Result<(), Errno> {
@@ -234,6 +235,21 @@ fn character_device(fd: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
     let stat = rustix::fs::fstat(fd)?;
     let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
     Ok((kind == rustix::fs::FileType::CharacterDevice).then_some(stat.st_rdev))
+}
+
+/// The container's own /dev/null, if `fd` is the host's, which whoever holds it open may give away or shut; none if it is
+/// something else, or if there is none.
+fn own_null(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let is_null = |fd: BorrowedFd<'_>| character_device(fd) == Ok(Some(dev::null_device()));
+    if !is_null(fd) {
+        return None;
+    }
+    let flags = rustix::fs::fcntl_getfl(fd).ok()? & OFlags::ACCMODE;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let own = rustix::fs::open(c"/dev/null", flags, Mode::empty()).ok()?;
+    // What it is has been seen by now, and nothing that the program would wait for.
+    rustix::fs::fcntl_setfl(&own, OFlags::empty()).ok()?;
+    is_null(own.as_fd()).then_some(own)
 }
 
 /// A copy of the mount at the host's path `path`.
