@@ -1,7 +1,7 @@
 //! One test's world: a store of its own under a directory of the test user, the
 //! program run as that user, its output captured, its end awaited with a limit.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -29,6 +29,9 @@ pub(crate) struct Live {
     pub(crate) dir: PathBuf,
     /// `PYBOX_ROOT`, in that directory unless a test has it elsewhere.
     pub(crate) store: PathBuf,
+    /// `PYBOX_STORAGE_DRIVER` as the tests were given it: they hold for every driver. None where a test is about the
+    /// choice itself.
+    pub(crate) driver: Option<OsString>,
     registry: &'static str,
 }
 
@@ -48,7 +51,8 @@ impl Live {
         let base = reachable()?;
         let dir = tempfile::Builder::new().prefix("t.").tempdir_in(&base).map_err(at(&base))?.keep();
         let store = dir.join("root");
-        let live = Self { user, dir, store, registry };
+        let driver = std::env::var_os("PYBOX_STORAGE_DRIVER");
+        let live = Self { user, dir, store, driver, registry };
         for name in ["", "home", "run", "tmp"] {
             let path = live.dir.join(name);
             fs::create_dir_all(&path).map_err(at(&path))?;
@@ -59,6 +63,11 @@ impl Live {
         let program = live.program();
         fs::hard_link(copied(Path::new(&built), &base.join("program"))?, &program).map_err(at(&program))?;
         Ok(live)
+    }
+
+    /// What the root of a container is mounted as.
+    pub(crate) fn root_kind(&self) -> &'static str {
+        if self.driver.as_ref().is_some_and(|driver| driver == "fuse") { "fuse.overlay" } else { "overlay" }
     }
 
     /// The program under test.
@@ -92,9 +101,7 @@ impl Live {
         command.env("PYBOX_ROOT", self.root());
         // Most tests are about something else, and a network takes time and a process.
         command.env("PYBOX_NETWORK", "none");
-        // PYBOX_STORAGE_DRIVER=fuse cargo nextest run --test live: most tests hold for every driver. Some look at the
-        // kernel's overlay itself, count processes, or look into the mount from outside, which FUSE forbids.
-        if let Some(driver) = std::env::var_os("PYBOX_STORAGE_DRIVER") {
+        if let Some(driver) = &self.driver {
             command.env("PYBOX_STORAGE_DRIVER", driver);
         }
         self.user.runs(&mut command);

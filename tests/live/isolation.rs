@@ -133,7 +133,7 @@ fn mounts_have_the_flags_of_the_baseline() {
         .map(|words| (words[1], (words[2], words[3].split(',').collect())))
         .collect();
     for (target, kind, flags) in [
-        ("/", "overlay", &["rw"] as &[&str]),
+        ("/", live.root_kind(), &["rw"] as &[&str]),
         ("/proc", "proc", &["nosuid", "noexec", "nodev"]),
         ("/dev", "tmpfs", &["nosuid"]),
         ("/dev/pts", "devpts", &["nosuid", "noexec"]),

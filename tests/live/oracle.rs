@@ -59,7 +59,7 @@ fn the_document_is_valid_and_has_our_annotations_only() {
     live.pybox(["run", "--name", "labels", &image, "true"]).ok();
     let configuration = configuration(&bundle(&live));
     let recipe = configuration["annotations"]["dev.pybox.rootfs"].as_str().expect("the annotation");
-    assert!(recipe.contains("overlay"), "{recipe}");
+    assert!(recipe.contains("\"lower\":["), "{recipe}");
     assert!(configuration["annotations"]["dev.pybox.init"].is_null());
     assert!(configuration["hooks"].is_null());
     for key in ["ociVersion", "process", "root", "mounts", "linux"] {
