@@ -21,16 +21,19 @@ use crate::snapshot::layers::{Layers, Owners};
 use crate::snapshot::worker::WorkerProgram;
 use crate::store::Store;
 
-/// What was found, and where: another kernel or another disk is looked at anew.
+/// What was found, and where: another kernel or another disk is looked at anew, and so is giving files away by who has
+/// got more ids to give them to.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Finding {
     kernel: String,
     device: u64,
+    /// Whether there was one id to try with.
+    one_id: bool,
     found: Found,
 }
 
 /// Raised whenever what is looked at changes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 impl Engine {
     /// The driver for a container, and the layers as that driver needs them: the init layer on top of
@@ -68,7 +71,7 @@ impl Engine {
     ) -> Result<(StorageDriver, Layers), Failure> {
         // Layers that say in a side file whose their files are, and layers whose files belong to ranges of ids.
         let noted = image.iter().filter(|layer| layer.join(SIDE_FILE).exists()).count();
-        let known = self.known(store)?;
+        let known = self.known(store, facts.pretends())?;
         let owners = match (facts.pretends(), &known.owners) {
             (true, _) => Owners::Hidden,
             (false, Some(_)) => Owners::Recorded,
@@ -124,9 +127,9 @@ impl Engine {
         events: &mut dyn FnMut(Event),
     ) {
         // Why there is no driver is the first container's to say.
-        let Ok(known) = self.known(store) else { return };
-        let one = host::id_map(&UserNamespace::Default).is_ok_and(|map| map.is_some_and(|map| map.is_of_one()));
-        let recorded = one || known.owners.is_some();
+        let one_id = has_one_id();
+        let Ok(known) = self.known(store, one_id) else { return };
+        let recorded = one_id || known.owners.is_some();
         let needs = Needs { recorded, ..Needs::default() };
         if self.driver(store, &known, needs).map_or(true, |driver| driver == StorageDriver::Overlay) {
             return;
@@ -150,12 +153,12 @@ impl Engine {
     /// If nothing can be tried, or no worker be started.
     pub(super) fn unpacker(&self, store: &Store) -> Result<WorkerProgram, Failure> {
         let worker = self.worker()?;
-        Ok(if self.known(store)?.owners.is_none() { worker } else { worker.recording() })
+        Ok(if self.known(store, has_one_id())?.owners.is_none() { worker } else { worker.recording() })
     }
 
     /// What works here: as it was noted, or found now.
-    fn known(&self, store: &Store) -> Result<Found, Failure> {
-        remembered(store).map_or_else(|| self.storage_found(store), Ok)
+    fn known(&self, store: &Store, one_id: bool) -> Result<Found, Failure> {
+        remembered(store, one_id).map_or_else(|| self.storage_found(store), Ok)
     }
 
     fn driver(&self, store: &Store, known: &Found, needs: Needs) -> Result<StorageDriver, Failure> {
@@ -184,7 +187,7 @@ impl Engine {
         let _ = rustix::fs::rmdir(&place);
         let found = tried?;
         if let Some((kernel, device)) = here(store) {
-            let finding = Finding { kernel, device, found: found.clone() };
+            let finding = Finding { kernel, device, one_id: has_one_id(), found: found.clone() };
             // Not noted, it is tried again.
             let _ = serde_json::to_vec(&finding).map(|text| store.remember(&file_name(), &text));
         }
@@ -262,8 +265,13 @@ fn here(store: &Store) -> Option<(String, u64)> {
     Some((kernel, device))
 }
 
-fn remembered(store: &Store) -> Option<Found> {
+fn remembered(store: &Store, one_id: bool) -> Option<Found> {
     let text = store.recall(&file_name())?;
     let finding: Finding = serde_json::from_slice(&text).ok()?;
-    (here(store)? == (finding.kernel, finding.device)).then_some(finding.found)
+    (finding.one_id == one_id && here(store)? == (finding.kernel, finding.device)).then_some(finding.found)
+}
+
+/// Whether containers that ask for nothing else have one id.
+fn has_one_id() -> bool {
+    host::id_map(&UserNamespace::Default).is_ok_and(|map| map.is_some_and(|map| map.is_of_one()))
 }

@@ -189,7 +189,7 @@ fn owners_come_back_with_fuse() {
 }
 
 /// `pybox` without what newuidmap needs, as under systemd's NoNewPrivileges.
-fn powerless(live: &Live, words: &[&str]) -> Run {
+pub(crate) fn powerless(live: &Live, words: &[&str]) -> Run {
     let mut command = live.command("setpriv");
     command.arg("--no-new-privs").arg(live.program()).args(words);
     Run::of(command)
