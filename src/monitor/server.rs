@@ -75,19 +75,19 @@ impl Server {
 
     /// Why the container could not be launched, if the reason is here.
     pub fn blame(&self, error: LaunchError) -> LaunchError {
-        match self.last_words() {
+        match last_words(&self.socket) {
             Some(sentence) => LaunchError::Served(sentence),
             None => error,
         }
     }
+}
 
-    /// What it said before it ended, if it did.
-    fn last_words(&self) -> Option<String> {
-        let mut text = [0; SENTENCE];
-        let (length, _) = rustix::net::recv(&self.socket, &mut text, RecvFlags::DONTWAIT).ok()?;
-        let text = text.get(..length).filter(|text| !text.is_empty())?;
-        Some(String::from_utf8_lossy(text).into_owned())
-    }
+/// What it said before it ended, if it did; it may not have heard us by then.
+fn last_words(socket: &OwnedFd) -> Option<String> {
+    let mut text = [0; SENTENCE];
+    let (length, _) = message::retry(|| rustix::net::recv(socket, &mut text, RecvFlags::DONTWAIT)).ok()?;
+    let text = text.get(..length).filter(|text| !text.is_empty())?;
+    Some(String::from_utf8_lossy(text).into_owned())
 }
 
 impl Drop for Server {
@@ -95,5 +95,21 @@ impl Drop for Server {
         self.process.kill();
         // Whoever reaps all children may have had it.
         let _ = self.process.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_sentence_arrives_though_it_has_not_heard_ours() {
+        let (ours, theirs) = message::pair().expect("a pair");
+        assert_eq!(last_words(&ours), None);
+        message::send(ours.as_fd(), &[DEVICE], &[]).expect("send");
+        message::send(theirs.as_fd(), b"no index there", &[]).expect("send");
+        drop(theirs);
+        assert_eq!(last_words(&ours).as_deref(), Some("no index there"));
+        assert_eq!(last_words(&ours), None);
     }
 }
