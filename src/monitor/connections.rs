@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+use rustix::net::Shutdown;
 
 use super::protocol::{self, Event, WireError};
 use super::timers::is_due;
@@ -42,6 +43,16 @@ pub struct Connection {
     pub attached: bool,
     /// The container is frozen for as long as it lasts.
     pub holds: bool,
+}
+
+impl Connection {
+    /// Who has left hundreds of answers unread is not waited for, nor left to wait for one that was dropped: it hears
+    /// the end, and so do we when we look at it next.
+    fn tell(&self, event: &Event, fds: &[BorrowedFd<'_>]) {
+        if matches!(protocol::send_at_once(self.socket.as_fd(), event, fds), Err(WireError::Deaf)) {
+            let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+        }
+    }
 }
 
 /// All of them.
@@ -157,7 +168,7 @@ impl Connections {
     /// Tells one of them; one that does not listen is not waited for.
     pub fn tell(&mut self, id: Id, event: &Event, fds: &[BorrowedFd<'_>]) {
         if let Some(connection) = self.get(id) {
-            let _ = protocol::send(connection.socket.as_fd(), event, fds);
+            connection.tell(event, fds);
         }
     }
 
@@ -165,7 +176,7 @@ impl Connections {
     pub fn tell_all(&mut self, event: &Event, mut select: impl FnMut(&mut Connection) -> bool) {
         for connection in &mut self.all {
             if select(connection) {
-                let _ = protocol::send(connection.socket.as_fd(), event, &[]);
+                connection.tell(event, &[]);
             }
         }
     }
@@ -198,5 +209,26 @@ mod tests {
         let left: Vec<Id> = connections.sockets().map(|(id, _)| id).collect();
         assert_eq!(left, [BORN, 8, MOST as Id]);
         drop(waits);
+    }
+    #[test]
+    fn who_does_not_listen_holds_nobody_up() {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = std::fs::File::open(place.path()).expect("open");
+        let mut connections = Connections::new(message::listen(directory.as_fd(), "control").expect("listen"));
+        let [(deaf, deaf_end), (other, other_end)] = [(); 2].map(|()| message::pair().expect("a pair"));
+        connections.add(deaf_end);
+        connections.add(other_end);
+        // More than a socket has room for.
+        for _ in 0..2000 {
+            connections.tell(BORN, &Event::Done, &[]);
+        }
+        connections.tell_all(&Event::Exited { exit_code: 7 }, |_| true);
+        let (heard, _) = protocol::receive::<Event>(&other).expect("an event");
+        assert!(matches!(heard, Event::Exited { exit_code: 7 }), "{heard:?}");
+        assert!(matches!(connections.hear(BORN), Err(WireError::Closed)));
+        // What had room arrives, and then the end.
+        let heard = std::iter::from_fn(|| protocol::receive::<Event>(&deaf).ok()).count();
+        assert!((1..2000).contains(&heard), "{heard}");
+        assert!(matches!(protocol::receive::<Event>(&deaf), Err(WireError::Closed)));
     }
 }

@@ -319,6 +319,16 @@ pub enum WireError {
     Content(#[source] serde_json::Error),
 }
 
+impl WireError {
+    fn of_sending(error: Errno) -> Self {
+        match error {
+            Errno::PIPE | Errno::CONNRESET => Self::Closed,
+            Errno::AGAIN => Self::Deaf,
+            other => Self::Socket(other.into()),
+        }
+    }
+}
+
 /// Larger than any message: one packet holds it whole.
 const MOST_BYTES: usize = 64 << 10;
 
@@ -331,10 +341,20 @@ pub type Cargo = [Option<OwnedFd>; message::MAX_FDS];
 /// [`WireError::Closed`] if nobody is there, else [`WireError::Socket`].
 pub fn send<T: Serialize>(socket: BorrowedFd<'_>, message: &T, fds: &[BorrowedFd<'_>]) -> Result<(), WireError> {
     let text = serde_json::to_vec(message).map_err(WireError::Content)?;
-    message::send(socket, &text, fds).map_err(|error| match error {
-        Errno::PIPE | Errno::CONNRESET => WireError::Closed,
-        other => WireError::Socket(other.into()),
-    })
+    message::send(socket, &text, fds).map_err(WireError::of_sending)
+}
+
+/// The same, without waiting for somebody who does not read.
+///
+/// # Errors
+/// As of [`send`]; [`WireError::Deaf`] where it would have had to wait.
+pub fn send_at_once<T: Serialize>(
+    socket: BorrowedFd<'_>,
+    message: &T,
+    fds: &[BorrowedFd<'_>],
+) -> Result<(), WireError> {
+    let text = serde_json::to_vec(message).map_err(WireError::Content)?;
+    message::send_at_once(socket, &text, fds).map_err(WireError::of_sending)
 }
 
 /// Sends descriptors, as many packets as they take.

@@ -78,12 +78,23 @@ fn address(directory: BorrowedFd<'_>, name: &str) -> Result<SocketAddrUnix, Errn
 /// # Errors
 /// EPIPE if nobody holds the other end, else those of sendmsg(2).
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    send_with(SendFlags::NOSIGNAL, socket, bytes, fds)
+}
+
+/// The same, without waiting for room.
+///
+/// # Errors
+/// EAGAIN if the other end has left so much unread that there is none, else as of [`send`].
+pub fn send_at_once(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    send_with(SendFlags::NOSIGNAL | SendFlags::DONTWAIT, socket, bytes, fds)
+}
+
+fn send_with(flags: SendFlags, socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(Errno::TOOBIG);
     }
-    let flags = SendFlags::NOSIGNAL;
     rustix::io::retry_on_intr(|| rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)).map(drop)
 }
 
