@@ -1,8 +1,9 @@
 //! Commands that meet on the same container: one of the legal ends comes of it, and nothing is left.
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use crate::exec::awaits;
+use crate::exec::{Guest, awaits};
 use crate::harness::{Live, Running};
 
 fn run(live: &Live, words: &[&str]) -> Running {
@@ -127,4 +128,28 @@ fn signals_that_meet_the_end_do_not_hide_it() {
         }
         running.wait().exits(7);
     }
+}
+
+#[test]
+fn who_asks_a_monitor_that_goes_is_told_so_or_starts_it_again() {
+    let Some(live) = Live::new() else { return };
+    let guest = Guest::sleeps(&live, &[]);
+    let asks: [(&[&str], i32, &str); 3] = [
+        (&["restart", "-t", "0", "guest"], 0, ""),
+        (&["pause", "guest"], 1, "container guest is not running"),
+        (&["attach", "guest"], 1, "container guest is not running"),
+    ];
+    for (words, code, says) in asks {
+        live.pybox(["start", "guest"]).ok();
+        let monitor = Pid::from_raw(guest.pids().1.try_into().expect("a pid"));
+        kill(monitor, Signal::SIGSTOP).expect("stop it");
+        let asking = live.pybox(words.iter().copied()).start();
+        // Whether they have asked by then or not, what they hear is the same.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        kill(monitor, Signal::SIGKILL).expect("kill it");
+        let end = asking.wait().exits(code);
+        assert!(end.stderr.contains(says), "{end}");
+    }
+    drop(guest);
+    assert_eq!(live.leftovers(), Vec::<String>::new());
 }

@@ -6,7 +6,7 @@
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use super::attach::not_running;
+use super::attach::{ended, not_running};
 use super::reconcile;
 use crate::engine::Engine;
 use crate::engine::api::{Act, Acted, Action, Ended, Failure, FailureKind, Start, Wait};
@@ -47,16 +47,7 @@ impl Engine {
         let alive = container.lifecycle.is_alive();
         match action {
             Action::Stop { .. } if !alive => {}
-            Action::Restart { .. } if !alive => {
-                return self
-                    .start_container(&Start {
-                        name: name.to_owned(),
-                        attach: None,
-                        notify: None,
-                        descriptors: crate::model::supervision::Descriptors::default(),
-                    })
-                    .map(|done| done.container);
-            }
+            Action::Restart { .. } if !alive => return self.start_ended(&container),
             Action::Kill { .. } | Action::Pause | Action::Unpause if container.lifecycle.init().is_none() => {
                 return Err(not_running(&container));
             }
@@ -93,23 +84,30 @@ impl Engine {
 
     fn restart(&self, store: &Store, container: &Container, wish: StopWish) -> Result<(), Failure> {
         let bundle = store.open_bundle(&container.id)?;
-        let session = Session::connect(bundle.as_fd())?;
-        session.control(&Control::Restart(wish))?;
-        failpoint::reach!("restart.asked");
-        loop {
-            match session.next()? {
-                Event::Started { init, monitor } => {
-                    let lifecycle = Lifecycle::Running { init, monitor, since: crate::monitor::record::now() };
-                    let _ = super::start::note(store, container, lifecycle);
-                    return Ok(());
-                }
-                Event::Failed { message, hint, exit_code } => {
-                    self.fold(store, container);
-                    return Err(super::start::failed(message, hint, exit_code));
-                }
-                Event::Exited { .. } | Event::Executed { .. } | Event::Done => {}
+        match begun_again(&bundle, wish) {
+            Ok(Event::Started { init, monitor }) => {
+                let lifecycle = Lifecycle::Running { init, monitor, since: crate::monitor::record::now() };
+                let _ = super::start::note(store, container, lifecycle);
+                Ok(())
             }
+            Ok(Event::Failed { message, hint, exit_code }) => {
+                self.fold(store, container);
+                Err(super::start::failed(message, hint, exit_code))
+            }
+            // It has ended by itself meanwhile.
+            Ok(_) | Err(WireError::Closed) => self.start_ended(container).map(drop),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    fn start_ended(&self, container: &Container) -> Result<ContainerId, Failure> {
+        let start = Start {
+            name: container.id.to_string(),
+            attach: None,
+            notify: None,
+            descriptors: crate::model::supervision::Descriptors::default(),
+        };
+        self.start_container(&start).map(|done| done.container)
     }
 
     /// Brings the row up to what the monitor wrote.
@@ -158,6 +156,19 @@ fn wish(signal: Option<i32>, seconds: Option<u64>) -> StopWish {
     StopWish { signal, grace: seconds.map(|seconds| seconds.saturating_mul(1000)) }
 }
 
+/// Has the monitor start its container again: that it has, or why it could not.
+fn begun_again(bundle: &Bundle, wish: StopWish) -> Result<Event, WireError> {
+    let session = Session::connect(bundle.as_fd())?;
+    session.control(&Control::Restart(wish))?;
+    failpoint::reach!("restart.asked");
+    loop {
+        match session.next()? {
+            event @ (Event::Started { .. } | Event::Failed { .. }) => return Ok(event),
+            Event::Exited { .. } | Event::Executed { .. } | Event::Done => {}
+        }
+    }
+}
+
 /// The exit code that the monitor tells.
 fn end(session: &Session) -> Result<i32, WireError> {
     loop {
@@ -169,11 +180,8 @@ fn end(session: &Session) -> Result<i32, WireError> {
 
 fn kill(store: &Store, container: &Container, signal: i32) -> Result<(), Failure> {
     let bundle = store.open_bundle(&container.id)?;
-    match Session::connect(bundle.as_fd()).and_then(|session| session.control(&Control::Signal(signal))) {
-        Ok(()) => Ok(()),
-        Err(WireError::Closed) => Err(not_running(container)),
-        Err(error) => Err(error.into()),
-    }
+    let told = Session::connect(bundle.as_fd()).and_then(|session| session.control(&Control::Signal(signal)));
+    told.map_err(ended(container))
 }
 
 fn pause(store: &Store, container: &Container, freeze: bool) -> Result<(), Failure> {
@@ -184,7 +192,7 @@ fn pause(store: &Store, container: &Container, freeze: bool) -> Result<(), Failu
         return Err(failure.hint(format!("pybox {verb} {}", container.name)));
     }
     let bundle = store.open_bundle(&container.id)?;
-    let session = Session::connect(bundle.as_fd())?;
+    let session = Session::connect(bundle.as_fd()).map_err(ended(container))?;
     let control = if freeze { Control::Pause } else { Control::Unpause };
     self::freeze(&session, container, &control)?;
     let lifecycle = match container.lifecycle.clone() {
@@ -203,7 +211,7 @@ fn pause(store: &Store, container: &Container, freeze: bool) -> Result<(), Failu
 /// If it does not run, or cannot be frozen.
 pub(super) fn hold(store: &Store, container: &Container) -> Result<Session, Failure> {
     let bundle = store.open_bundle(&container.id)?;
-    let session = Session::connect(bundle.as_fd())?;
+    let session = Session::connect(bundle.as_fd()).map_err(ended(container))?;
     freeze(&session, container, &Control::Hold)?;
     Ok(session)
 }
@@ -213,9 +221,9 @@ pub(super) fn hold(store: &Store, container: &Container) -> Result<Session, Fail
 /// # Errors
 /// If it does not run, or the monitor cannot.
 pub(super) fn freeze(session: &Session, container: &Container, control: &Control) -> Result<(), Failure> {
-    session.control(control)?;
+    session.control(control).map_err(ended(container))?;
     loop {
-        match session.next()? {
+        match session.next().map_err(ended(container))? {
             Event::Done => return Ok(()),
             Event::Failed { message, hint, .. } => return Err(Failure { kind: FailureKind::Host, message, hint }),
             Event::Exited { .. } => return Err(not_running(container)),

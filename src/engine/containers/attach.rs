@@ -195,11 +195,12 @@ pub(super) fn to_running(
     signals: &Signals,
 ) -> Result<Outcome, Failure> {
     let bundle = store.open_bundle(&container.id)?;
-    let session = Session::connect(bundle.as_fd())?;
+    let session = Session::connect(bundle.as_fd()).map_err(ended(container))?;
     let input = options.input && container.request.interactive;
     let attach = Control::Attach { input, detach_keys: options.detach_keys.clone() };
-    session.control_with_cargo(&attach, &[rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()])?;
-    match session.next()? {
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    session.control_with_cargo(&attach, &streams).map_err(ended(container))?;
+    match session.next().map_err(ended(container))? {
         Event::Done => {}
         Event::Failed { message, hint, .. } => return Err(Failure { kind: FailureKind::Conflict, message, hint }),
         Event::Exited { exit_code } => return Ok(Outcome::Ended(exit_code)),
@@ -234,4 +235,12 @@ impl Engine {
 pub(super) fn not_running(container: &Container) -> Failure {
     Failure::say(FailureKind::Conflict, format!("container {} is not running", container.name))
         .hint(format!("pybox start {}", container.name))
+}
+
+/// What it means that the monitor has gone, to who wants something of a container that ran: it has just ended.
+pub(super) fn ended(container: &Container) -> impl Fn(WireError) -> Failure + '_ {
+    move |error| match error {
+        WireError::Closed => not_running(container),
+        other => other.into(),
+    }
 }

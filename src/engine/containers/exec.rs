@@ -32,10 +32,7 @@ impl Engine {
         must_run(&container)?;
         let bundle = store.open_bundle(&container.id)?;
         let process = process::compose(&store, (&container, &bundle), exec, events)?;
-        let session = Session::connect(bundle.as_fd()).map_err(|error| match error {
-            protocol::WireError::Closed => attach::not_running(&container),
-            error => error.into(),
-        })?;
+        let session = Session::connect(bundle.as_fd()).map_err(attach::ended(&container))?;
         follow(&session, &process, exec)
     }
 }
@@ -57,7 +54,7 @@ fn follow(session: &Session, process: &Process, exec: &Exec) -> Result<Executed,
     let ends = if exec.tty { None } else { Some(Ends::new(exec)?) };
     let order = Control::Exec { unfiltered: exec.privileged, detached: exec.detach };
     let fds = [document.as_fd()].into_iter().chain(ends.iter().flat_map(Ends::of_program));
-    session.control_with_cargo(&order, &fds.collect::<Vec<_>>())?;
+    session.control_with_cargo(&order, &fds.collect::<Vec<_>>()).map_err(lost)?;
     failpoint::reach!("exec.ordered");
     let (answer, [terminal, ..]) = session.next_with_cargo().map_err(lost)?;
     match answer {
