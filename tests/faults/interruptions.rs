@@ -107,14 +107,13 @@ fn a_terminal_is_given_back_however_an_exec_ends() {
     let guest = Guest::sleeps(&live, &[]);
     for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
         let mut person = Person::runs(&live, &["exec", "-it", "guest", "sh"]);
-        let before = person.settings();
         person.sees("# ");
-        assert_ne!(person.settings(), before, "it was not raw");
+        assert_ne!(person.settings(), person.before, "it was not raw");
         // setsid has become the program.
         let program = Pid::from_raw(person.program.id().try_into().expect("a pid"));
         kill(program, signal).expect("send a signal");
         assert_eq!(person.waits(), 128 + signal as i32);
-        assert_eq!(person.settings(), before, "after {signal}");
+        assert_eq!(person.settings(), person.before, "after {signal}");
         // The shell hears of the hang-up.
         awaits(|| {
             guest.count("sh") <= 1 + usize::from(guest.processes().iter().any(|line| line.starts_with("sh -c trap")))

@@ -117,14 +117,13 @@ fn a_terminal_has_the_size_of_ours_and_changes_with_it() {
     let guest = Guest::sleeps(&live, &[]);
     let script = "tty; stty size; trap 'stty size; exit 5' WINCH; echo rea''dy; while :; do sleep 0.05; done";
     let mut person = Person::runs(&live, &["exec", "-it", "guest", "sh", "-c", script]);
-    let before = person.settings();
     let shown = person.sees("ready");
     assert!(shown.contains("/dev/pts/") && shown.contains("33 99"), "{shown:?}");
     let size = rustix::termios::Winsize { ws_row: 11, ws_col: 22, ws_xpixel: 0, ws_ypixel: 0 };
     rustix::termios::tcsetwinsize(&person.keyboard, size).expect("resize");
     person.sees("11 22");
     assert_eq!(person.waits(), 5);
-    assert_eq!(person.settings(), before);
+    assert_eq!(person.settings(), person.before);
     drop(guest);
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
@@ -153,13 +152,12 @@ fn a_terminal_that_goes_away_hangs_up() {
     let guest = Guest::sleeps(&live, &[]);
     for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGHUP] {
         let mut person = Person::runs(&live, &["exec", "-it", "guest", "sh", "-c", "echo rea''dy; sleep 301"]);
-        let before = person.settings();
         person.sees("ready");
         let pid = person.program.id().try_into().expect("a pid");
         kill(nix::unistd::Pid::from_raw(pid), signal).expect("kill");
         person.program.wait().expect("wait");
         if signal != Signal::SIGKILL {
-            assert_eq!(person.settings(), before);
+            assert_eq!(person.settings(), person.before);
         }
         awaits(|| guest.count("sleep 301") == 0);
     }
@@ -172,11 +170,10 @@ fn keys_leave_the_command_running() {
     let flags = ["exec", "-it", "--detach-keys", "ctrl-p,ctrl-q", "guest"];
     let script = "echo rea''dy; read line; yes | head -c 200000; touch /tmp/done; sleep 302";
     let mut person = Person::runs(&live, &[&flags[..], &["sh", "-c", script]].concat());
-    let before = person.settings();
     person.sees("ready");
     person.types("x\u{10}\u{11}");
     assert_eq!(person.waits(), 0);
-    assert_eq!(person.settings(), before);
+    assert_eq!(person.settings(), person.before);
     assert!(guest.count("sh -c echo rea") == 1);
     drop(person);
     assert!(guest.count("sh -c echo rea") == 1);

@@ -143,7 +143,6 @@ fn a_password_is_asked_for_and_not_shown() {
     let Some(live) = Live::new() else { return };
     let registry = guarded(&live, false);
     let mut person = Person::runs(&live, &["login", &registry]);
-    let before = person.settings();
     person.sees(&format!("user name at {registry}: "));
     person.types("amy\u{7f}\u{7f}nn\r");
     person.sees(&format!("password of ann at {registry}: "));
@@ -151,16 +150,15 @@ fn a_password_is_asked_for_and_not_shown() {
     let shown = person.sees("kept in");
     assert!(!shown.contains("s3"), "{shown:?}");
     assert_eq!(person.waits(), 0);
-    assert_eq!(person.settings(), before);
+    assert_eq!(person.settings(), person.before);
     // The name that is used is offered, and Ctrl-C leaves all as it was.
     let mut person = Person::runs(&live, &["login", &registry]);
-    let before = person.settings();
     person.sees("(ann): ");
     person.types("\r");
     person.sees("password of ann");
     person.types("s3\u{3}");
     assert_eq!(person.waits(), 130);
-    assert_eq!(person.settings(), before);
+    assert_eq!(person.settings(), person.before);
     assert_eq!(live.pybox(["login", "--get-login", &registry]).ok(), "ann");
     live.pybox(["logout", "--all"]).ok();
     live.pybox(["login", &registry]).run().exits(1);

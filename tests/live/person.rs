@@ -18,6 +18,8 @@ pub(crate) struct Person {
     screen: mpsc::Receiver<Vec<u8>>,
     seen: String,
     device: OwnedFd,
+    /// The terminal's settings before the program had it.
+    pub(crate) before: Termios,
     pub(crate) program: Child,
 }
 
@@ -26,6 +28,7 @@ impl Person {
     pub(crate) fn runs(live: &Live, arguments: &[&str]) -> Self {
         let size = Winsize { ws_row: 33, ws_col: 99, ws_xpixel: 0, ws_ypixel: 0 };
         let OpenptyResult { master, slave } = openpty(&size, None).expect("a terminal");
+        let before = tcgetattr(&slave).expect("read the terminal's settings");
         let stdio = || Stdio::from(slave.try_clone().expect("another descriptor"));
         // setsid makes the terminal on its standard input the controlling one, then becomes the program.
         let mut command = live.command("setsid");
@@ -43,7 +46,7 @@ impl Person {
                 }
             }
         });
-        Self { keyboard, screen: told, seen: String::new(), device: slave, program }
+        Self { keyboard, screen: told, seen: String::new(), device: slave, before, program }
     }
 
     pub(crate) fn types(&mut self, keys: &str) {

@@ -9,7 +9,6 @@ fn a_shell_can_be_talked_to() {
     let image = live.image("busybox");
     live.pybox(["pull", &image]).ok();
     let mut person = Person::runs(&live, &["run", "--rm", "-it", &image, "sh"]);
-    let before = person.settings();
     person.sees("# ");
     person.types("tty; stty size; echo mark$((40+2))\r");
     let shown = person.sees("mark42");
@@ -17,7 +16,7 @@ fn a_shell_can_be_talked_to() {
     assert!(shown.contains("33 99"), "{shown:?}");
     person.types("exit 5\r");
     assert_eq!(person.waits(), 5);
-    assert_eq!(person.settings(), before);
+    assert_eq!(person.settings(), person.before);
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
 
@@ -28,11 +27,10 @@ fn control_c_goes_to_the_container() {
     live.pybox(["pull", &image]).ok();
     let mut person =
         Person::runs(&live, &["run", "--rm", "-it", "--init", &image, "sh", "-c", "echo rea''dy; exec sleep 300"]);
-    let before = person.settings();
     person.sees("ready");
     person.types("\u{3}");
     assert_eq!(person.waits(), 130);
-    assert_eq!(person.settings(), before);
+    assert_eq!(person.settings(), person.before);
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
 
@@ -69,12 +67,11 @@ fn the_terminal_comes_back_when_the_program_is_terminated() {
     live.pybox(["pull", &image]).ok();
     let mut person =
         Person::runs(&live, &["run", "--rm", "-it", "--init", &image, "sh", "-c", "echo rea''dy; exec sleep 300"]);
-    let before = person.settings();
     person.sees("ready");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(person.program.id()).expect("a pid"));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("terminate");
     assert_eq!(person.waits(), 143);
-    assert_eq!(person.settings(), before);
+    assert_eq!(person.settings(), person.before);
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
 
