@@ -275,7 +275,7 @@ impl Tree {
         let mut merged = Vec::new();
         while let Some(directory) = pending.pop() {
             let Some(lower) = self.directory(directory)?.lower else { continue };
-            merged.push(directory);
+            merged.push((directory, lower));
             let fd = self.handle(directory)?;
             for number in self.index.children(&self.index.entry(lower)?) {
                 let child = Position(number);
@@ -293,12 +293,10 @@ impl Tree {
             }
         }
         // Leaves first: as long as a directory above is open, nothing is lost.
-        for directory in merged.into_iter().rev() {
+        for (directory, lower) in merged.into_iter().rev() {
             let fd = self.handle(directory)?;
-            if let Some(lower) = self.directory(directory)?.lower {
-                // Its name may be another one soon.
-                self.note_origin(&fd, lower);
-            }
+            // Its name may be another one soon.
+            self.note_origin(&fd, lower);
             keeping_times(&fd, || crate::whiteout::make_opaque(&fd))?;
             self.nodes.get_mut(directory)?.lower = None;
         }

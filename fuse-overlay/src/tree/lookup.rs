@@ -117,25 +117,19 @@ impl Tree {
         if let Some(ino) = self.nodes.of_upper(stat.st_ino) {
             return Ok((ino, self.nodes.get(ino).and_then(|node| node.lower)));
         }
-        let (origin, lower) = match stat.st_mode & kind::MASK {
-            kind::DIRECTORY => match self.shows_through(directory, name, lower)? {
-                Some(lower) => (Some(lower), Some(lower)),
-                // A closed one may have come from elsewhere.
-                None => (self.origin(directory, name, kind::DIRECTORY)?, None),
-            },
-            kind::REGULAR => {
-                let origin = self.whole_origin(directory, name)?.filter(|position| self.is_free(*position));
-                (origin, origin)
-            }
-            _ => (None, None),
+        let is_directory = stat.st_mode & kind::MASK == kind::DIRECTORY;
+        let through = if is_directory { self.shows_through(directory, name, lower)? } else { None };
+        let origin = match stat.st_mode & kind::MASK {
+            _ if through.is_some() => through,
+            // A closed one may have come from elsewhere.
+            kind::DIRECTORY => self.origin(directory, name, kind::DIRECTORY)?,
+            kind::REGULAR => self.whole_origin(directory, name)?,
+            _ => None,
         };
-        let free = origin.filter(|position| self.is_free(*position));
-        Ok((free.map_or_else(|| upper_number(stat.st_ino), Position::ino), lower))
-    }
-
-    /// Whether no node of the upper directory has the number of this one.
-    fn is_free(&self, position: Position) -> bool {
-        self.nodes.get(position.ino()).is_none_or(|node| node.upper.is_none() && !node.gone)
+        let is_free = |node: &Node| node.upper.is_none() && !node.gone;
+        let free = origin.filter(|position| self.nodes.get(position.ino()).is_none_or(is_free));
+        let ino = free.map_or_else(|| upper_number(stat.st_ino), Position::ino);
+        Ok((ino, if is_directory { through } else { free }))
     }
 
     /// The node of the index that a copy is now. Not one that a crash has left without some of its names: these are
