@@ -5,6 +5,7 @@
 //! calls that the filter would have let through anyway, which all of these are: what one process with one id may
 //! do the kernel judges, and we only change what it hears.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
@@ -14,13 +15,11 @@ use super::making::Maker;
 use super::owners::Files;
 use super::people::{Known, People};
 use super::person::{Kind, Person};
-use super::place::Place;
+use super::place::{EMPTY_PATH, POINT, Place};
 use super::target::Target;
 use crate::sys::notify::{self, Answer, Call};
-use crate::sys::stat::{Stat, Statx};
+use crate::sys::stat::{Plain, Stat, Statx};
 
-const POINT: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
-const EMPTY_PATH: i32 = libc::AT_EMPTY_PATH;
 /// Who has files in the eyes of those whose namespace does not have their owner (`overflowuid`), and the id that
 /// leaves one as it is.
 const NOBODY: u32 = 65_534;
@@ -213,20 +212,8 @@ fn tell_groups(target: &Target, person: &Person, room: i32, place: u64) -> Resul
 }
 
 fn stat(place: Place<'_>, files: &mut Files, flags: i32, (into, target): (u64, &Target)) -> Result<Outcome, Errno> {
-    let follow = flags & NO_FOLLOW == 0;
-    let (_, (found, owner)) = place.reach(follow, |place| {
-        let found = Stat::at(place.base.as_fd(), &place.path, flags | EMPTY_PATH)?;
-        match files.remember(&found.plain()) {
-            Some(owner) => Ok((found, owner)),
-            None => {
-                // Both of one file: the name may mean another one by now.
-                let file = place.point(follow)?;
-                let found = Stat::at(file.as_fd(), c"", EMPTY_PATH)?;
-                let owner = files.owner(file.as_fd(), &found.plain())?;
-                Ok((found, owner))
-            }
-        }
-    })?;
+    let at = |base: BorrowedFd<'_>, path: &CStr| Stat::at(base, path, flags | EMPTY_PATH);
+    let (found, owner) = look(place, files, flags, (at, Stat::plain))?;
     target.write(into, &found.owned_by(owner))?;
     Ok(done(Ok(())))
 }
@@ -238,21 +225,32 @@ fn statx(
     (flags, mask): (i32, u32),
     into: u64,
 ) -> Result<Outcome, Errno> {
-    let follow = flags & NO_FOLLOW == 0;
-    let (_, (found, owner)) = Place::locate(target, named, flags)?.reach(follow, |place| {
-        let found = Statx::at(place.base.as_fd(), &place.path, flags | EMPTY_PATH, mask)?;
-        match files.remember(&found.plain()) {
-            Some(owner) => Ok((found, owner)),
-            None => {
-                let file = place.point(follow)?;
-                let found = Statx::at(file.as_fd(), c"", flags | EMPTY_PATH, mask)?;
-                let owner = files.owner(file.as_fd(), &found.plain())?;
-                Ok((found, owner))
-            }
-        }
-    })?;
+    let at = |base: BorrowedFd<'_>, path: &CStr| Statx::at(base, path, flags | EMPTY_PATH, mask);
+    let (found, owner) = look(Place::locate(target, named, flags)?, files, flags, (at, Statx::plain))?;
     target.write(into, &found.owned_by(owner))?;
     Ok(done(Ok(())))
+}
+
+/// What `at` finds at a place, and whose it is.
+fn look<S>(
+    place: Place<'_>,
+    files: &mut Files,
+    flags: i32,
+    (at, plain): (impl Fn(BorrowedFd<'_>, &CStr) -> Result<S, Errno>, impl Fn(&S) -> Plain),
+) -> Result<(S, (u32, u32)), Errno> {
+    let follow = flags & NO_FOLLOW == 0;
+    let (_, seen) = place.reach(follow, |place| {
+        let found = at(place.base.as_fd(), &place.path)?;
+        if let Some(owner) = files.remember(&plain(&found)) {
+            return Ok((found, owner));
+        }
+        // Both of one file: the name may mean another one by now.
+        let file = place.point(follow)?;
+        let found = at(file.as_fd(), c"")?;
+        let owner = files.owner(file.as_fd(), &plain(&found))?;
+        Ok((found, owner))
+    })?;
+    Ok(seen)
 }
 
 fn chown(

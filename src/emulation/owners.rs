@@ -148,7 +148,7 @@ impl Files {
     }
 
     /// Takes the bits away that lend an owner's rights, as the kernel does whoever gives a file to whom. Our server
-    /// has done so.
+    /// has done so by then, but the kernel, which it cannot tell, still shows them.
     fn harmless(&self, file: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
         let group = if mode & libc::S_IXGRP == 0 { 0 } else { libc::S_ISGID };
         let lends = mode & (libc::S_ISUID | group);

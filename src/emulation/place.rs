@@ -13,8 +13,9 @@ use rustix::io::Errno;
 
 use super::target::Target;
 
-const POINT: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
-const EMPTY_PATH: i32 = libc::AT_EMPTY_PATH;
+/// For a descriptor that only points.
+pub(super) const POINT: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+pub(super) const EMPTY_PATH: i32 = libc::AT_EMPTY_PATH;
 /// As many links as the kernel follows.
 const MOST_LINKS: u32 = 40;
 /// Number of the root directory of every procfs (`PROC_ROOT_INO`).
@@ -153,20 +154,19 @@ impl<'t> Place<'t> {
 
     /// Where the link `name` in the directory `here` leads who asks.
     fn way(&self, here: BorrowedFd<'_>, name: &[u8], link: BorrowedFd<'_>) -> Result<Way, Errno> {
-        if rustix::fs::fstatfs(link)?.f_type == PROC_SUPER_MAGIC {
-            if rustix::fs::fstat(here)?.st_ino != PROC_ROOT {
-                return rustix::fs::openat(here, name, POINT, Mode::empty()).map(Way::Jump);
-            }
-            let path = match name {
-                b"self" => self.target.number_in(here).map(|(process, _)| process.to_string()),
-                b"thread-self" => {
-                    self.target.number_in(here).map(|(process, thread)| format!("{process}/task/{thread}"))
-                }
-                _ => return Ok(Way::Path(rustix::fs::readlinkat(link, "", Vec::new())?.into_bytes())),
-            };
-            return Ok(Way::Path(path?.into_bytes()));
+        let in_proc = rustix::fs::fstatfs(link)?.f_type == PROC_SUPER_MAGIC;
+        if in_proc && rustix::fs::fstat(here)?.st_ino != PROC_ROOT {
+            return rustix::fs::openat(here, name, POINT, Mode::empty()).map(Way::Jump);
         }
-        Ok(Way::Path(rustix::fs::readlinkat(link, "", Vec::new())?.into_bytes()))
+        let path = match name {
+            b"self" if in_proc => self.target.number_in(here)?.0.to_string().into_bytes(),
+            b"thread-self" if in_proc => {
+                let (process, thread) = self.target.number_in(here)?;
+                format!("{process}/task/{thread}").into_bytes()
+            }
+            _ => rustix::fs::readlinkat(link, "", Vec::new())?.into_bytes(),
+        };
+        Ok(Way::Path(path))
     }
 }
 

@@ -4,7 +4,6 @@
 //! thread's and becomes useless when it ends: no other can come to stand for it.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
@@ -57,12 +56,11 @@ impl Target {
             Ok((stat.st_dev, stat.st_ino))
         };
         let (text, own) = (read_status(&self.place)?, namespace(&self.place)?);
-        let (processes, threads) = (Numbers::of(&text, "NStgid"), Numbers::of(&text, "NSpid"));
+        let (processes, threads) = (numbers(&text, "NStgid"), numbers(&text, "NSpid"));
         // One number for each pid namespace that it is in, the innermost last; the directory is of one of them.
-        for (process, thread) in processes.0.iter().zip(&threads.0).rev() {
+        for (process, thread) in processes.iter().zip(&threads).rev() {
             let Ok(found) = rustix::fs::openat(root, process.to_string(), DIRECTORY, Mode::empty()) else { continue };
-            let innermost = |text: &[u8]| Numbers::of(text, "NStgid").0.last().copied();
-            if read_status(&found).is_ok_and(|text| innermost(&text) == processes.0.last().copied())
+            if read_status(&found).is_ok_and(|text| numbers(&text, "NStgid").last() == processes.last())
                 && namespace(&found) == Ok(own)
             {
                 return Ok((*process, *thread));
@@ -73,11 +71,8 @@ impl Target {
 
     /// Whether a descriptor of its was opened with `O_PATH`.
     pub(super) fn only_points(&self, number: i32) -> bool {
-        let name = format!("fdinfo/{number}");
-        let mut text = String::new();
-        let read = rustix::fs::openat(&self.place, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .is_ok_and(|file| File::from(file).read_to_string(&mut text).is_ok());
-        let flags = text.lines().filter(|_| read).find_map(|line| line.strip_prefix("flags:"));
+        let text = self.text(&format!("fdinfo/{number}")).unwrap_or_default();
+        let flags = line(&text, "flags");
         let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
         flags.is_some_and(|flags| OFlags::from_bits_retain(flags).contains(OFlags::PATH))
     }
@@ -95,11 +90,14 @@ impl Target {
     /// The processes that one of its threads has made; none where the kernel does not tell
     /// (`CONFIG_PROC_CHILDREN`).
     pub(super) fn children_of(&self, thread: u32) -> Vec<u32> {
-        let path = format!("task/{thread}/children");
+        let text = self.text(&format!("task/{thread}/children")).unwrap_or_default();
+        text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    /// A file of its directory, whole; none if it cannot be read.
+    fn text(&self, path: &str) -> Option<String> {
         let file = rustix::fs::openat(&self.place, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        let mut text = String::new();
-        let read = file.is_ok_and(|file| File::from(file).read_to_string(&mut text).is_ok());
-        text.split_ascii_whitespace().filter(|_| read).filter_map(|pid| pid.parse().ok()).collect()
+        std::io::read_to_string(File::from(file.ok()?)).ok()
     }
 
     /// The bytes at `address`; all of them, or EFAULT.
@@ -181,23 +179,23 @@ fn read_status(place: &OwnedFd) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
-/// The numbers of a line of `status`.
-struct Numbers(Vec<u32>);
+/// What stands behind `name` in a file of such lines.
+fn line<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
 
-impl Numbers {
-    fn of(text: &[u8], name: &str) -> Self {
-        let text = String::from_utf8_lossy(text);
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        Self(line.unwrap_or_default().split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect())
-    }
+/// The numbers of a line of `status`.
+fn numbers(text: &[u8], name: &str) -> Vec<u32> {
+    let text = String::from_utf8_lossy(text);
+    let numbers = line(&text, name).unwrap_or_default().split_ascii_whitespace();
+    numbers.filter_map(|number| number.parse().ok()).collect()
 }
 
 impl Status {
     fn parse(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         let field = |name: &str, radix| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.and_then(|value| u32::from_str_radix(value.trim(), radix).ok()).unwrap_or_default()
+            line(&text, name).and_then(|value| u32::from_str_radix(value.trim(), radix).ok()).unwrap_or_default()
         };
         Self { leader: field("Tgid", 10), parent: field("PPid", 10), umask: field("Umask", 8) }
     }
