@@ -8,16 +8,17 @@ debian=${1:-bookworm}
 [ $# -eq 0 ] || shift
 # The guest's C library may be older than ours.
 triple=$(rustc -vV | sed -n 's/^host: //p')
-built=$PWD/target/suite-vm
-RUSTFLAGS="-C target-feature=+crt-static" CARGO_TARGET_DIR=$built cargo test -p pybox-fuse-overlay --target "$triple" --test suite --no-run
-RUSTFLAGS="-C target-feature=+crt-static" CARGO_TARGET_DIR=$built cargo build -p pybox-fuse-overlay --target "$triple" --examples
+export RUSTFLAGS="-C target-feature=+crt-static" CARGO_TARGET_DIR="$PWD/target/suite-vm"
+cargo test -p pybox-fuse-overlay --target "$triple" --test suite --no-run
+cargo build -p pybox-fuse-overlay --target "$triple" --examples
+built=$CARGO_TARGET_DIR/$triple/debug
 share=$(mktemp -d)
 trap 'rm -rf "$share"' EXIT
 trap 'exit 130' INT TERM
 mkdir -p "$share/suite/deps" "$share/suite/examples"
-newest=$(find "$built/$triple/debug/deps" -name 'suite-*' -type f -perm -100 -printf '%T@ %p\n' | sort -n | tail -n 1)
+newest=$(find "$built/deps" -name 'suite-*' -type f -perm -100 -printf '%T@ %p\n' | sort -n | tail -n 1)
 strip -o "$share/suite/deps/suite" "${newest#* }"
-strip -o "$share/suite/examples/overlay_run" "$built/$triple/debug/examples/overlay_run"
+strip -o "$share/suite/examples/overlay_run" "$built/examples/overlay_run"
 cp scripts/test-user.sh "$share/"
 [ $# -gt 0 ] || set -- families --skip on_hybrid --skip indexed
 cat >"$share/run" <<RUN

@@ -18,7 +18,8 @@ fi
 # The shipped program has no failpoints: tests/faults needs one that has.
 PYBOX_FAULTY_BINARY=${PYBOX_FAULTY_BINARY:-$(scripts/build-faulty.sh | tail -n 1)}
 export PYBOX_FAULTY_BINARY
-if cargo nextest --version >/dev/null 2>&1; then
+has_nextest() { cargo nextest --version >/dev/null 2>&1; }
+if has_nextest; then
   cargo nextest run --workspace --no-fail-fast "$@"
 else
   cargo test --workspace --no-fail-fast "$@"
@@ -26,7 +27,7 @@ fi
 # What works on the kernel's overlay works on ours. Left out: what hardly touches a container's files, or has no choice.
 if [ $# -eq 0 ]; then
   set -- build_python pull push login network networks pasta odd_places one_id storms build_races
-  if cargo nextest --version >/dev/null 2>&1; then
+  if has_nextest; then
     PYBOX_STORAGE_DRIVER=fuse cargo nextest run --test live --no-fail-fast -E "not test(/^($(echo "$*" | tr ' ' '|'))::/)"
   else
     for module; do set -- "$@" --skip "$module::"; shift; done
@@ -38,7 +39,7 @@ fi
 if [ $# -eq 0 ]; then
   set -- -p pybox-fuse-overlay --features fuser,fuse3 --no-fail-fast
   cargo build -p pybox-fuse-overlay --features fuser,fuse3 --example overlay_run
-  if cargo nextest --version >/dev/null 2>&1; then
+  if has_nextest; then
     cargo nextest run "$@" -E 'binary(live) + test(on_fuser) + test(on_fuse3)'
   else
     cargo test "$@" --test live

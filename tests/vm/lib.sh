@@ -46,6 +46,16 @@ awaits() {
   done
 }
 
+# made_again UNIT CONTAINER PID : of a user's unit whose process PID was killed, the next container comes up.
+made_again() {
+  local new
+  # The count is systemd's word that it has noticed: until then the unit counts as active.
+  awaits 20 eval "[ \$(systemctl --user show -P NRestarts $1) = 1 ] && systemctl --user is-active $1"
+  new=$(pybox inspect --format '{{.State.Pid}}' "$2")
+  [ "$new" != 0 ]
+  [ "$new" != "$3" ]
+}
+
 # login : runs the script of standard input as the user, in a session of its own; variables are the script's own.
 login() {
   local script

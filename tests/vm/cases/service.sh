@@ -12,17 +12,6 @@ ends_well() {
   is "containers left by $1" "" "$(pybox ps -a -q)"
   awaits 10 eval '! pgrep -u tester pybox'
 }
-# killed UNIT CONTAINER : its process is; the unit's next one is another container, and up.
-killed() {
-  local pid new
-  pid=$(pid_of $2)
-  kill -9 $pid
-  # The count is systemd's word that it has noticed: until then the unit counts as active.
-  awaits 20 eval "[ \$(of NRestarts $1) = 1 ] && systemctl --user is-active $1"
-  new=$(pid_of $2)
-  [ "$new" != 0 ]
-  [ "$new" != "$pid" ]
-}
 waits='trap \"exit 0\" TERM; while :; do sleep 0.2; done'
 
 step "a container that says itself when it is up"
@@ -55,7 +44,9 @@ for part in "pybox run" "__monitor" "sh -c"; do has "what status shows" "$part" 
 is "cgroup of the main process" "$(of ControlGroup told)" "$(sed -n 's|^0::||p' /proc/$(of MainPID told)/cgroup | sed 's|/supervisor$||')"
 
 step "its process is killed: systemd starts the service again"
-killed told systemd-told
+pid=$(pid_of systemd-told)
+kill -9 $pid
+made_again told systemd-told $pid
 ends_well told
 
 step "a unit that generate has written"
@@ -65,7 +56,9 @@ pybox rm made >/dev/null
 systemctl --user daemon-reload
 systemctl --user start made
 is "how it stands" "active running" "$(systemctl --user is-active made) $(pybox ps --format '{{.State}}')"
-killed made made
+pid=$(pid_of made)
+kill -9 $pid
+made_again made made $pid
 awaits 10 eval "[ \$(journalctl --user -u made -o cat | grep -c 'it is made') = 2 ]"
 ends_well made
 

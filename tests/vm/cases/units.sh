@@ -44,7 +44,7 @@ has "cgroup of the monitor" "$group" "$(grep ^0:: /proc/$(awk '/^PPid/ { print $
 
 step "killed, it is made again"
 pybox kill systemd-web >/dev/null
-awaits 20 eval "pid=\$(pybox inspect --format '{{.State.Pid}}' systemd-web) && [ \$pid != 0 ] && [ \$pid != $pid ]"
+made_again web systemd-web $pid
 is "how it stands" active "$(systemctl --user is-active web)"
 is "restarts" 1 "$(systemctl --user show -P NRestarts web)"
 
