@@ -396,11 +396,12 @@ fn python_is_found_and_its_packages_installed() {
 fn a_user_without_ranges_builds_too() {
     let Some(live) = Live::plain() else { return };
     let dockerfile = format!(
-        "FROM {}\nRUN echo x > /x && chown app:staff /x\nCOPY --chown=svc:www f /f\nCOPY g /g\nUSER app\nRUN id -un > /tmp/who\n",
+        "FROM {}\nRUN echo x > /x && chown app:staff /x\nCOPY --chown=svc:www f /f\nCOPY g /g\nUSER app\nRUN id -un > /tmp/who\n\
+         RUN --mount=type=secret,id=s,target=/s,uid=33,mode=0400 grep -qx hush /s\n",
         live.image("busybox")
     );
-    let context = context(&live, "context", &[("Dockerfile", &dockerfile), ("f", "f"), ("g", "g")]);
-    build(&live, &context, &["-t", "o"]).ok();
+    let context = context(&live, "context", &[("Dockerfile", &dockerfile), ("f", "f"), ("g", "g"), ("s", "hush")]);
+    build(&live, &context, &["-t", "o", "--secret", "id=s,src=context/s"]).ok();
     let seen = says(&live, "o", "stat -c %U:%G /x /f /g /tmp/who; cat /tmp/who");
     assert_eq!(seen, "app:staff\nsvc:www\nroot:root\napp:app\napp");
     assert_eq!(live.leftovers(), Vec::<String>::new());

@@ -129,7 +129,8 @@ impl Plan {
         steps.push(Step::IsolateMounts(Propagation::Slave));
         steps.push(Step::MountRoot(root::source(spec)?));
         steps.extend(mounts::steps(spec, linux)?);
-        steps.extend(mounts::in_memory(std::mem::take(&mut extras.files))?);
+        let groups = Groups::within(&linux.gid_mappings);
+        steps.extend(mounts::in_memory(std::mem::take(&mut extras.files), groups)?);
         // Before any part of /proc is covered: the kernel shows a cover as another mount.
         steps.extend(sysctls(linux)?);
         steps.extend(mounts::covers(linux)?);
@@ -137,7 +138,6 @@ impl Plan {
         if !extras.inherited.is_empty() {
             steps.push(Step::TakeDescriptors);
         }
-        let groups = Groups::within(&linux.gid_mappings);
         steps.extend(last(process, groups, &extras)?);
         if spec.annotations.contains_key(INIT_ANNOTATION) {
             // Before the report: the reaper lets go of the wire, its child keeps it until the execution.

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use rustix::fs::{Gid, Mode, Uid, makedev};
 use rustix::mount::MountAttrFlags;
 
+use super::identity::Groups;
 use super::{MemoryFile, PlanError, c_string, target};
 use crate::launch::document::{Document, Linux, Mount as Listed};
 use crate::launch::step::{Content, Mount, Node, Source, Step};
@@ -39,11 +40,13 @@ pub(super) fn steps(spec: &Document, linux: &Linux) -> Result<Vec<Step>, PlanErr
     Ok(steps)
 }
 
-/// Files of memory: after all mounts, for they may be in one, and after /dev, where they are made.
-pub(super) fn in_memory(files: Vec<MemoryFile>) -> Result<Vec<Step>, PlanError> {
+/// Files of memory: after all mounts, for they may be in one, and after /dev, where they are made. Where there is one
+/// id, all processes have it, and may read what is anybody's.
+pub(super) fn in_memory(files: Vec<MemoryFile>, groups: Groups) -> Result<Vec<Step>, PlanError> {
     let step = |file: MemoryFile| {
         let target = target(&file.target, "the target of a file in memory")?;
-        let owner = (Uid::from_raw(file.owner.0), Gid::from_raw(file.owner.1));
+        let (uid, gid) = groups.real(file.owner.0, file.owner.1);
+        let owner = (Uid::from_raw(uid), Gid::from_raw(gid));
         Ok(Step::MountMemory(Content { target, mode: Mode::from_raw_mode(file.mode), owner, bytes: file.bytes }))
     };
     files.into_iter().map(step).collect()
