@@ -23,7 +23,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The file system is full, or the user's quota is used up.
-    #[error("no space left: {operation} {}{}", path.display(), room(*needed, *available))]
+    #[error("no space left: {operation} {}{}", path.display(), room(*needed, *left))]
     NoSpace {
         /// As in "write".
         operation: &'static str,
@@ -31,8 +31,8 @@ pub enum StoreError {
         path: PathBuf,
         /// Bytes that were to be written, if known.
         needed: Option<u64>,
-        /// Bytes that are left, if known.
-        available: Option<u64>,
+        /// What is left there.
+        left: Left,
     },
     /// The root directory belongs to somebody else.
     #[error("the store {} belongs to user id {owner}, not to us (user id {ours})", path.display())]
@@ -195,16 +195,28 @@ pub enum StoreError {
     },
 }
 
+/// What a file system has left for an unprivileged user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nobody could say.
+    Unknown,
+    /// So many bytes.
+    Bytes(u64),
+    /// Bytes, and no inode to make another file with.
+    NoInodes,
+}
+
 fn unfit(found: Option<char>) -> String {
     found.map_or_else(|| "its path is not UTF-8".to_owned(), |c| format!("its path has {c:?} in it"))
 }
 
-fn room(needed: Option<u64>, available: Option<u64>) -> String {
-    match (needed, available) {
-        (Some(needed), Some(available)) => format!(" (needs {needed} bytes, {available} are free)"),
-        (Some(needed), None) => format!(" (needs {needed} bytes)"),
-        (None, Some(available)) => format!(" ({available} bytes are free)"),
-        (None, None) => String::new(),
+fn room(needed: Option<u64>, left: Left) -> String {
+    match (needed, left) {
+        (_, Left::NoInodes) => " (the disk has no inodes left for more files, see df -i)".to_owned(),
+        (Some(needed), Left::Bytes(available)) => format!(" (needs {needed} bytes, {available} are free)"),
+        (Some(needed), Left::Unknown) => format!(" (needs {needed} bytes)"),
+        (None, Left::Bytes(available)) => format!(" ({available} bytes are free)"),
+        (None, Left::Unknown) => String::new(),
     }
 }
 
@@ -217,12 +229,9 @@ impl StoreError {
     /// used up quota become [`StoreError::NoSpace`].
     pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace {
-                operation,
-                path: path.into(),
-                needed: None,
-                available: available(path.parent().unwrap_or(path)),
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::NoSpace { operation, path: path.into(), needed: None, left: left(path.parent().unwrap_or(path)) }
+            }
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path: path.into() },
             _ => Self::Io { operation, path: path.into(), source },
         }
@@ -241,7 +250,7 @@ impl StoreError {
                 operation: "write",
                 path: path.into(),
                 needed: None,
-                available: available(path.parent().unwrap_or(path)),
+                left: left(path.parent().unwrap_or(path)),
             },
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Damaged { path: path.into(), source },
             Some(ErrorCode::ReadOnly) => Self::ReadOnly { path: path.parent().unwrap_or(path).into() },
@@ -274,6 +283,9 @@ impl StoreError {
                 "use the newer pybox that wrote it, or another directory with --root or PYBOX_ROOT".to_owned()
             }
             Self::Damaged { .. } => "make it anew from what lies beside it: pybox check --repair".to_owned(),
+            Self::NoSpace { left: Left::NoInodes, .. } => {
+                "remove files from that file system; `pybox system prune` and `pybox rmi IMAGE` do".to_owned()
+            }
             Self::NoSpace { .. } => {
                 "free space on that file system; `pybox rmi IMAGE` and `pybox rm CONTAINER` do".to_owned()
             }
@@ -312,4 +324,14 @@ impl StoreError {
 pub(crate) fn available(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// What is missing on the file system of `path`, which has just been said to be full. One that counts no inodes has
+/// none to run out of, and without bytes more of them would not help.
+fn left(path: &Path) -> Left {
+    let Ok(stat) = rustix::fs::statvfs(path) else { return Left::Unknown };
+    if stat.f_files > 0 && stat.f_favail == 0 && stat.f_bavail > 0 {
+        return Left::NoInodes;
+    }
+    Left::Bytes(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

@@ -128,7 +128,7 @@ impl Store {
                 operation: "write to",
                 path: self.layout.root().into(),
                 needed: Some(needed),
-                available: Some(available),
+                left: error::Left::Bytes(available),
             }),
             _ => Ok(()),
         }
