@@ -110,12 +110,21 @@ impl Engine {
     /// Says that owners are lost, where they have to be recorded and are not.
     pub(super) fn tell_of_owners(&self, (driver, layers): &(StorageDriver, Layers), events: &mut dyn FnMut(Event)) {
         let needs = Needs { recorded: layers.owners.are_recorded(), ..Needs::default() };
-        if let Some(why) = needs.unmet_by(*driver) {
-            let remedy = remedy("/dev/fuse");
-            events(Event::Warning(format!(
-                "all files belong to root here, whoever they are given to: {why}; {remedy}"
-            )));
+        tell_of_lost(*driver, needs, events);
+    }
+
+    /// The same for who builds: of the steps, which all stand on the same driver.
+    ///
+    /// # Errors
+    /// If no driver works here, or not the one that was asked for.
+    pub(super) fn tell_builders_of_owners(&self, store: &Store, events: &mut dyn FnMut(Event)) -> Result<(), Failure> {
+        let one_id = has_one_id();
+        let known = self.known(store, one_id)?;
+        let needs = Needs { recorded: one_id || known.owners.is_some(), ..Needs::default() };
+        if needs.recorded {
+            tell_of_lost(self.driver(store, &known, needs)?, needs, events);
         }
+        Ok(())
     }
 
     /// Indexes images that have just come, where ordinary containers of them will need it. What
@@ -236,6 +245,13 @@ fn fuse_is_there() -> bool {
     let opened = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let device = opened.and_then(rustix::fs::fstat).map(|stat| stat.st_rdev);
     device == Ok(rustix::fs::makedev(10, 229))
+}
+
+fn tell_of_lost(driver: StorageDriver, needs: Needs, events: &mut dyn FnMut(Event)) {
+    if let Some(why) = needs.unmet_by(driver) {
+        let remedy = remedy("/dev/fuse");
+        events(Event::Warning(format!("all files belong to root here, whoever they are given to: {why}; {remedy}")));
+    }
 }
 
 fn hint(unfit: &Unfit) -> String {

@@ -175,16 +175,47 @@ fn owners_come_back_with_fuse() {
     let Some(live) = Live::plain() else { return };
     others(&live);
     let owner = ["run", "--rm", "others", "stat", "-c", "%u", "/srv/www/page"];
-    let script =
-        "mount --bind /dev/null /dev/fuse && exec setpriv --reuid pyboxplain --regid pyboxplain --clear-groups \"$@\"";
-    let mut hidden = live.privileged("unshare");
-    hidden.args(["--mount", "sh", "-c", script, "sh"]).arg(live.program()).args(owner);
-    assert_eq!(Run::of(hidden).run().exits(0).says("files belong to root here").says("modprobe fuse").text(), "0");
+    assert_eq!(
+        fuseless(&live, &owner).run().exits(0).says("files belong to root here").says("modprobe fuse").text(),
+        "0"
+    );
     assert_eq!(live.pybox(owner).ok(), "7");
     for driver in ["overlay", "hybrid"] {
         let refused = live.pybox(owner).env("PYBOX_STORAGE_DRIVER", driver).run();
         refused.refuses(125, "owners of files are recorded").says("pybox info");
     }
+    assert_eq!(live.leftovers(), Vec::<String>::new());
+}
+
+/// `pybox` of a user without ranges, where there is no /dev/fuse.
+fn fuseless(live: &Live, words: &[&str]) -> Run {
+    let script =
+        "mount --bind /dev/null /dev/fuse && exec setpriv --reuid pyboxplain --regid pyboxplain --clear-groups \"$@\"";
+    let mut hidden = live.privileged("unshare");
+    hidden.args(["--mount", "sh", "-c", script, "sh"]).arg(live.program()).args(words);
+    Run::of(hidden)
+}
+
+#[test]
+fn builds_tell_once_that_owners_are_lost() {
+    let Some(live) = Live::plain() else { return };
+    let context = live.directory("context");
+    live.file("context/page", "page");
+    let base = live.image("busybox");
+    live.file(
+        "context/Dockerfile",
+        format!("FROM {base}\nCOPY --chown=33:34 page /page\nRUN touch /a\nRUN touch /b\n"),
+    );
+    let words = ["build", "-t", "lost", context.to_str().expect("a path")];
+    let told =
+        fuseless(&live, &words).within(120).run().exits(0).says("files belong to root here").says("modprobe fuse");
+    assert_eq!(told.stderr.matches("files belong to root here").count(), 1, "{told}");
+    // Nothing is done, nothing is lost.
+    let again = fuseless(&live, &words).within(120).run().exits(0);
+    assert!(!again.stderr.contains("belong to root"), "{again}");
+    live.file("context/page", "another");
+    let kept = live.pybox(words).within(120).run().exits(0);
+    assert!(!kept.stderr.contains("belong to root"), "{kept}");
     assert_eq!(live.leftovers(), Vec::<String>::new());
 }
 

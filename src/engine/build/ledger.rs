@@ -19,6 +19,7 @@ pub(super) struct Ledger {
     changed: Condvar,
     brought: Mutex<Vec<Digest>>,
     unpacked: AtomicBool,
+    begun: AtomicBool,
     halt: Halt,
 }
 
@@ -43,7 +44,14 @@ impl Ledger {
     /// What eventfd(2) says.
     pub(super) fn new() -> Result<Self, Failure> {
         let (steps, brought) = (Mutex::default(), Mutex::default());
-        Ok(Self { steps, changed: Condvar::new(), brought, unpacked: AtomicBool::new(false), halt: Halt::new()? })
+        Ok(Self {
+            steps,
+            changed: Condvar::new(),
+            brought,
+            unpacked: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
+            halt: Halt::new()?,
+        })
     }
 
     /// Waits until nobody does the step with this key.
@@ -95,6 +103,11 @@ impl Ledger {
     /// Whether layers were unpacked.
     pub(super) fn has_unpacked(&self) -> bool {
         self.unpacked.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a step is done and not found; whether it is the first one.
+    pub(super) fn begins(&self) -> bool {
+        !self.begun.swap(true, Ordering::Relaxed)
     }
 
     fn steps(&self) -> MutexGuard<'_, Steps> {

@@ -94,6 +94,9 @@ impl Site<'_> {
             }
         };
         self.tell(step, false, events);
+        if self.ledger.begins() {
+            self.engine.tell_builders_of_owners(self.store, events)?;
+        }
         let mut press = Press::new(self.store, self.build.compression)?;
         let (changed, noted) = work(self, &mut press, events)?;
         failpoint::reach!("build.step_done");
